@@ -1,0 +1,5 @@
+//! A hub: takes requests, agrees on them with the other hubs, has them executed by peers.
+//!
+//! Never keeps forum history.
+
+pub mod gateway;

@@ -1,0 +1,5 @@
+//! A volunteer's machine: holds the forums assigned to it and executes their requests.
+//!
+//! Never knows Raft, nor other peers. Dials out to a hub, never in.
+
+pub mod backend;

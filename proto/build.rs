@@ -1,0 +1,15 @@
+//! Compiles the `.proto` files with protox: pure Rust, so a fresh machine needs no protoc.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+use prost::Message;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let files = ["model", "log", "peer", "hub", "admin"].map(|f| format!("loop/p2p/v1/{f}.proto"));
+    let descriptors = protox::compile(&files, ["."])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    println!("cargo:rerun-if-changed=loop");
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! What the hub group agrees on, and the log that keeps it.
+//!
+//! Never knows HTTP, MySQL or peers' sockets.
