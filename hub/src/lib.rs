@@ -3,3 +3,5 @@
 //! Never keeps forum history.
 
 pub mod gateway;
+pub mod hubctl;
+pub mod local;
