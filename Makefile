@@ -33,7 +33,7 @@ verify: ## Everything a change must pass; writes nothing
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --lib --bins -- -D warnings
 	cargo clippy --locked --workspace --all-targets -- -D warnings -A clippy::disallowed_methods
-	cargo deny --locked --offline check --hide-inclusion-graph licenses bans sources
+	cargo deny --locked check --hide-inclusion-graph licenses bans sources
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 	@$(MAKE) --no-print-directory test
 
