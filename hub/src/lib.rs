@@ -3,3 +3,4 @@
 //! Never keeps forum history.
 
 pub mod gateway;
+pub mod http;
