@@ -45,9 +45,9 @@ impl Io {
         bind: Arc<Bind>,
         dial: Arc<Dial>,
         wall_clock_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
-        seed: u64,
+        rng: StdRng,
     ) -> Self {
-        Self { bind, dial, wall_clock_ms, rng: Arc::new(Mutex::new(StdRng::seed_from_u64(seed))) }
+        Self { bind, dial, wall_clock_ms, rng: Arc::new(Mutex::new(rng)) }
     }
 
     /// The machine's own sockets, clock and entropy.
@@ -72,7 +72,7 @@ impl Io {
             let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
         };
-        Self::new(Arc::new(bind), Arc::new(dial), Arc::new(wall_clock_ms), rand::rng().next_u64())
+        Self::new(Arc::new(bind), Arc::new(dial), Arc::new(wall_clock_ms), StdRng::from_rng(&mut rand::rng()))
     }
 
     /// Binds a listening socket.
@@ -93,8 +93,13 @@ impl Io {
     /// Sixteen random bytes, for request ids.
     pub fn random_id(&self) -> [u8; 16] {
         let mut id = [0; 16];
-        self.rng.lock().fill_bytes(&mut id);
+        self.fill_random(&mut id);
         id
+    }
+
+    /// Fills `bytes` with what nobody can guess: session ids are made of it.
+    pub fn fill_random(&self, bytes: &mut [u8]) {
+        self.rng.lock().fill_bytes(bytes);
     }
 
     /// A random number below `bound`, which is not zero.
