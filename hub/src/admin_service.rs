@@ -12,7 +12,7 @@ use loop_raft_store::{
     machine::{Forum, Record},
     raft_types::HubNode,
 };
-use openraft::ChangeMembers;
+use openraft::{ChangeMembers, async_runtime::watch::WatchReceiver};
 use prost::Message;
 use tonic::{Request, Response, Status};
 
@@ -73,7 +73,10 @@ impl AdminService for AdminGrpc {
                 http_addr: node.http_addr.clone(),
             }),
             voter: voters.contains(id),
-            matched_index: matched.and_then(|m| m.get(id)).and_then(|log_id| log_id.as_ref()).map(|l| l.index()),
+            matched_index: matched
+                .and_then(|m| m.get(id))
+                .and_then(|log_id| log_id.as_ref())
+                .map(|l| l.index()),
         });
         let hubs = hubs.collect();
         let connected = hub.presence.everyone().len() as u64;
@@ -135,15 +138,16 @@ impl AdminService for AdminGrpc {
     ) -> Result<Response<v1::ListForumsReply>, Status> {
         let request = request.into_inner();
         let limit = page(request.limit, 1000);
-        let mut forums: Vec<v1::ForumInfo> = self.hub.state.read(|state| match PeerId::new(request.peer_id) {
-            None => state.forums_after(request.after).take(limit + 1).map(forum_info).collect(),
-            Some(peer) => state
-                .forums_of(peer)
-                .filter(|forum| forum.id.get() > request.after)
-                .take(limit + 1)
-                .map(forum_info)
-                .collect(),
-        });
+        let mut forums: Vec<v1::ForumInfo> =
+            self.hub.state.read(|state| match PeerId::new(request.peer_id) {
+                None => state.forums_after(request.after).take(limit + 1).map(forum_info).collect(),
+                Some(peer) => state
+                    .forums_of(peer)
+                    .filter(|forum| forum.id.get() > request.after)
+                    .take(limit + 1)
+                    .map(forum_info)
+                    .collect(),
+            });
         let more = forums.len() > limit;
         forums.truncate(limit);
         Ok(Response::new(v1::ListForumsReply { forums, more }))
@@ -232,9 +236,9 @@ impl AdminGrpc {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(CATCH_UP_WITHIN, caught_up)
-            .await
-            .map_err(|_| Status::deadline_exceeded("the new hub has not copied the log in time; start it and retry"))?;
+        tokio::time::timeout(CATCH_UP_WITHIN, caught_up).await.map_err(|_| {
+            Status::deadline_exceeded("the new hub has not copied the log in time; start it and retry")
+        })?;
         let voters = ChangeMembers::AddVoterIds(std::collections::BTreeSet::from([id]));
         raft.change_membership(voters, false).await.map_err(|e| Status::unavailable(e.to_string()))?;
         tracing::info!(hub = id, "a hub has entered the group");

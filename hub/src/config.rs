@@ -361,7 +361,10 @@ fn parse_cluster(text: &str) -> Result<BTreeMap<u64, HubAddrs>, ConfigError> {
         }
     }
     if cluster.is_empty() || cluster.len() > 7 {
-        return invalid(format!("--cluster names {} hubs; 1, 3 or 5 make sense, 7 is the most", cluster.len()));
+        return invalid(format!(
+            "--cluster names {} hubs; 1, 3 or 5 make sense, 7 is the most",
+            cluster.len()
+        ));
     }
     Ok(cluster)
 }

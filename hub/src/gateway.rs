@@ -80,7 +80,11 @@ pub struct HubGateway {
 }
 
 impl Gateway for HubGateway {
-    fn write(&self, call: ClientCall, within: Duration) -> BoxFuture<'_, Result<v1::ResponseBody, CallError>> {
+    fn write(
+        &self,
+        call: ClientCall,
+        within: Duration,
+    ) -> BoxFuture<'_, Result<v1::ResponseBody, CallError>> {
         Box::pin(writes::serve(&self.hub, call, Instant::now() + within))
     }
 

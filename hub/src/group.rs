@@ -42,7 +42,9 @@ impl Group {
         }
         match channel::connect_lazy(&self.io, &node.grpc_addr) {
             Ok(channel) => drop(members.insert(node.node_id, Member { node, channel })),
-            Err(error) => tracing::error!(hub = node.node_id, addr = node.grpc_addr, %error, "unusable address"),
+            Err(error) => {
+                tracing::error!(hub = node.node_id, addr = node.grpc_addr, %error, "unusable address")
+            }
         }
     }
 

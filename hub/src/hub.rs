@@ -7,6 +7,7 @@ use loop_proto::{
     v1,
 };
 use loop_raft_store::adapter::StateReader;
+use openraft::async_runtime::watch::WatchReceiver;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -51,7 +52,9 @@ impl Hub {
     /// Who holds this secret, if it is peer `claimed`.
     pub fn authenticate(&self, claimed: u32, secret: &[u8]) -> Option<PeerId> {
         let hash = secret_hash(secret);
-        self.state.read(|state| state.peer_by_secret_hash(&hash).map(|peer| peer.id)).filter(|id| id.get() == claimed)
+        self.state
+            .read(|state| state.peer_by_secret_hash(&hash).map(|peer| peer.id))
+            .filter(|id| id.get() == claimed)
     }
 
     /// Passes a body on to the hub whose browser waits for it.

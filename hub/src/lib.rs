@@ -2,28 +2,28 @@
 //!
 //! Never keeps forum history.
 
-pub mod run;
 pub mod config;
 pub mod io;
+pub mod run;
 
-pub mod http;
 pub mod gateway;
-mod writes;
+pub mod http;
+mod placement;
 mod reads;
 mod waiters;
-mod placement;
+mod writes;
 
-mod hub;
 mod feed;
-mod presence;
-mod peer_service;
+mod hub;
 mod leader;
+mod peer_service;
+mod presence;
 
+mod admin_service;
+mod channel;
+mod group;
+mod hub_service;
+mod link;
+mod membership;
 mod proposer;
 mod raft_node;
-mod membership;
-mod group;
-mod link;
-mod channel;
-mod hub_service;
-mod admin_service;

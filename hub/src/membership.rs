@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use loop_proto::v1::{self, admin_service_client::AdminServiceClient};
 use loop_raft_store::raft_types::HubNode;
+use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::sleep;
 
 use crate::{channel, hub::Hub, run::HubError};

@@ -1,11 +1,6 @@
 //! One hub's life: opens its data, joins the group, serves, and goes down without dropping what it holds.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use loop_proto::v1::{
@@ -13,6 +8,7 @@ use loop_proto::v1::{
     peer_service_server::PeerServiceServer, raft_service_server::RaftServiceServer,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
+use openraft::async_runtime::watch::WatchReceiver;
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -28,9 +24,9 @@ use crate::{
     feed::Feed,
     gateway::HubGateway,
     group::Group,
+    http::{self, HttpConfig},
     hub::Hub,
     hub_service::HubGrpc,
-    http::{self, HttpConfig},
     io::{Acceptor, Io},
     leader, link, membership,
     peer_service::PeerGrpc,
@@ -201,7 +197,8 @@ async fn hand_over(hub: &Hub) {
     let own = hub.group.own_id();
     let voters: Vec<u64> = metrics.membership_config.membership().voter_ids().collect();
     let matched = metrics.replication.unwrap_or_default();
-    let best = matched.into_iter().filter(|(id, _)| *id != own && voters.contains(id)).max_by_key(|(_, log)| *log);
+    let best =
+        matched.into_iter().filter(|(id, _)| *id != own && voters.contains(id)).max_by_key(|(_, log)| *log);
     let Some((successor, _)) = best else { return };
     tracing::info!(successor, "handing over the lead");
     if let Err(error) = hub.raft.trigger().transfer_leader(successor).await {

@@ -85,7 +85,9 @@ impl Takeover {
         of_gone_peers
             .filter(|forum| gone(&forum.primary))
             .chain(stuck)
-            .filter_map(|forum| Some(Move { forum: forum.id, to: successor(forum, present)?, epoch: forum.epoch }))
+            .filter_map(|forum| {
+                Some(Move { forum: forum.id, to: successor(forum, present)?, epoch: forum.epoch })
+            })
             .take(MOVES_MAX)
             .collect()
     }

@@ -97,7 +97,9 @@ pub fn check_facts(
         check_forum_fact(forum, &fact)?;
     }
     for fact in decode(directory_facts)? {
-        let fact::Kind::UserStored(user) = fact else { return Err("a row of a forum on the directory stream") };
+        let fact::Kind::UserStored(user) = fact else {
+            return Err("a row of a forum on the directory stream");
+        };
         if user.id == 0 || user.encoded_len() > TEXT_BYTES_MAX {
             return Err("a user row out of its bounds");
         }

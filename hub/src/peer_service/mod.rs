@@ -41,12 +41,16 @@ impl PeerService for PeerGrpc {
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinReply>, Status> {
         let request = request.into_inner();
         if !self.hub.config.join_token.matches(&request.token) {
-            return Err(Status::permission_denied("this join token is not the hubs' one: ask their operator for it"));
+            return Err(Status::permission_denied(
+                "this join token is not the hubs' one: ask their operator for it",
+            ));
         }
         if request.secret.len() != SECRET_BYTES {
             return Err(Status::invalid_argument(format!("a peer's secret has {SECRET_BYTES} bytes")));
         }
-        for (what, label) in [("name", &request.name), ("owner", &request.owner), ("network", &request.network)] {
+        for (what, label) in
+            [("name", &request.name), ("owner", &request.owner), ("network", &request.network)]
+        {
             if label.chars().count() > LABEL_CHARS_MAX || label.chars().any(char::is_control) {
                 return Err(Status::invalid_argument(format!(
                     "the {what} has at most {LABEL_CHARS_MAX} printable characters"

@@ -36,7 +36,8 @@ pub(super) async fn run(hub: Arc<Hub>, connection: Arc<PeerConnection>, cursor: 
 }
 
 async fn send_all(hub: &Hub, connection: &PeerConnection, cursor: u64) -> Result<Trimmed, Gone> {
-    let (greeting, forums) = hub.state.read(|state| (greet(hub, state), held_forums(state, connection, cursor)));
+    let (greeting, forums) =
+        hub.state.read(|state| (greet(hub, state), held_forums(state, connection, cursor)));
     connection.send(Kind::Welcome(greeting)).await?;
     for forum in forums {
         connection.send(Kind::Forum(forum)).await?;

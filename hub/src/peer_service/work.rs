@@ -108,7 +108,9 @@ fn lease_user_ids(hub: &Arc<Hub>, connection: &Arc<PeerConnection>, count: u32) 
                 let _ = connection.send(hub_to_peer::Kind::UserIds(leased)).await;
             }
             Ok(refused) => tracing::error!(%peer, ?refused, "no user ids could be leased"),
-            Err(error) => tracing::warn!(%peer, %error, "no user ids could be leased; the peer will ask again"),
+            Err(error) => {
+                tracing::warn!(%peer, %error, "no user ids could be leased; the peer will ask again")
+            }
         }
     });
 }

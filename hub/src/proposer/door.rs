@@ -85,7 +85,7 @@ impl LeaderDoor {
                 tokio::spawn(async move {
                     for seq in seqs {
                         let kind = match outcomes.next().await {
-                            Some(Ok(Ok(response))) => from_leader::Kind::Outcome(response.data.0),
+                            Some(Ok(Ok(response))) => from_leader::Kind::Outcome(response.response.0),
                             Some(Ok(Err(error))) => indeterminate(error.to_string()),
                             Some(Err(fatal)) => indeterminate(fatal.to_string()),
                             None => indeterminate("the leader stepped down".into()),

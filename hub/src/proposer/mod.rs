@@ -92,8 +92,8 @@ impl Proposer {
         within: Duration,
         on_outcome: OnOutcome,
     ) {
-        let command =
-            v1::Command { request_id: request_id.to_vec().into(), at_ms: 0, body: Some(body) }.encode_to_vec();
+        let command = v1::Command { request_id: request_id.to_vec().into(), at_ms: 0, body: Some(body) }
+            .encode_to_vec();
         let pending = Pending {
             command: command.into(),
             deadline: Instant::now() + within,
@@ -201,7 +201,8 @@ impl Driver {
     fn reroute(&mut self) {
         let leader = *self.leader.borrow_and_update();
         self.generation += 1;
-        self.route = leader.map(|leader| self.routes.open(leader, self.generation, self.completions.0.clone()));
+        self.route =
+            leader.map(|leader| self.routes.open(leader, self.generation, self.completions.0.clone()));
         for pending in self.pending.values_mut() {
             pending.sent_on = None;
         }

@@ -20,7 +20,10 @@ pub struct ProposeService {
 
 impl ProposeService {
     /// One proposer's stream.
-    pub fn serve(&self, mut asks: Streaming<v1::ToLeader>) -> BoxStream<'static, Result<v1::FromLeader, Status>> {
+    pub fn serve(
+        &self,
+        mut asks: Streaming<v1::ToLeader>,
+    ) -> BoxStream<'static, Result<v1::FromLeader, Status>> {
         let (ask_tx, ask_rx) = mpsc::channel(BATCH_MAX);
         let (answer_tx, answer_rx) = mpsc::channel(BATCH_MAX);
         let (door, shutdown) = (self.door.clone(), self.shutdown.clone());
@@ -32,9 +35,9 @@ impl ProposeService {
                     () = shutdown.cancelled() => return,
                     ask = asks.next() => ask,
                 };
-                match ask {
-                    Some(Ok(ask)) if ask_tx.send(ask).await.is_ok() => {}
-                    _ => return,
+                let Some(Ok(ask)) = ask else { return };
+                if ask_tx.send(ask).await.is_err() {
+                    return;
                 }
             }
         });

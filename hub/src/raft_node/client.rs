@@ -134,7 +134,9 @@ fn append_result(reply: v1::AppendReply) -> Result<StreamAppendResult<HubRaft>, 
     match (reply.kind, reply.conflict_at) {
         (Some(append_reply::Kind::Success(id)), _) => Ok(Ok(Some(log_id(&id)))),
         (Some(append_reply::Kind::EmptySuccess(_)), _) => Ok(Ok(None)),
-        (Some(append_reply::Kind::Conflict(_)), Some(at)) => Ok(Err(StreamAppendError::Conflict(log_id(&at)))),
+        (Some(append_reply::Kind::Conflict(_)), Some(at)) => {
+            Ok(Err(StreamAppendError::Conflict(log_id(&at))))
+        }
         (Some(append_reply::Kind::HigherVote(vote)), _) => {
             Ok(Err(StreamAppendError::HigherVote(codec::vote_from_proto(&vote))))
         }

@@ -9,7 +9,7 @@ use loop_raft_store::{
     adapter::{self, ApplySink, StateMachine, StateReader},
     log_store::{self, Engine, LogStoreConfig},
     machine::{HubState, bounds::Bounds},
-    raft_types::{HubRaft, HubResponder},
+    raft_types::HubRaft,
 };
 use openraft::{Config, Raft, SnapshotPolicy};
 
@@ -24,23 +24,20 @@ use crate::{
 /// A handle to this hub's Raft node.
 pub type HubRaftNode = Raft<HubRaft, StateMachine>;
 
-/// Keeps the name visible to readers of type errors: results travel through these.
-pub type Responder<T> = HubResponder<T>;
-
 /// Opens the log and the newest snapshot and starts Raft on them.
 pub async fn start(
     config: &HubConfig,
     group: Arc<Group>,
     sink: Arc<dyn ApplySink>,
 ) -> io::Result<(HubRaftNode, StateReader)> {
-    let initial =
-        HubState::new(Bounds { retained_records_max: config.retained_records, ..Bounds::default() });
+    let initial = HubState::new(Bounds { records_max: config.retained_records, ..Bounds::default() });
     let (machine, reader) = adapter::open(&config.data_dir.join("snapshots"), sink, initial)?;
     let engine = match config.log_engine {
         LogEngineKind::Sled => Engine::Sled,
         LogEngineKind::Segment => Engine::Segment,
     };
-    let log = log_store::open(LogStoreConfig::new(config.data_dir.join("log"), engine)).map_err(io::Error::other)?;
+    let log = log_store::open(LogStoreConfig::new(config.data_dir.join("log"), engine))
+        .map_err(io::Error::other)?;
     let raft_config = Config {
         cluster_name: "loop-hubs".into(),
         heartbeat_interval: millis(config.heartbeat),

@@ -59,8 +59,7 @@ impl RaftService for RaftGrpc {
         let last = request.last_log_id.as_ref().map(codec::log_id_from_proto);
         let mut rpc = VoteRequest::<HubRaft>::new(codec::vote_from_proto(&vote), last);
         rpc.leadership_transfer = request.leadership_transfer;
-        let answer =
-            if request.pre_vote { self.raft.pre_vote(rpc).await } else { self.raft.vote(rpc).await };
+        let answer = if request.pre_vote { self.raft.pre_vote(rpc).await } else { self.raft.vote(rpc).await };
         let answer = answer.map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(v1::VoteReply {
             vote: Some(codec::vote_to_proto(&answer.vote)),
