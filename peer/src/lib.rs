@@ -3,3 +3,4 @@
 //! Never knows Raft, nor other peers. Dials out to a hub, never in.
 
 pub mod backend;
+pub mod replica;
