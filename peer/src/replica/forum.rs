@@ -1,7 +1,7 @@
 //! One forum's copy on this peer. Owns which of its tasks are open and which of our answers are on their way.
 //!
-//! Invariant: the tasks in `sent` are a prefix of those in `open`, because tasks are executed in log order and
-//! leave both maps together. Never knows other forums, nor what a task does.
+//! Invariant, once the feed has reached `as_of`: the tasks in `sent` are a prefix of those in `open`, because tasks
+//! are executed in log order and leave both maps together. Never knows other forums, nor what a task does.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,10 @@ use loop_proto::{
     v1,
 };
 
-use super::entry::{Assignment, Facts, ForumSnapshot, OpenTask};
+use super::{
+    Output,
+    entry::{Assignment, Facts, ForumSnapshot, OpenTask},
+};
 
 /// Answers of one forum that may be on their way at once. Keeps a hub's queue, and what must be repeated after a
 /// lost one, small; far above what one round trip to a quorum needs.
@@ -105,6 +108,11 @@ impl Forum {
         self.quiet_ticks = 0;
         self.resends = 0;
         Closed::Confirmed
+    }
+
+    /// All answers on their way once more, oldest first.
+    pub fn repeat(&self) -> impl Iterator<Item = Output> {
+        self.sent.values().map(|answer| Output::Send(Box::new(answer.clone())))
     }
 
     /// Forgets what is on its way. Returns how many answers that were.

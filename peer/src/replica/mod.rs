@@ -195,6 +195,9 @@ pub struct Replica {
     starved: BTreeSet<ForumId>,
     /// Forums the feed has not brought up to their `as_of` yet, by that position.
     behind: BTreeSet<(u64, ForumId)>,
+    /// Answers that were on their way when the connection broke, with their epoch. They may yet be committed: under
+    /// the same epoch they must be said again, not made anew, or a later answer could build on what lost.
+    kept: BTreeMap<ForumId, (ForumEpoch, BTreeMap<TaskId, v1::Answer>)>,
 }
 
 impl Replica {
@@ -212,6 +215,7 @@ impl Replica {
             open_count: 0,
             starved: BTreeSet::new(),
             behind: BTreeSet::new(),
+            kept: BTreeMap::new(),
         }
     }
 
@@ -257,7 +261,13 @@ impl Replica {
     /// Whatever was known of forums came from the connection before; only the next one can say what holds now.
     fn begin(&mut self, link: Link, cursor: u64, out: &mut Vec<Output>) {
         for (id, forum) in std::mem::take(&mut self.forums) {
-            self.void(id, !forum.sent.is_empty(), out);
+            let runs = self.running.get(&id).is_some_and(|running| !running.void);
+            if runs || !forum.sent.is_empty() {
+                self.kept.insert(id, (forum.epoch, forum.sent));
+            }
+        }
+        if link == Link::Polling {
+            self.forget_kept(out);
         }
         self.unconfirmed = 0;
         self.open_bytes = 0;
@@ -266,6 +276,12 @@ impl Replica {
         self.behind.clear();
         self.link = link;
         self.fed = cursor;
+    }
+
+    fn forget_kept(&mut self, out: &mut Vec<Output>) {
+        for id in std::mem::take(&mut self.kept).into_keys() {
+            self.void(id, true, out);
+        }
     }
 
     /// What was executed for the forum no longer counts. A running execution is dropped when it is reported.
@@ -290,16 +306,23 @@ impl Replica {
         if let Some(old) = self.remove_forum(id) {
             self.void(id, !old.sent.is_empty(), out);
         }
-        if snapshot.assignment.replicas.contains(&self.me) {
-            let forum = Forum::described(snapshot, self.me);
-            self.open_count += forum.open.len();
-            self.open_bytes += size;
-            if forum.as_of > self.fed {
-                self.behind.insert((forum.as_of, id));
-            }
-            self.forums.insert(id, forum);
-            self.schedule(id, out);
+        let kept = self.kept.remove(&id);
+        if !snapshot.assignment.replicas.contains(&self.me) {
+            self.void(id, kept.is_some(), out);
+            return Ok(());
         }
+        let mut forum = Forum::described(snapshot, self.me);
+        match kept {
+            Some((epoch, sent)) if forum.primary && epoch == forum.epoch => forum.sent = sent,
+            kept => self.void(id, kept.is_some(), out),
+        }
+        self.unconfirmed += forum.sent.len();
+        self.open_count += forum.open.len();
+        self.open_bytes += size;
+        // Even one that is not behind: whether what we hold is whole is known once the description is complete.
+        self.behind.insert((forum.as_of, id));
+        self.forums.insert(id, forum);
+        self.begin_reached(out);
         Ok(())
     }
 
@@ -311,6 +334,7 @@ impl Replica {
 
     fn feed(&mut self, entries: Vec<Entry>, through: u64, out: &mut Vec<Output>) -> Result<(), Violation> {
         self.check_feed(&entries, through)?;
+        self.forget_kept(out);
         let mut records = Vec::new();
         let mut changed = BTreeSet::new();
         let mut lost = BTreeSet::new();
@@ -327,7 +351,8 @@ impl Replica {
                 EntryBody::Facts(facts) => {
                     let closes = facts.closes.filter(|_| forum.is_some());
                     if let (Some(forum), Some(task)) = (held, closes) {
-                        if self.close_task(forum, task, &facts) == Closed::Lost {
+                        let fresh = id.get() > self.applied;
+                        if self.close_task(forum, task, &facts, fresh) == Closed::Lost {
                             lost.insert(forum);
                         }
                         changed.insert(forum);
@@ -382,17 +407,27 @@ impl Replica {
         self.check_room(tasks, bytes)
     }
 
-    /// Forums whose `as_of` the feed has just reached may begin too, not only those it spoke of.
-    fn schedule_after_feed(&mut self, mut changed: BTreeSet<ForumId>, out: &mut Vec<Output>) {
-        while let Some((as_of, forum)) = self.behind.first().copied().filter(|(as_of, _)| *as_of <= self.fed)
-        {
-            self.behind.remove(&(as_of, forum));
-            changed.insert(forum);
-        }
+    fn schedule_after_feed(&mut self, changed: BTreeSet<ForumId>, out: &mut Vec<Output>) {
+        self.begin_reached(out);
         for forum in changed {
             self.schedule(forum, out);
         }
         self.feed_starved(out);
+    }
+
+    /// Forums whose `as_of` the feed has reached begin: with the answers kept from before, then with new ones.
+    fn begin_reached(&mut self, out: &mut Vec<Output>) {
+        while let Some((as_of, id)) = self.behind.first().copied().filter(|(as_of, _)| *as_of <= self.fed) {
+            self.behind.remove(&(as_of, id));
+            let Some(forum) = self.forums.get_mut(&id) else { continue };
+            if forum.sent.keys().eq(forum.open.keys().take(forum.sent.len())) {
+                out.extend(forum.repeat());
+            } else {
+                self.unconfirmed -= forum.forget_sent();
+                self.void(id, true, out);
+            }
+            self.schedule(id, out);
+        }
     }
 
     fn open_task(&mut self, forum: ForumId, id: TaskId, task: OpenTask) {
@@ -406,11 +441,16 @@ impl Replica {
         }
     }
 
-    fn close_task(&mut self, id: ForumId, task: TaskId, facts: &Facts) -> Closed {
+    /// `fresh` is false for a record fed again after a reconnect: what it said of our answers is known.
+    fn close_task(&mut self, id: ForumId, task: TaskId, facts: &Facts, fresh: bool) -> Closed {
         let Some(forum) = self.forums.get_mut(&id) else { return Closed::NotOurs };
         if let Some(open) = forum.open.get(&task) {
             self.open_bytes -= open.size;
             self.open_count -= 1;
+        }
+        if !fresh {
+            forum.open.remove(&task);
+            return Closed::NotOurs;
         }
         let mut closed = forum.close(task, facts, self.me);
         match closed {
@@ -484,15 +524,17 @@ impl Replica {
     fn executed(&mut self, answer: Box<v1::Answer>, out: &mut Vec<Output>) {
         let Some(id) = ForumId::new(answer.forum_id) else { return };
         let Some(running) = self.running.remove(&id) else { return };
-        let forum = match self.forums.get_mut(&id) {
-            Some(forum) if !running.void && answer.task_id == running.task.get() => forum,
-            _ => {
-                out.push(Output::Forget(id));
-                return self.schedule(id, out);
-            }
+        let valid = !running.void && answer.task_id == running.task.get();
+        if let Some((_, sent)) = self.kept.get_mut(&id).filter(|_| valid) {
+            sent.insert(running.task, *answer);
+            return;
+        }
+        let Some(forum) = self.forums.get_mut(&id).filter(|_| valid) else {
+            out.push(Output::Forget(id));
+            return self.schedule(id, out);
         };
         forum.retries = 0;
-        if !forum.waiting_to_resend {
+        if !forum.waiting_to_resend && self.fed >= forum.as_of {
             out.push(Output::Send(answer.clone()));
         }
         forum.sent.insert(running.task, *answer);
@@ -532,15 +574,15 @@ impl Replica {
     fn resend(&mut self, id: ForumId, out: &mut Vec<Output>) {
         let Some(forum) = self.forums.get_mut(&id) else { return };
         if std::mem::take(&mut forum.waiting_to_resend) {
-            out.extend(forum.sent.values().map(|answer| Output::Send(Box::new(answer.clone()))));
+            out.extend(forum.repeat());
         }
     }
 
     /// A verdict can be lost like anything else; answers nobody speaks of are repeated.
     fn tick(&mut self, out: &mut Vec<Output>) {
         for forum in self.forums.values_mut() {
-            if forum.tick() {
-                out.extend(forum.sent.values().map(|answer| Output::Send(Box::new(answer.clone()))));
+            if forum.as_of <= self.fed && forum.tick() {
+                out.extend(forum.repeat());
             }
         }
     }

@@ -26,7 +26,7 @@ enum Action {
     Timers,
     Tick,
     Flush,
-    Reconnect,
+    Reconnect { in_flight_survive: bool },
     Crash,
     Poll { records: usize },
 }
@@ -44,7 +44,7 @@ fn action() -> impl Strategy<Value = Action> {
         2 => Just(Action::Timers),
         1 => Just(Action::Tick),
         2 => Just(Action::Flush),
-        1 => Just(Action::Reconnect),
+        1 => any::<bool>().prop_map(|in_flight_survive| Action::Reconnect { in_flight_survive }),
         1 => Just(Action::Crash),
         1 => (0..3_usize).prop_map(|records| Action::Poll { records }),
     ]
@@ -252,7 +252,6 @@ impl World {
 
     fn reconnect(&mut self) {
         self.step(Input::Disconnected);
-        self.answers.clear();
         self.verdicts.clear();
         self.connected = true;
         self.fed = self.durable.0;
@@ -320,8 +319,14 @@ impl World {
             }
             Action::Tick => self.step(Input::Tick),
             Action::Flush => self.durable = (self.cursor, self.applied.len()),
-            Action::Reconnect => self.reconnect(),
+            Action::Reconnect { in_flight_survive } => {
+                if !in_flight_survive {
+                    self.answers.clear();
+                }
+                self.reconnect();
+            }
             Action::Crash => {
+                self.answers.clear();
                 self.replica = Replica::new(peer(ME), self.durable.0);
                 self.cursor = self.durable.0;
                 self.applied.truncate(self.durable.1);
@@ -367,6 +372,7 @@ impl World {
         assert_eq!(self.applied, self.hubs.history);
         assert_eq!(self.replica.unconfirmed(forum()), []);
         assert_eq!(self.pending, []);
+        assert!(self.replica.kept.is_empty() && self.replica.running.is_empty());
         assert_eq!((self.replica.unconfirmed, self.replica.open_count, self.replica.open_bytes), (0, 0, 0));
     }
 }

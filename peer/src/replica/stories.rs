@@ -197,13 +197,43 @@ fn answers_nobody_speaks_of_are_repeated() {
 fn after_a_reconnect_records_are_fed_again_but_applied_once() {
     let mut told = Told::connected(0);
     told.fed(vec![assigned(1, 1, ME), asked(2)], 2);
-    told.fed(vec![closed(3, 2, ME, 1, "t2e1"), asked(4)], 4);
-    assert_eq!(told.says(Input::Disconnected), ["forget"]);
+    told.fed(vec![closed(3, 2, ME, 1, "t2e1")], 3);
+    told.says(Input::Disconnected);
     told.says(Input::Connected { cursor: 2 });
     told.described(1, ME, 5, &[]);
-    let again = vec![closed(3, 2, ME, 1, "t2e1"), asked(4)];
-    assert!(told.fed(again, 4).is_empty());
-    assert_eq!(told.fed(vec![], 5), ["apply 0 through 5", "execute t4 e1", "send t4 e1"]);
+    assert!(told.fed(vec![closed(3, 2, ME, 1, "t2e1")], 3).is_empty());
+    let lines = told.fed(vec![asked(4)], 5);
+    assert_eq!(lines, ["apply 0 through 5", "execute t4 e1", "send t4 e1"]);
+}
+
+#[test]
+fn after_a_reconnect_under_the_same_epoch_answers_are_said_again_not_made_anew() {
+    let mut told = Told::connected(0);
+    told.fed(vec![assigned(1, 1, ME), asked(2), asked(3)], 3);
+    told.says(Input::Disconnected);
+    told.says(Input::Connected { cursor: 2 });
+    assert!(told.described(1, ME, 4, &[]).is_empty());
+    let lines = told.fed(vec![asked(3), closed(4, 2, ME, 1, "t2e1")], 4);
+    assert_eq!(lines, ["apply 1 through 4", "send t3 e1"]);
+}
+
+#[test]
+fn after_a_reconnect_under_a_newer_epoch_they_are_made_anew() {
+    let mut told = Told::connected(0);
+    told.fed(vec![assigned(1, 1, ME), asked(2)], 2);
+    told.says(Input::Disconnected);
+    told.says(Input::Connected { cursor: 2 });
+    let lines = told.described(2, ME, 2, &[2]);
+    assert_eq!(lines, ["forget", "execute t2 e2", "send t2 e2"]);
+}
+
+#[test]
+fn a_forum_that_is_gone_after_a_reconnect_is_forgotten() {
+    let mut told = Told::connected(0);
+    told.fed(vec![assigned(1, 1, ME), asked(2)], 2);
+    told.says(Input::Disconnected);
+    told.says(Input::Connected { cursor: 2 });
+    assert_eq!(told.fed(vec![], 3), ["forget", "apply 0 through 3"]);
 }
 
 #[test]
