@@ -27,3 +27,6 @@ mod link;
 mod membership;
 mod proposer;
 mod raft_node;
+
+pub mod hubctl;
+pub mod local;
