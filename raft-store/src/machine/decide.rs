@@ -15,7 +15,7 @@ use super::{
     evolve::{Change, Upkeep},
     forum::Forum,
     peers::Peer,
-    receipts::{self, Made},
+    receipts::Made,
     record::{Assignment, FactsBody, Record, RecordBody, TaskBody},
     sessions,
     state::HubState,
@@ -23,6 +23,8 @@ use super::{
 
 /// How much of what has lapsed one command clears away, so that no command pays for a quiet night before it.
 const LAPSED_PER_APPLY_MAX: usize = 8;
+/// How many records one command trims at most: milliseconds of freeing memory, which every command behind it waits for.
+const TRIM_PER_APPLY_MAX: u64 = 50_000;
 
 /// What a command means: its answer, and what changes.
 pub(super) struct Decision {
@@ -349,8 +351,10 @@ fn move_primary(
     })
 }
 
+/// The answer says how far it came; whoever wants more asks again.
 fn trim_tasks(state: &HubState, through: u64) -> Decision {
-    let through = through.min(state.newest()).max(state.trimmed_through());
+    let reach = state.trimmed_through().saturating_add(TRIM_PER_APPLY_MAX).min(state.newest());
+    let through = through.clamp(state.trimmed_through(), reach);
     let answer = Kind::TasksTrimmed(v1::TasksTrimmed { through });
     if through == state.trimmed_through() {
         return Decision::unchanged(answer);
@@ -365,43 +369,14 @@ pub(super) fn upkeep(state: &HubState) -> Option<Upkeep> {
     let upkeep = Upkeep {
         trim_through: (through > state.trimmed_through()).then_some(through),
         sessions: state.sessions.due(now, bounds, LAPSED_PER_APPLY_MAX),
-        receipts: receipts_due(state),
-        proposals: proposals_due(state),
+        receipts: state.receipts.answered_due(now, bounds, LAPSED_PER_APPLY_MAX),
+        proposals: state.receipts.proposals_due(now, bounds, LAPSED_PER_APPLY_MAX),
     };
     let idle = upkeep.trim_through.is_none()
         && upkeep.sessions == 0
         && upkeep.receipts == 0
         && upkeep.proposals == 0;
     if idle { None } else { Some(upkeep) }
-}
-
-fn receipts_due(state: &HubState) -> usize {
-    let bounds = &state.bounds;
-    let (mut kept, mut bytes) = (state.receipts.answered_len() as u64, state.receipts.answered_bytes());
-    let mut due = 0;
-    for (_, _, answer) in state.receipts.answered() {
-        let over = kept > bounds.receipts_max || bytes > bounds.receipts_bytes_max;
-        let lapsed = answer.at.0.saturating_add(bounds.receipt_age_ms) <= state.now.0;
-        if !over && (!lapsed || due >= LAPSED_PER_APPLY_MAX) {
-            break;
-        }
-        kept -= 1;
-        bytes -= receipts::bytes(answer);
-        due += 1;
-    }
-    due
-}
-
-fn proposals_due(state: &HubState) -> usize {
-    let bounds = &state.bounds;
-    let over = (state.receipts.proposals_len() as u64).saturating_sub(bounds.proposals_max);
-    let lapsed = state
-        .receipts
-        .proposals()
-        .take(LAPSED_PER_APPLY_MAX)
-        .take_while(|(at, _, _)| at.0.saturating_add(bounds.proposal_age_ms) <= state.now.0)
-        .count();
-    lapsed.max(usize::try_from(over).unwrap_or(usize::MAX))
 }
 
 fn known_forum(state: &HubState, id: ForumId) -> Result<&Forum, v1::Rejection> {

@@ -69,6 +69,9 @@ pub(super) fn state(bytes: &[u8]) -> Read<HubState> {
     for _ in 0..head.sessions {
         read_session(frames.message()?, &mut state)?;
     }
+    if state.sessions.len() as u64 != head.sessions {
+        return Err(bad("a session is kept twice"));
+    }
     if !frames.rest.is_empty() {
         return Err(bad("bytes follow the last frame"));
     }
@@ -187,6 +190,9 @@ fn read_receipts(frames: &mut Frames<'_>, head: &Head, state: &mut HubState) -> 
         };
         let id = RequestId::from_bytes(&frame.id).ok_or(bad("a proposal's id"))?;
         state.receipts.remember(HubTime(frame.at_ms), id, made);
+    }
+    if state.receipts.proposals_len() as u64 != head.proposals {
+        return Err(bad("a proposal is remembered twice"));
     }
     Ok(())
 }
