@@ -94,7 +94,7 @@ fn append_task(state: &HubState, request: RequestId, command: AppendTask) -> Dec
     let forum = known_forum(state, command.forum)?;
     if let Some(seen) = state.receipts.request(request) {
         if seen.forum != command.forum {
-            return Err(rejection(RejectionCode::Malformed, 0, 0));
+            return Err(other_command());
         }
         let receipt = seen.answer.as_ref().map(|answer| answer.receipt.clone());
         return Ok(Decision::unchanged(task_appended(seen.task, seen.message, true, receipt)));
@@ -178,8 +178,12 @@ fn answer_again(state: &HubState, proposal: RequestId, command: &AnswerTask) -> 
 }
 
 fn store_facts(state: &HubState, proposal: RequestId, command: StoreFacts) -> Decided {
-    if let Some(made) = state.receipts.proposal(proposal) {
-        return made_before(made);
+    match state.receipts.proposal(proposal) {
+        Some(Made::Facts { forum, record }) if forum == command.forum => {
+            return Ok(Decision::unchanged(facts_stored(record)));
+        }
+        Some(_) => return Err(other_command()),
+        None => {}
     }
     let forum = known_forum(state, command.forum)?;
     known_peer(state, command.peer)?;
@@ -198,7 +202,7 @@ fn store_facts(state: &HubState, proposal: RequestId, command: StoreFacts) -> De
     }
     let mut made = facts_records(state, command.peer, command.epoch, command.forum, command.facts, None)?;
     let record = made.newest;
-    made.changes.push(Change::ProposalMade { proposal, made: Made::Facts { record } });
+    made.changes.push(Change::ProposalMade { proposal, made: Made::Facts { forum: forum.id, record } });
     Ok(Decision { answer: facts_stored(record), changes: made.changes })
 }
 
@@ -296,8 +300,12 @@ fn register_peer(state: &HubState, command: RegisterPeer) -> Decided {
 }
 
 fn lease_user_ids(state: &HubState, proposal: RequestId, peer: PeerId, count: u32) -> Decided {
-    if let Some(made) = state.receipts.proposal(proposal) {
-        return made_before(made);
+    match state.receipts.proposal(proposal) {
+        Some(Made::Lease { peer: to, first, count }) if to == peer => {
+            return Ok(Decision::unchanged(leased(first, count)));
+        }
+        Some(_) => return Err(other_command()),
+        None => {}
     }
     known_peer(state, peer)?;
     let left = (u64::from(state.bounds.user_id_max) + 1).saturating_sub(state.next_user);
@@ -312,7 +320,7 @@ fn lease_user_ids(state: &HubState, proposal: RequestId, peer: PeerId, count: u3
         answer: leased(first, count),
         changes: vec![
             Change::UserIdsLeased { count },
-            Change::ProposalMade { proposal, made: Made::Lease { first, count } },
+            Change::ProposalMade { proposal, made: Made::Lease { peer, first, count } },
         ],
     })
 }
@@ -324,8 +332,12 @@ fn move_primary(
     to: PeerId,
     expected_epoch: ForumEpoch,
 ) -> Decided {
-    if let Some(made) = state.receipts.proposal(proposal) {
-        return made_before(made);
+    match state.receipts.proposal(proposal) {
+        Some(Made::Move { forum: of, epoch }) if of == forum => {
+            return Ok(Decision::unchanged(moved(epoch)));
+        }
+        Some(_) => return Err(other_command()),
+        None => {}
     }
     let forum = known_forum(state, forum)?;
     known_peer(state, to)?;
@@ -346,7 +358,7 @@ fn move_primary(
         answer: moved(epoch),
         changes: vec![
             Change::RecordAppended(record),
-            Change::ProposalMade { proposal, made: Made::Move { epoch } },
+            Change::ProposalMade { proposal, made: Made::Move { forum: forum.id, epoch } },
         ],
     })
 }
@@ -399,14 +411,6 @@ fn next_message(state: &HubState) -> Result<MessageId, v1::Rejection> {
     u32::try_from(state.next_message).ok().and_then(MessageId::new).ok_or_else(exhausted)
 }
 
-fn made_before(made: Made) -> Decided {
-    Ok(Decision::unchanged(match made {
-        Made::Facts { record } => facts_stored(record),
-        Made::Lease { first, count } => leased(first, count),
-        Made::Move { epoch } => moved(epoch),
-    }))
-}
-
 fn forum_opened(id: ForumId, assignment: &Assignment, existed: bool) -> Kind {
     Kind::ForumOpened(v1::ForumOpened { forum_id: id.get(), assignment: Some(assignment.into()), existed })
 }
@@ -435,6 +439,11 @@ fn leased(first: u32, count: u32) -> Kind {
 
 fn moved(epoch: ForumEpoch) -> Kind {
     Kind::PrimaryMoved(v1::PrimaryMoved { epoch: epoch.0 })
+}
+
+/// An id that names one command was used for another.
+fn other_command() -> v1::Rejection {
+    rejection(RejectionCode::Malformed, 0, 0)
 }
 
 fn full(bound: u64) -> v1::Rejection {

@@ -48,11 +48,15 @@ pub struct SeenAnswer {
 pub enum Made {
     /// Facts were stored; the newest record they made, 0 for none.
     Facts {
+        /// The forum they were read from.
+        forum: ForumId,
         /// The newest record.
         record: u64,
     },
     /// User ids were leased.
     Lease {
+        /// Who leased them.
+        peer: PeerId,
         /// The first of the block.
         first: u32,
         /// How many.
@@ -60,6 +64,8 @@ pub enum Made {
     },
     /// A primary was moved.
     Move {
+        /// The forum it led.
+        forum: ForumId,
         /// The forum's new epoch.
         epoch: ForumEpoch,
     },

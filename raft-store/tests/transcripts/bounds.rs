@@ -63,7 +63,8 @@ fn each_full_bound_refuses_and_says_so() {
           refused: MALFORMED held 12 current 10
         > p1 stores facts of a read under e1
           refused: MALFORMED held 5 current 4
-    "#]].assert_eq(&story.told());
+    "#]]
+    .assert_eq(&story.told());
 }
 
 #[test]
@@ -96,7 +97,8 @@ fn ids_run_out_without_being_given_twice() {
           1 users from u4294967295
         > lease 10 user ids to p1
           refused: IDS_EXHAUSTED held 0 current 0
-    "#]].assert_eq(&story.told());
+    "#]]
+    .assert_eq(&story.told());
     assert_eq!(story.state.ids().message, u64::from(u32::MAX) + 1);
 }
 
@@ -138,7 +140,8 @@ fn a_trimmed_task_is_still_open_and_can_be_answered() {
           answered by t7
           - t7 f178 facts by p1 e1 closes t2 0B
           - trimmed through t4
-    "#]].assert_eq(&story.told());
+    "#]]
+    .assert_eq(&story.told());
     assert_eq!(story.state.records_after(0).len(), 3);
     assert_eq!(story.state.records_after(6).next().unwrap().id.get(), 7);
     assert_eq!(story.state.records_after(99).len(), 0);
@@ -179,7 +182,8 @@ fn answered_requests_and_sessions_give_way_to_newer_ones() {
         > write "one" to f178
           t8 m2870
           - t8 f178 task m2870
-    "#]].assert_eq(&story.told());
+    "#]]
+    .assert_eq(&story.told());
     assert_eq!(story.state.session("one"), None);
 }
 
@@ -213,6 +217,7 @@ fn what_nobody_can_read_is_refused_and_changes_nothing() {
           refused: MALFORMED held 0 current 0
         > p1 stores facts of a read under e1
           refused: MALFORMED held 0 current 0
-    "#]].assert_eq(&story.told());
+    "#]]
+    .assert_eq(&story.told());
     assert!(story.state == before);
 }

@@ -39,7 +39,8 @@ fn the_next_primary_answers_and_the_late_answer_is_refused() {
           1 users from u414
         > p1 answers t2 under e1
           refused: ALREADY_ANSWERED held 1 current 0
-    "#]].assert_eq(&story.told());
+    "#]]
+    .assert_eq(&story.told());
 }
 
 #[test]
@@ -69,7 +70,8 @@ fn two_leaders_in_a_row_move_a_primary_once() {
           refused: UNKNOWN_PEER held 9 current 0
         > move primary of f999 to p1, expecting e1
           refused: UNKNOWN_FORUM held 999 current 0
-    "#]].assert_eq(&story.told());
+    "#]]
+    .assert_eq(&story.told());
 }
 
 #[test]
@@ -103,5 +105,6 @@ fn retried_proposals_are_told_the_same() {
           - t3 f178 facts by p3 e2 9B
         > the same facts again
           stored by t3
-    "#]].assert_eq(&story.told());
+    "#]]
+    .assert_eq(&story.told());
 }

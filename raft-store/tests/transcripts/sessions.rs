@@ -31,7 +31,8 @@ fn a_first_read_makes_a_user_a_forum_row_and_a_session_that_the_next_write_carri
         > write "from a stranger" to f178
           t5 m2868
           - t5 f178 task m2868
-    "#]].assert_eq(&story.told());
+    "#]]
+    .assert_eq(&story.told());
     let task = story.state.open_tasks().next().unwrap().task().unwrap().clone();
     assert_eq!(task.session.unwrap().data, "logged-user|i:414;");
     assert_eq!(story.state.session("abc").unwrap().version, 3);
@@ -81,7 +82,8 @@ fn two_reads_of_one_session_race_and_the_second_must_read_again() {
           answered by t7
           - t7 f178 facts by p1 e1 closes t6 0B sessions=1
           - session abc stored
-    "#]].assert_eq(&story.told());
+    "#]]
+    .assert_eq(&story.told());
     assert_eq!(story.state.session("abc").unwrap().data, "a task's answer always wins");
 }
 
@@ -117,7 +119,8 @@ fn only_a_serving_replica_under_the_current_epoch_stores_facts() {
           - t3 directory facts by p2 e1 4B
         > p2 stores facts of a read under e1
           stored by t0
-    "#]].assert_eq(&story.told());
+    "#]]
+    .assert_eq(&story.told());
 }
 
 #[test]

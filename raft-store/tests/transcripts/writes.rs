@@ -46,7 +46,8 @@ fn peers_join_and_forums_open_once() {
           f179 opened e1 p1 [1]
           - f179 opened
           - t2 f179 assignment e1 primary p1 replicas [p1]
-    "#]].assert_eq(&story.told());
+    "#]]
+    .assert_eq(&story.told());
     let held: Vec<_> = story.state.peers().map(|peer| story.state.forums_of(peer.id).count()).collect();
     assert_eq!(held, [2, 1]);
 }
@@ -93,7 +94,8 @@ fn a_write_is_executed_once_and_its_sender_told_again_when_it_asks_again() {
         > write "hello" to f178
           t5 m2869
           - t5 f178 task m2869
-    "#]].assert_eq(&story.told());
+    "#]]
+    .assert_eq(&story.told());
     let (task, message, receipt) = story.state.request(request_id("hello again")).unwrap();
     assert_eq!((task.get(), message.unwrap().get(), receipt), (3 + 1, 2868, None));
 }
@@ -117,7 +119,8 @@ fn an_answer_is_taken_once_and_its_retry_is_told_the_same() {
           answered by t3
         > p1 answers anew
           refused: ALREADY_ANSWERED held 1 current 1
-    "#]].assert_eq(&story.told());
+    "#]]
+    .assert_eq(&story.told());
 }
 
 #[test]
@@ -165,7 +168,8 @@ fn tasks_of_a_forum_are_answered_in_order_and_those_of_others_do_not_wait() {
           refused: UNKNOWN_TASK held 99 current 0
         > p1 answers t1 under e1
           refused: UNKNOWN_TASK held 1 current 0
-    "#]].assert_eq(&story.told());
+    "#]]
+    .assert_eq(&story.told());
 }
 
 #[test]
@@ -192,7 +196,8 @@ fn an_answer_with_a_new_user_writes_the_directory_first() {
           answered by t4
           - t3 directory facts by p1 e1 9B
           - t4 f178 facts by p1 e1 closes t2 15B
-    "#]].assert_eq(&story.told());
+    "#]]
+    .assert_eq(&story.told());
     assert_eq!(story.state.directory_newest(), 3);
     assert_eq!(story.state.forums().next().unwrap().newest_record, 4);
 }
