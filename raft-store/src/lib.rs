@@ -3,3 +3,6 @@
 //! Never knows HTTP, MySQL or peers' sockets.
 
 pub mod machine;
+pub mod raft_types;
+pub mod raft_codec;
+pub mod log_store;
