@@ -2,4 +2,9 @@
 //!
 //! Never knows Raft, nor other peers. Dials out to a hub, never in.
 
+pub mod config;
+pub mod identity;
+pub mod io;
+
 pub mod backend;
+pub mod replica;
