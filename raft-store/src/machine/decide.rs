@@ -15,7 +15,7 @@ use super::{
     evolve::{Change, Upkeep},
     forum::Forum,
     peers::Peer,
-    receipts::{self, Made},
+    receipts::Made,
     record::{Assignment, FactsBody, Record, RecordBody, TaskBody},
     sessions,
     state::HubState,
@@ -23,6 +23,8 @@ use super::{
 
 /// How much of what has lapsed one command clears away, so that no command pays for a quiet night before it.
 const LAPSED_PER_APPLY_MAX: usize = 8;
+/// How many records one command trims at most: milliseconds of freeing memory, which every command behind it waits for.
+const TRIM_PER_APPLY_MAX: u64 = 50_000;
 
 /// What a command means: its answer, and what changes.
 pub(super) struct Decision {
@@ -92,7 +94,7 @@ fn append_task(state: &HubState, request: RequestId, command: AppendTask) -> Dec
     let forum = known_forum(state, command.forum)?;
     if let Some(seen) = state.receipts.request(request) {
         if seen.forum != command.forum {
-            return Err(rejection(RejectionCode::Malformed, 0, 0));
+            return Err(other_command());
         }
         let receipt = seen.answer.as_ref().map(|answer| answer.receipt.clone());
         return Ok(Decision::unchanged(task_appended(seen.task, seen.message, true, receipt)));
@@ -176,8 +178,12 @@ fn answer_again(state: &HubState, proposal: RequestId, command: &AnswerTask) -> 
 }
 
 fn store_facts(state: &HubState, proposal: RequestId, command: StoreFacts) -> Decided {
-    if let Some(made) = state.receipts.proposal(proposal) {
-        return made_before(made);
+    match state.receipts.proposal(proposal) {
+        Some(Made::Facts { forum, record }) if forum == command.forum => {
+            return Ok(Decision::unchanged(facts_stored(record)));
+        }
+        Some(_) => return Err(other_command()),
+        None => {}
     }
     let forum = known_forum(state, command.forum)?;
     known_peer(state, command.peer)?;
@@ -196,7 +202,7 @@ fn store_facts(state: &HubState, proposal: RequestId, command: StoreFacts) -> De
     }
     let mut made = facts_records(state, command.peer, command.epoch, command.forum, command.facts, None)?;
     let record = made.newest;
-    made.changes.push(Change::ProposalMade { proposal, made: Made::Facts { record } });
+    made.changes.push(Change::ProposalMade { proposal, made: Made::Facts { forum: forum.id, record } });
     Ok(Decision { answer: facts_stored(record), changes: made.changes })
 }
 
@@ -294,8 +300,12 @@ fn register_peer(state: &HubState, command: RegisterPeer) -> Decided {
 }
 
 fn lease_user_ids(state: &HubState, proposal: RequestId, peer: PeerId, count: u32) -> Decided {
-    if let Some(made) = state.receipts.proposal(proposal) {
-        return made_before(made);
+    match state.receipts.proposal(proposal) {
+        Some(Made::Lease { peer: to, first, count }) if to == peer => {
+            return Ok(Decision::unchanged(leased(first, count)));
+        }
+        Some(_) => return Err(other_command()),
+        None => {}
     }
     known_peer(state, peer)?;
     let left = (u64::from(state.bounds.user_id_max) + 1).saturating_sub(state.next_user);
@@ -310,7 +320,7 @@ fn lease_user_ids(state: &HubState, proposal: RequestId, peer: PeerId, count: u3
         answer: leased(first, count),
         changes: vec![
             Change::UserIdsLeased { count },
-            Change::ProposalMade { proposal, made: Made::Lease { first, count } },
+            Change::ProposalMade { proposal, made: Made::Lease { peer, first, count } },
         ],
     })
 }
@@ -322,8 +332,12 @@ fn move_primary(
     to: PeerId,
     expected_epoch: ForumEpoch,
 ) -> Decided {
-    if let Some(made) = state.receipts.proposal(proposal) {
-        return made_before(made);
+    match state.receipts.proposal(proposal) {
+        Some(Made::Move { forum: of, epoch }) if of == forum => {
+            return Ok(Decision::unchanged(moved(epoch)));
+        }
+        Some(_) => return Err(other_command()),
+        None => {}
     }
     let forum = known_forum(state, forum)?;
     known_peer(state, to)?;
@@ -344,13 +358,15 @@ fn move_primary(
         answer: moved(epoch),
         changes: vec![
             Change::RecordAppended(record),
-            Change::ProposalMade { proposal, made: Made::Move { epoch } },
+            Change::ProposalMade { proposal, made: Made::Move { forum: forum.id, epoch } },
         ],
     })
 }
 
+/// The answer says how far it came; whoever wants more asks again.
 fn trim_tasks(state: &HubState, through: u64) -> Decision {
-    let through = through.min(state.newest()).max(state.trimmed_through());
+    let reach = state.trimmed_through().saturating_add(TRIM_PER_APPLY_MAX).min(state.newest());
+    let through = through.clamp(state.trimmed_through(), reach);
     let answer = Kind::TasksTrimmed(v1::TasksTrimmed { through });
     if through == state.trimmed_through() {
         return Decision::unchanged(answer);
@@ -365,43 +381,14 @@ pub(super) fn upkeep(state: &HubState) -> Option<Upkeep> {
     let upkeep = Upkeep {
         trim_through: (through > state.trimmed_through()).then_some(through),
         sessions: state.sessions.due(now, bounds, LAPSED_PER_APPLY_MAX),
-        receipts: receipts_due(state),
-        proposals: proposals_due(state),
+        receipts: state.receipts.answered_due(now, bounds, LAPSED_PER_APPLY_MAX),
+        proposals: state.receipts.proposals_due(now, bounds, LAPSED_PER_APPLY_MAX),
     };
     let idle = upkeep.trim_through.is_none()
         && upkeep.sessions == 0
         && upkeep.receipts == 0
         && upkeep.proposals == 0;
     if idle { None } else { Some(upkeep) }
-}
-
-fn receipts_due(state: &HubState) -> usize {
-    let bounds = &state.bounds;
-    let (mut kept, mut bytes) = (state.receipts.answered_len() as u64, state.receipts.answered_bytes());
-    let mut due = 0;
-    for (_, _, answer) in state.receipts.answered() {
-        let over = kept > bounds.receipts_max || bytes > bounds.receipts_bytes_max;
-        let lapsed = answer.at.0.saturating_add(bounds.receipt_age_ms) <= state.now.0;
-        if !over && (!lapsed || due >= LAPSED_PER_APPLY_MAX) {
-            break;
-        }
-        kept -= 1;
-        bytes -= receipts::bytes(answer);
-        due += 1;
-    }
-    due
-}
-
-fn proposals_due(state: &HubState) -> usize {
-    let bounds = &state.bounds;
-    let over = (state.receipts.proposals_len() as u64).saturating_sub(bounds.proposals_max);
-    let lapsed = state
-        .receipts
-        .proposals()
-        .take(LAPSED_PER_APPLY_MAX)
-        .take_while(|(at, _, _)| at.0.saturating_add(bounds.proposal_age_ms) <= state.now.0)
-        .count();
-    lapsed.max(usize::try_from(over).unwrap_or(usize::MAX))
 }
 
 fn known_forum(state: &HubState, id: ForumId) -> Result<&Forum, v1::Rejection> {
@@ -422,14 +409,6 @@ fn next_message(state: &HubState) -> Result<MessageId, v1::Rejection> {
         return Err(exhausted());
     }
     u32::try_from(state.next_message).ok().and_then(MessageId::new).ok_or_else(exhausted)
-}
-
-fn made_before(made: Made) -> Decided {
-    Ok(Decision::unchanged(match made {
-        Made::Facts { record } => facts_stored(record),
-        Made::Lease { first, count } => leased(first, count),
-        Made::Move { epoch } => moved(epoch),
-    }))
 }
 
 fn forum_opened(id: ForumId, assignment: &Assignment, existed: bool) -> Kind {
@@ -460,6 +439,11 @@ fn leased(first: u32, count: u32) -> Kind {
 
 fn moved(epoch: ForumEpoch) -> Kind {
     Kind::PrimaryMoved(v1::PrimaryMoved { epoch: epoch.0 })
+}
+
+/// An id that names one command was used for another.
+fn other_command() -> v1::Rejection {
+    rejection(RejectionCode::Malformed, 0, 0)
 }
 
 fn full(bound: u64) -> v1::Rejection {

@@ -10,6 +10,8 @@ use loop_proto::{
     v1,
 };
 
+use super::bounds::Bounds;
+
 /// What a remembered request costs in memory besides its receipt's text: three indexes' entries.
 const RECEIPT_OVERHEAD_BYTES: u64 = 200;
 
@@ -46,11 +48,15 @@ pub struct SeenAnswer {
 pub enum Made {
     /// Facts were stored; the newest record they made, 0 for none.
     Facts {
+        /// The forum they were read from.
+        forum: ForumId,
         /// The newest record.
         record: u64,
     },
     /// User ids were leased.
     Lease {
+        /// Who leased them.
+        peer: PeerId,
         /// The first of the block.
         first: u32,
         /// How many.
@@ -58,6 +64,8 @@ pub enum Made {
     },
     /// A primary was moved.
     Move {
+        /// The forum it led.
+        forum: ForumId,
         /// The forum's new epoch.
         epoch: ForumEpoch,
     },
@@ -68,7 +76,7 @@ pub enum Made {
 pub struct Receipts {
     requests: BTreeMap<RequestId, SeenRequest>,
     // Answered requests, in the order of their answers; the next to be forgotten first.
-    answered: VecDeque<RequestId>,
+    answered: VecDeque<(HubTime, RequestId)>,
     // The same by task, for late answers.
     by_task: BTreeMap<TaskId, RequestId>,
     answered_bytes: u64,
@@ -110,7 +118,7 @@ impl Receipts {
 
     /// Answered requests, next to be forgotten first.
     pub(super) fn answered(&self) -> impl Iterator<Item = (RequestId, &SeenRequest, &SeenAnswer)> {
-        self.answered.iter().filter_map(|id| {
+        self.answered.iter().filter_map(|(_, id)| {
             let seen = self.requests.get(id)?;
             Some((*id, seen, seen.answer.as_ref()?))
         })
@@ -129,7 +137,7 @@ impl Receipts {
         let Some(seen) = self.requests.get_mut(&id) else { return };
         self.answered_bytes += bytes(&answer);
         self.by_task.insert(seen.task, id);
-        self.answered.push_back(id);
+        self.answered.push_back((answer.at, id));
         seen.answer = Some(answer);
     }
 
@@ -139,9 +147,36 @@ impl Receipts {
         }
     }
 
+    /// How many answered requests must go: all that is above the bounds, and of those that have lapsed at most
+    /// `lapsed_max`.
+    pub(super) fn answered_due(&self, now: HubTime, bounds: &Bounds, lapsed_max: usize) -> usize {
+        let (mut kept, mut bytes_kept) = (self.answered.len() as u64, self.answered_bytes);
+        let mut due = 0;
+        for (at, id) in &self.answered {
+            let over = kept > bounds.receipts_max || bytes_kept > bounds.receipts_bytes_max;
+            let lapsed = at.0.saturating_add(bounds.receipt_age_ms) <= now.0;
+            if !over && (!lapsed || due >= lapsed_max) {
+                break;
+            }
+            let answer = self.requests.get(id).and_then(|seen| seen.answer.as_ref());
+            bytes_kept -= answer.map_or(0, bytes);
+            kept -= 1;
+            due += 1;
+        }
+        due
+    }
+
+    /// How many proposals must go, by the same rule.
+    pub(super) fn proposals_due(&self, now: HubTime, bounds: &Bounds, lapsed_max: usize) -> usize {
+        let over = (self.proposal_order.len() as u64).saturating_sub(bounds.proposals_max);
+        let lapsed = |(at, _): &&(HubTime, RequestId)| at.0.saturating_add(bounds.proposal_age_ms) <= now.0;
+        let lapsed = self.proposal_order.iter().take(lapsed_max).take_while(lapsed).count();
+        lapsed.max(usize::try_from(over).unwrap_or(usize::MAX))
+    }
+
     /// Forgets the `count` oldest answered requests.
     pub(super) fn forget_answered(&mut self, count: usize) {
-        for id in self.answered.drain(..count.min(self.answered.len())) {
+        for (_, id) in self.answered.drain(..count.min(self.answered.len())) {
             let Some(seen) = self.requests.remove(&id) else { continue };
             self.by_task.remove(&seen.task);
             self.answered_bytes -= seen.answer.as_ref().map_or(0, bytes);
@@ -178,7 +213,7 @@ impl Receipts {
 }
 
 /// What remembering this answer costs, bytes.
-pub(super) fn bytes(answer: &SeenAnswer) -> u64 {
+fn bytes(answer: &SeenAnswer) -> u64 {
     let text = |text: &Option<String>| text.as_ref().map_or(0, String::len) as u64;
     text(&answer.receipt.sid_json) + text(&answer.receipt.lid) + RECEIPT_OVERHEAD_BYTES
 }

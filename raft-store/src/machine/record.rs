@@ -361,3 +361,102 @@ fn bytes_len(value: &[u8]) -> usize {
 fn field_len(len: usize) -> usize {
     1 + varint_len(len as u64) + len
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(version: u64) -> Arc<v1::SessionRecord> {
+        Arc::new(v1::SessionRecord {
+            id: "abcdef".into(),
+            version,
+            user_id: Some("414".into()),
+            created_at_s: 7,
+            updated_at_s: 8,
+            data: Bytes::from_static(b"secret"),
+        })
+    }
+
+    fn bodies() -> Vec<RecordBody> {
+        let task = TaskBody {
+            request_id: RequestId([3; 16]),
+            request: Bytes::from(vec![9; 300]),
+            message_id: MessageId::new(2867),
+            session: Some(session(5)),
+            origin_hub: 2,
+        };
+        let bare = TaskBody {
+            request: Bytes::new(),
+            message_id: None,
+            session: None,
+            origin_hub: 0,
+            ..task.clone()
+        };
+        let peer = PeerId::new(200).unwrap();
+        let facts = FactsBody {
+            task: TaskId::new(1 << 40),
+            peer,
+            epoch: ForumEpoch(u64::MAX),
+            facts: Bytes::from(vec![8; 200]),
+            sessions: vec![session(6), session(7)],
+            receipt: Some(v1::Receipt { status: 200, sid_json: Some("2867".into()), lid: None }),
+        };
+        let empty = FactsBody {
+            task: None,
+            facts: Bytes::new(),
+            sessions: Vec::new(),
+            receipt: Some(v1::Receipt::default()),
+            ..facts.clone()
+        };
+        let assignment = Assignment { epoch: ForumEpoch(3), primary: peer, replicas: vec![peer] };
+        vec![
+            RecordBody::Task(task),
+            RecordBody::Task(bare),
+            RecordBody::Facts(facts),
+            RecordBody::Facts(empty),
+            RecordBody::Assignment(assignment),
+        ]
+    }
+
+    fn make(body: RecordBody) -> Arc<Record> {
+        Record::new(TaskId::new(91).unwrap(), HubTime(1_700_000_000_000), ForumId::new(178), body)
+    }
+
+    #[test]
+    fn a_record_encodes_as_prost_would_and_reads_back() {
+        for body in bodies() {
+            let record = make(body);
+            let wire = v1::Record::decode(record.encoded.clone()).unwrap();
+            assert_eq!(wire.encode_to_vec(), record.encoded);
+            assert_eq!((wire.id, wire.at_ms, wire.forum_id), (91, 1_700_000_000_000, 178));
+            let read = Record::decode(record.encoded.clone()).unwrap();
+            assert!(read.body == record.body && read.forum == record.forum && read.at == record.at);
+        }
+    }
+
+    #[test]
+    fn a_body_shares_the_records_own_bytes_and_keeps_nothing_else_alive() {
+        let record = make(bodies().remove(0));
+        let inside = record.encoded.as_ptr_range();
+        assert!(inside.contains(&record.task().unwrap().request.as_ptr()));
+    }
+
+    #[test]
+    fn a_directory_record_holds_facts_only() {
+        let [task, _, facts, ..] = &bodies()[..] else { panic!("five bodies") };
+        let id = TaskId::new(1).unwrap();
+        let task = Record::new(id, HubTime(0), None, task.clone());
+        assert_eq!(Record::decode(task.encoded.clone()).unwrap_err(), BadRecord);
+        let facts = Record::new(id, HubTime(0), None, facts.clone());
+        assert!(Record::decode(facts.encoded.clone()).is_ok());
+        assert_eq!(Record::decode(Bytes::from_static(b"\xff")).unwrap_err(), BadRecord);
+    }
+
+    #[test]
+    fn no_secret_is_printed() {
+        for body in bodies() {
+            let shown = format!("{:?}", make(body));
+            assert!(!shown.contains("abcdef") && !shown.contains("secret"), "{shown}");
+        }
+    }
+}

@@ -166,3 +166,43 @@ fn expiry(session: &Session, bounds: &Bounds) -> HubTime {
 fn bytes(record: &v1::SessionRecord) -> u64 {
     record.data.len() as u64 + SESSION_OVERHEAD_BYTES
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_id_is_1_to_32_of_phps_characters_and_never_prints() {
+        let id = SessionId::parse("0abcdefghij,-KLMNOPQRSTUVWXYZ019").unwrap();
+        assert_eq!(id.as_str(), "0abcdefghij,-KLMNOPQRSTUVWXYZ019");
+        assert_eq!(format!("{id:?}"), "session …");
+        let too_long = "a".repeat(33);
+        for bad in ["", "a b", "é", "a\0", "../x", too_long.as_str()] {
+            assert_eq!(SessionId::parse(bad), None);
+        }
+    }
+
+    #[test]
+    fn a_stored_session_replaces_the_one_before_in_count_bytes_and_expiry() {
+        let bounds = Bounds { session_age_ms: 100, session_without_user_age_ms: 10, ..Bounds::STANDARD };
+        let id = SessionId::parse("abc").unwrap();
+        let record = |user: &str, data: &'static [u8]| {
+            let user_id = Some(user.to_owned());
+            let data = Bytes::from_static(data);
+            own(v1::SessionRecord { id: "abc".into(), user_id, data, ..Default::default() }, 1)
+        };
+        let mut sessions = Sessions::default();
+        let at = |ms| HubTime(ms);
+        sessions.store(id, Session { record: record("", b"long data"), stored_at: at(0) }, &bounds);
+        assert_eq!(sessions.due(at(9), &bounds, 8), 0);
+        assert_eq!(sessions.due(at(10), &bounds, 8), 1);
+        sessions.store(id, Session { record: record("414", b""), stored_at: at(5) }, &bounds);
+        assert_eq!((sessions.len(), sessions.bytes()), (1, SESSION_OVERHEAD_BYTES));
+        assert_eq!(sessions.due(at(104), &bounds, 8), 0);
+        assert_eq!(sessions.due(at(105), &bounds, 8), 1);
+        sessions.check(&bounds).unwrap();
+        sessions.forget(3);
+        assert!(sessions.is_empty() && sessions.bytes() == 0);
+        sessions.check(&bounds).unwrap();
+    }
+}

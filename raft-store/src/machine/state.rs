@@ -1,6 +1,6 @@
 //! The agreed state, as hubs look at it. Changed by `evolve` only.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use loop_proto::{
     ids::{ForumId, ForumKey, HubTime, MessageId, PeerId, RequestId, TaskId},
@@ -12,8 +12,8 @@ use super::{
     forum::{Forum, Forums},
     peers::{Peer, Peers},
     receipts::Receipts,
-    record::Record,
-    sessions::{SessionId, Sessions},
+    record::{Assignment, Record, RecordBody},
+    sessions::{Session, SessionId, Sessions},
     tasks::Tasks,
 };
 
@@ -68,6 +68,13 @@ pub struct Counts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("broken invariant: {0}")]
 pub struct BrokenInvariant(pub &'static str);
+
+/// How much it holds; what it holds are other people's secrets.
+impl fmt::Debug for HubState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HubState at {} with {:?}, {:?}", self.now.0, self.ids(), self.counts())
+    }
+}
 
 impl HubState {
     /// The state before the first command.
@@ -218,6 +225,7 @@ impl HubState {
         self.receipts.check(self.tasks.open_tasks().len()).map_err(BrokenInvariant)?;
         self.sessions.check(&self.bounds).map_err(BrokenInvariant)?;
         self.check_forums_and_tasks().map_err(BrokenInvariant)?;
+        self.check_log().map_err(BrokenInvariant)?;
         self.check_ids().map_err(BrokenInvariant)?;
         self.check_bounds().map_err(BrokenInvariant)
     }
@@ -233,7 +241,7 @@ impl HubState {
             if !forum.open_tasks.iter().all(of_forum) {
                 return Err("a forum lists a task that is not open");
             }
-            if forum.newest_record > self.newest() {
+            if forum.newest_record > self.newest() || forum.tasks_appended > self.newest() {
                 return Err("a forum's newest record lies above the log");
             }
         }
@@ -255,6 +263,32 @@ impl HubState {
         Ok(())
     }
 
+    /// What the retained records say of their forums is what the forums say of themselves.
+    fn check_log(&self) -> Result<(), &'static str> {
+        let mut newest = BTreeMap::new();
+        let mut assignments = BTreeMap::new();
+        for record in self.records_after(0) {
+            let Some(forum) = record.forum else { continue };
+            newest.insert(forum, record.id.get());
+            if let RecordBody::Assignment(assignment) = &record.body {
+                assignments.insert(forum, assignment);
+            }
+        }
+        let agrees = |(id, newest): (&ForumId, &u64)| {
+            self.forum(*id).is_some_and(|forum| forum.newest_record == *newest)
+        };
+        if !newest.iter().all(agrees) {
+            return Err("a forum's newest record is wrong");
+        }
+        let agrees = |(id, assignment): (&ForumId, &&Assignment)| {
+            self.forum(*id).is_some_and(|forum| forum.assignment() == **assignment)
+        };
+        if !assignments.iter().all(agrees) {
+            return Err("a forum is not held as its newest assignment says");
+        }
+        Ok(())
+    }
+
     fn check_ids(&self) -> Result<(), &'static str> {
         let mut last = None;
         for record in self.records_after(0) {
@@ -270,8 +304,10 @@ impl HubState {
         if self.records_after(0).last().is_some_and(|record| record.at > self.now) {
             return Err("a record lies in the future");
         }
-        if !self.sessions.iter().all(|session| session.record.version <= self.newest()) {
-            return Err("a session's version lies above the log");
+        let past =
+            |session: &Session| session.record.version <= self.newest() && session.stored_at <= self.now;
+        if !self.sessions.iter().all(past) {
+            return Err("a session lies in the future");
         }
         Ok(())
     }

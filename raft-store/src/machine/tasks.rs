@@ -42,7 +42,7 @@ impl Tasks {
 
     /// The retained record of that id.
     pub fn record(&self, id: TaskId) -> Option<&Arc<Record>> {
-        let at = id.get().checked_sub(self.trimmed_through + 1)?;
+        let at = id.get().checked_sub(self.trimmed_through)?.checked_sub(1)?;
         self.log.get(usize::try_from(at).ok()?)
     }
 
@@ -128,7 +128,7 @@ impl Tasks {
 
     pub(super) fn check(&self) -> Result<(), &'static str> {
         let dense = |(at, record): (usize, &Arc<Record>)| {
-            record.id.get().checked_sub(self.trimmed_through + 1) == Some(at as u64)
+            record.id.get().checked_sub(self.trimmed_through) == Some(at as u64 + 1)
         };
         if !self.log.iter().enumerate().all(dense) {
             return Err("the log is not dense");

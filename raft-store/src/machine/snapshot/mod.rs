@@ -51,7 +51,7 @@ pub fn encode(state: &HubState) -> Vec<u8> {
     out
 }
 
-/// Reads what [`encode`] wrote. Any other bytes give an error, and take no more memory than they are long.
+/// Reads what [`encode`] wrote. Any other bytes give an error, and take memory in proportion to their length only.
 pub fn decode(bytes: &[u8]) -> Result<HubState, BadSnapshot> {
     let head = bytes.get(..HEAD_BYTES).ok_or(BadSnapshot::Foreign)?;
     let version = head.strip_prefix(&MAGIC).ok_or(BadSnapshot::Foreign)?;

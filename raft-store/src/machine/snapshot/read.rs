@@ -69,6 +69,9 @@ pub(super) fn state(bytes: &[u8]) -> Read<HubState> {
     for _ in 0..head.sessions {
         read_session(frames.message()?, &mut state)?;
     }
+    if state.sessions.len() as u64 != head.sessions {
+        return Err(bad("a session is kept twice"));
+    }
     if !frames.rest.is_empty() {
         return Err(bad("bytes follow the last frame"));
     }
@@ -180,15 +183,24 @@ fn read_receipts(frames: &mut Frames<'_>, head: &Head, state: &mut HubState) -> 
     }
     for _ in 0..head.proposals {
         let frame: ProposalFrame = frames.message()?;
-        let made = match frame.made.ok_or(bad("a proposal's outcome"))? {
-            MadeFrame::Facts(record) => Made::Facts { record },
-            MadeFrame::Lease(lease) => Made::Lease { first: lease.first, count: lease.count },
-            MadeFrame::Move(epoch) => Made::Move { epoch: ForumEpoch(epoch) },
-        };
+        let made = made(&frame)?;
         let id = RequestId::from_bytes(&frame.id).ok_or(bad("a proposal's id"))?;
         state.receipts.remember(HubTime(frame.at_ms), id, made);
     }
+    if state.receipts.proposals_len() as u64 != head.proposals {
+        return Err(bad("a proposal is remembered twice"));
+    }
     Ok(())
+}
+
+fn made(frame: &ProposalFrame) -> Read<Made> {
+    let forum = || ForumId::new(frame.subject).ok_or(bad("a proposal's forum"));
+    let peer = || PeerId::new(frame.subject).ok_or(bad("a proposal's peer"));
+    Ok(match frame.made.as_ref().ok_or(bad("a proposal's outcome"))? {
+        MadeFrame::Facts(record) => Made::Facts { forum: forum()?, record: *record },
+        MadeFrame::Lease(lease) => Made::Lease { peer: peer()?, first: lease.first, count: lease.count },
+        MadeFrame::Move(epoch) => Made::Move { forum: forum()?, epoch: ForumEpoch(*epoch) },
+    })
 }
 
 fn read_session(frame: SessionFrame, state: &mut HubState) -> Read<()> {

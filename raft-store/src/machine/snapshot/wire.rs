@@ -185,17 +185,20 @@ pub(super) struct ProposalFrame {
     pub id: Bytes,
     #[prost(uint64, tag = "2")]
     pub at_ms: u64,
-    #[prost(oneof = "MadeFrame", tags = "3, 4, 5")]
+    /// The forum, or for a lease the peer.
+    #[prost(uint32, tag = "3")]
+    pub subject: u32,
+    #[prost(oneof = "MadeFrame", tags = "4, 5, 6")]
     pub made: Option<MadeFrame>,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub(super) enum MadeFrame {
-    #[prost(uint64, tag = "3")]
+    #[prost(uint64, tag = "4")]
     Facts(u64),
-    #[prost(message, tag = "4")]
+    #[prost(message, tag = "5")]
     Lease(v1::UserIdsLeased),
-    #[prost(uint64, tag = "5")]
+    #[prost(uint64, tag = "6")]
     Move(u64),
 }
 
@@ -330,12 +333,14 @@ fn answered_frame(id: RequestId, seen: &SeenRequest, answer: &SeenAnswer) -> Ans
 }
 
 fn proposal_frame(at: HubTime, id: RequestId, made: Made) -> ProposalFrame {
-    let made = match made {
-        Made::Facts { record } => MadeFrame::Facts(record),
-        Made::Lease { first, count } => MadeFrame::Lease(v1::UserIdsLeased { first, count }),
-        Made::Move { epoch } => MadeFrame::Move(epoch.0),
+    let (subject, made) = match made {
+        Made::Facts { forum, record } => (forum.get(), MadeFrame::Facts(record)),
+        Made::Lease { peer, first, count } => {
+            (peer.get(), MadeFrame::Lease(v1::UserIdsLeased { first, count }))
+        }
+        Made::Move { forum, epoch } => (forum.get(), MadeFrame::Move(epoch.0)),
     };
-    ProposalFrame { id: Bytes::copy_from_slice(&id.0), at_ms: at.0, made: Some(made) }
+    ProposalFrame { id: Bytes::copy_from_slice(&id.0), at_ms: at.0, subject, made: Some(made) }
 }
 
 fn put(message: &impl Message, out: &mut Vec<u8>) {
