@@ -6,3 +6,4 @@ pub mod machine;
 pub mod raft_types;
 pub mod raft_codec;
 pub mod log_store;
+pub mod adapter;
