@@ -65,10 +65,7 @@ impl LocalCluster {
     /// Starts everything and waits until every hub is ready and every peer connected.
     pub async fn start(config: LocalConfig) -> Result<Self, LocalError> {
         let mut cluster = Self::prepare(config)?;
-        for process in cluster.hubs.iter_mut().chain(&mut cluster.peers) {
-            process.start()?;
-        }
-        cluster.wait_ready().await?;
+        cluster.start_all().await?;
         Ok(cluster)
     }
 
@@ -237,6 +234,14 @@ impl LocalCluster {
             self.kill(who).await?;
         }
         self.start_one(who)?;
+        self.wait_ready().await
+    }
+
+    /// Starts what does not run and waits until the whole system is ready.
+    pub async fn start_all(&mut self) -> Result<(), LocalError> {
+        for process in self.hubs.iter_mut().chain(&mut self.peers) {
+            process.start()?;
+        }
         self.wait_ready().await
     }
 

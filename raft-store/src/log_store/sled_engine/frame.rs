@@ -231,8 +231,9 @@ mod tests {
             value in any::<prop::sample::Index>(), byte in any::<prop::sample::Index>(), bit in 0..8u8,
         ) {
             let (records, mut stored) = store(first, &sizes);
-            prop_assert_eq!(decode(&stored).as_ref(), Ok(&records));
-            let value = stored.values_mut().nth(value.index(stored.len())).unwrap();
+            prop_assert_eq!(decode(&stored), Ok(records));
+            let value = value.index(stored.len());
+            let value = stored.values_mut().nth(value).unwrap();
             let byte = byte.index(value.len());
             value[byte] ^= 1 << bit;
             prop_assert!(decode(&stored).is_err());
