@@ -76,7 +76,9 @@ mod tests {
 
     #[test]
     fn what_could_become_a_page_or_a_program_is_refused() {
-        for bad in ["callback[]=x", "callback=alert(1)//", "callback=%3Cscript%3E", "callback=1a", "callback=a%00"] {
+        for bad in
+            ["callback[]=x", "callback=alert(1)//", "callback=%3Cscript%3E", "callback=1a", "callback=a%00"]
+        {
             assert_eq!(callback(bad), Err(BadCallback), "{bad}");
         }
         assert!(callback(&format!("callback={}", "a".repeat(128))).is_ok());

@@ -77,9 +77,18 @@ impl<'a> Place<'a> {
             "single-msg-buttons.php" => Route::Peer(Endpoint::MessageButtons),
             "init-sessions.php" => Route::InitSessions,
             "check-status.php" => Route::CheckStatus,
-            "confirm.php" | "logout.php" | "link.php" | "clear-pass.php" | "clear-pass-phone.php"
-            | "upload-photo.php" | "download.php" | "image-exists.php" | "missing-image.php"
-            | "p2p-payment.php" | "feedback.php" | "typing-cron.php" => Route::NotBuilt,
+            "confirm.php"
+            | "logout.php"
+            | "link.php"
+            | "clear-pass.php"
+            | "clear-pass-phone.php"
+            | "upload-photo.php"
+            | "download.php"
+            | "image-exists.php"
+            | "missing-image.php"
+            | "p2p-payment.php"
+            | "feedback.php"
+            | "typing-cron.php" => Route::NotBuilt,
             // copy-image.php writes any file and bck.php hands out the whole database: never.
             _ => Route::NoSuchScript,
         }
@@ -100,9 +109,9 @@ pub fn of_index(params: &Params) -> Route {
 /// The script a decoded path names: one in the root by its name, one elsewhere by its whole path. Anything after
 /// `.php/` would be its PATH_INFO.
 fn script_of(path: &str) -> Option<&str> {
-    let is_script = path.split('/').any(|part| {
-        part.len() >= 4 && part.as_bytes()[part.len() - 4..].eq_ignore_ascii_case(b".php")
-    });
+    let is_script = path
+        .split('/')
+        .any(|part| part.len() >= 4 && part.as_bytes()[part.len() - 4..].eq_ignore_ascii_case(b".php"));
     is_script.then(|| path.trim_start_matches('/'))
 }
 
@@ -149,7 +158,9 @@ mod tests {
 
     #[test]
     fn the_prefix_makes_no_difference_to_scripts() {
-        for path in ["/search-chat.php", "/api/search-chat.php", "//search-chat.php", "/api//search%2Dchat.php"] {
+        for path in
+            ["/search-chat.php", "/api/search-chat.php", "//search-chat.php", "/api//search%2Dchat.php"]
+        {
             assert_eq!(route(path), Route::Peer(Endpoint::SearchChat), "{path}");
         }
         assert_eq!(Place::of("/api/a%20b.png").verbatim, "/a%20b.png");
