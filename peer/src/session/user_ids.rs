@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(taker.take(), Some(484));
         assert!(pool.should_ask());
         assert!(pool.grant(900, 2));
-        assert_eq!((0..32).filter_map(|_| taker.take()).last(), Some(901));
+        assert_eq!((0..31).filter_map(|_| taker.take()).last(), Some(901));
         assert!(!taker.ran_dry());
         assert_eq!(taker.take(), None);
         assert!(taker.ran_dry());
