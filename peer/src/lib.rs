@@ -12,3 +12,4 @@ pub mod replica;
 mod session;
 
 pub use run::{PeerError, run};
+pub use session::{Report, check};

@@ -16,7 +16,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 pub struct Hubs {
     configured: Vec<HubAddr>,
     learnt: Vec<HubAddr>,
-    next: usize,
+    last: Option<HubAddr>,
     failures: u32,
     rng: StdRng,
 }
@@ -24,17 +24,20 @@ pub struct Hubs {
 impl Hubs {
     /// Begins with the configured ones, at a random one so that many peers spread over the hubs.
     pub fn new(config: &Config, seed: [u8; 32]) -> Self {
-        let mut rng = StdRng::from_seed(seed);
-        let next = rng.random_range(0..config.hubs.len().max(1));
-        Self { configured: config.hubs.clone(), learnt: Vec::new(), next, failures: 0, rng }
+        let rng = StdRng::from_seed(seed);
+        Self { configured: config.hubs.clone(), learnt: Vec::new(), last: None, failures: 0, rng }
     }
 
-    /// The hub to try now; the next call gives the next one.
+    /// The hub to try now: the one after the last, as the list is now; never the same twice if there are others.
     pub fn take(&mut self) -> HubAddr {
-        let known = self.known();
-        let hub = known[self.next % known.len()].clone();
-        self.next = (self.next + 1) % known.len();
-        hub
+        let known: Vec<HubAddr> = self.known().cloned().collect();
+        let last = self.last.as_ref().and_then(|last| known.iter().position(|addr| addr == last));
+        let at = match last {
+            Some(last) => (last + 1) % known.len(),
+            None => self.rng.random_range(0..known.len()),
+        };
+        self.last = Some(known[at].clone());
+        known[at].clone()
     }
 
     /// Replaces what was learnt before. Returns how many addresses were left out because they are malformed, may not
@@ -53,7 +56,7 @@ impl Hubs {
     /// How long to wait after a failure: anything up to a bound that doubles with each round over all hubs, so that
     /// peers cut off together do not come back together.
     pub fn pause(&mut self) -> Duration {
-        let rounds = self.failures / u32::try_from(self.known().len()).unwrap_or(u32::MAX);
+        let rounds = self.failures / u32::try_from(self.known().count()).unwrap_or(u32::MAX);
         self.failures = self.failures.saturating_add(1);
         let bound = PAUSE_MIN.saturating_mul(1 << rounds.min(10)).min(PAUSE_MAX);
         bound.mul_f64(self.rng.random::<f64>())
@@ -64,11 +67,10 @@ impl Hubs {
         self.failures
     }
 
-    /// All known addresses; never empty, as a configuration names at least one.
-    fn known(&self) -> Vec<&HubAddr> {
-        let mut known: Vec<&HubAddr> = self.configured.iter().collect();
-        known.extend(self.learnt.iter().filter(|addr| !self.configured.contains(addr)));
-        known
+    /// All known addresses; never none, as a configuration names at least one.
+    fn known(&self) -> impl Iterator<Item = &HubAddr> {
+        let learnt = self.learnt.iter().filter(|addr| !self.configured.contains(addr));
+        self.configured.iter().chain(learnt)
     }
 }
 
@@ -92,6 +94,14 @@ mod tests {
         let mut seen: Vec<String> = (0..3).map(|_| hubs.take().to_string()).collect();
         seen.sort();
         assert_eq!(seen, ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]);
+    }
+
+    #[test]
+    fn a_hub_just_learnt_of_is_tried_before_the_one_that_spoke_of_it() {
+        let (config, mut hubs) = hubs(&["127.0.0.1:1"]);
+        hubs.take();
+        hubs.learn(&config, &["127.0.0.1:1".into(), "127.0.0.1:2".into()]);
+        assert_eq!(hubs.take().as_str(), "127.0.0.1:2");
     }
 
     #[test]

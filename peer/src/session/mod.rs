@@ -1,10 +1,11 @@
 //! A peer's life with the hubs: joins once, then holds a work stream to one of them, over and over.
 //! Owns which hub, when, and what is kept between connections. Never knows rows, nor what a request means.
 
+mod check;
 mod decode;
 mod driver;
 mod hubs;
-pub(crate) mod link;
+mod link;
 mod outbox;
 mod reads;
 mod static_files;
@@ -27,6 +28,7 @@ use crate::{
     replica::Input,
     run::PeerError,
 };
+pub use check::{Report, check};
 use driver::{DriveError, Driver};
 use hubs::Hubs;
 use link::{Link, LinkError};

@@ -3,6 +3,7 @@
 mod backend;
 mod hub;
 
+mod binary;
 mod connecting;
 mod hostile;
 mod serving;

@@ -140,7 +140,8 @@ impl EmbeddedBackend {
                     session.set_int("view-count", 1);
                 }
             }
-            let extra = Extra { title: visit.forum.as_ref().map(|forum| forum.title.as_str()), ..Extra::default() };
+            let extra =
+                Extra { title: visit.forum.as_ref().map(|forum| forum.title.as_str()), ..Extra::default() };
             let body = search::body(request, &session, view, request.records(), extra)?;
             Ok((visit, body))
         })?;
@@ -317,7 +318,9 @@ impl Backend for EmbeddedBackend {
             (Endpoint::Shout | Endpoint::HideMessage, None) => {
                 Ok(answered(Answer::refused(400, "This is not a read.")))
             }
-            (Endpoint::Static | Endpoint::Unspecified, _) => Ok(answered(Answer::refused(404, "There is no such page."))),
+            (Endpoint::Static | Endpoint::Unspecified, _) => {
+                Ok(answered(Answer::refused(404, "There is no such page.")))
+            }
         }
     }
 
@@ -378,8 +381,9 @@ struct Decoded {
 
 impl Decoded {
     fn of(record: AppliedRecord) -> Result<Self, BackendError> {
-        let facts = v1::Facts::decode(record.facts)
-            .map_err(|error| BackendError::Fatal(format!("the facts of record {} cannot be read: {error}", record.id)))?;
+        let facts = v1::Facts::decode(record.facts).map_err(|error| {
+            BackendError::Fatal(format!("the facts of record {} cannot be read: {error}", record.id))
+        })?;
         let forum = record.forum.map(ForumId::get);
         let mut facts = facts.facts;
         let count = facts.len();
