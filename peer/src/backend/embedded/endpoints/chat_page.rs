@@ -99,12 +99,14 @@ fn fill(template: &str, values: &[(&str, &str)]) -> String {
     out
 }
 
-/// The API's address for scripts: what the embedding page asked for if it is an http(s) URL, else where we are.
+/// The API's address for scripts: what the embedding page asked for, if that is this very host, else where we are.
+/// Another host's scripts would run here with this page's rights.
 fn server_url(request: &Request) -> String {
     let asked = request.params.text("server").unwrap_or_default();
     let asked = asked.trim_end_matches('/');
     let is_http = asked.starts_with("http://") || asked.starts_with("https://");
-    if is_http && asked.len() <= 2048 { asked.to_owned() } else { request.base_url.clone() }
+    let is_here = is_http && host_of(asked) == host_of(&request.base_url) && asked.len() <= 2048;
+    if is_here { asked.to_owned() } else { request.base_url.clone() }
 }
 
 /// Host without scheme, port and path.
@@ -136,5 +138,8 @@ mod tests {
         assert_eq!(host_of("http://127.0.0.1:18080"), "127.0.0.1");
         assert_eq!(host_of("https://atomjump.com/api"), "atomjump.com");
         assert_eq!(host_of(""), "");
+        for other in ["http://h@evil", "http://h:80@evil", "http://h\\@evil", "http://h?evil"] {
+            assert_ne!(host_of(other), "h");
+        }
     }
 }

@@ -141,10 +141,10 @@ fn run(mut connection: Connection, batches: &Receiver<Message>, shared: &Shared,
                 break;
             }
         }
-        let durable = progress.durable;
+        // Both tell the same before anybody who waited can look.
+        moved.send_replace(progress.durable);
         drop(progress);
         shared.moved.notify_all();
-        moved.send_replace(durable);
     }
     shared.progress.lock().is_stopped = true;
     shared.moved.notify_all();
