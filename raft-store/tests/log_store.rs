@@ -37,14 +37,23 @@ impl Model {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Append { sizes: Vec<usize> },
+    Append {
+        sizes: Vec<usize>,
+    },
     /// How many of the newest entries to keep out.
-    Truncate { back: u64 },
+    Truncate {
+        back: u64,
+    },
     /// How many of the oldest to give up; may pass the end, as after a snapshot.
-    Purge { count: u64 },
+    Purge {
+        count: u64,
+    },
     Vote,
     Reopen,
-    Read { start: u64, len: u64 },
+    Read {
+        start: u64,
+        len: u64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -197,8 +206,10 @@ async fn a_log_far_along_is_purged_truncated_and_found_again() {
             assert_eq!(all[30_000].log_id, log_id(4, 100_001));
         }
         if engine == Engine::Segment {
-            let bytes: u64 =
-                std::fs::read_dir(temp.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+            let bytes: u64 = std::fs::read_dir(temp.path())
+                .unwrap()
+                .map(|file| file.unwrap().metadata().unwrap().len())
+                .sum();
             assert!(bytes < 6 << 20, "purged segments are gone, {bytes} bytes are left");
         }
     }
