@@ -126,7 +126,12 @@ async fn a_browser_without_a_session_gets_one_and_a_robot_does_not() {
 #[tokio::test]
 async fn a_callback_is_a_name_or_nothing() {
     let server = start_usual().await;
-    for bad in ["callback[]=x", "callback=alert(1)//", "callback=%3Cscript%3Ealert(1)%3C/script%3E", "callback=a%0Ab"] {
+    for bad in [
+        "callback[]=x",
+        "callback=alert(1)//",
+        "callback=%3Cscript%3Ealert(1)%3C/script%3E",
+        "callback=a%0Ab",
+    ] {
         let answer = server.get(&format!("/search-chat.php?{bad}&passcode=f")).await;
         assert_eq!(answer.status, 400, "{bad}");
         assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
@@ -181,7 +186,9 @@ async fn what_does_not_exist_is_not_built_or_not_allowed_says_so() {
         let answer = server.get(path).await;
         assert_eq!((answer.status, answer.text()), (404, "File not found.\n"), "{path}");
     }
-    for path in ["/confirm.php", "/api/logout.php", "/upload-photo.php", "/download.php", "/download", "/link.php"] {
+    for path in
+        ["/confirm.php", "/api/logout.php", "/upload-photo.php", "/download.php", "/download", "/link.php"]
+    {
         let answer = server.get(path).await;
         assert_eq!(answer.status, 501, "{path}");
         assert_eq!(answer.text().lines().count(), 1);
@@ -199,7 +206,12 @@ async fn what_does_not_exist_is_not_built_or_not_allowed_says_so() {
 #[tokio::test]
 async fn a_head_is_a_get_without_body() {
     let server = start_usual().await;
-    for path in ["/search-chat.php?callback=cb&passcode=f", "/search-secure.php?uniqueFeedbackId=f", "/", "/front/chat.js"] {
+    for path in [
+        "/search-chat.php?callback=cb&passcode=f",
+        "/search-secure.php?uniqueFeedbackId=f",
+        "/",
+        "/front/chat.js",
+    ] {
         let get = server.get(path).await;
         let head = server.request("HEAD", path, &[], b"").await;
         assert_eq!((head.status, head.body.len()), (200, 0), "{path}");
@@ -231,7 +243,11 @@ async fn an_unserved_call_is_told_in_atomjumps_way() {
 
 #[tokio::test]
 async fn a_cluster_that_never_answers_is_not_waited_for() {
-    let config = HttpConfig { read_within: Duration::from_millis(50), write_within: Duration::from_millis(50), ..HttpConfig::default() };
+    let config = HttpConfig {
+        read_within: Duration::from_millis(50),
+        write_within: Duration::from_millis(50),
+        ..HttpConfig::default()
+    };
     let server = start(config, usual).await;
     *server.cluster.delay.lock() = Duration::from_secs(60);
     let (read, write) = tokio::join!(server.get("/search-chat.php?passcode=f"), server.get(COMMIT));
@@ -243,7 +259,11 @@ async fn a_cluster_that_never_answers_is_not_waited_for() {
 async fn an_answer_of_a_hostile_peer_cannot_break_the_protocol() {
     let server = start(HttpConfig::default(), |asked| match &asked.call.request.query[..] {
         b"status" => Ok(v1::ResponseBody { status: 7, ..Default::default() }),
-        b"type" => Ok(v1::ResponseBody { status: 200, content_type: "a/b\r\nX-Evil: 1".into(), ..Default::default() }),
+        b"type" => Ok(v1::ResponseBody {
+            status: 200,
+            content_type: "a/b\r\nX-Evil: 1".into(),
+            ..Default::default()
+        }),
         b"location" => Ok(v1::ResponseBody {
             status: 302,
             headers: vec![v1::Header { name: "location".into(), value: "/\r\nX-Evil: 1".into() }],

@@ -42,7 +42,8 @@ async fn ten_megabytes_are_refused_at_once_and_not_kept() {
     client.send(b"0\r\n\r\n").await;
     assert_eq!(client.answer(false).await.unwrap().status, 413);
 
-    let elsewhere = server.request("POST", "/upload-photo.php", &[("Content-Type", "multipart/form-data")], &body).await;
+    let elsewhere =
+        server.request("POST", "/upload-photo.php", &[("Content-Type", "multipart/form-data")], &body).await;
     assert_eq!(elsewhere.status, 501);
     assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
     let grown = resident().saturating_sub(memory);
@@ -63,7 +64,11 @@ async fn a_client_that_asks_before_sending_is_told_before_it_sends() {
 
 #[tokio::test]
 async fn a_form_below_the_limit_is_taken_and_all_forms_together_are_bounded() {
-    let config = HttpConfig { form_bytes_total_max: 300 * 1024, body_timeout: Duration::from_secs(1), ..HttpConfig::default() };
+    let config = HttpConfig {
+        form_bytes_total_max: 300 * 1024,
+        body_timeout: Duration::from_secs(1),
+        ..HttpConfig::default()
+    };
     let server = start(config, usual).await;
     let form = ["passcode=f&a=", &"x".repeat(60_000), "&b=", &"y".repeat(60_000)].concat();
     assert_eq!(server.request("POST", "/search-chat.php", &[FORM], form.as_bytes()).await.status, 200);
@@ -97,12 +102,16 @@ async fn urls_heads_and_parameters_have_their_limits() {
 #[tokio::test]
 async fn strange_bytes_do_no_harm() {
     let server = start_usual().await;
-    for path in ["/search-chat.php?passcode=%ff%fe%00&callback=cb", "/index.php?action=ssshout&passcode=%00&cs=21633478&message=%00%ff"] {
+    for path in [
+        "/search-chat.php?passcode=%ff%fe%00&callback=cb",
+        "/index.php?action=ssshout&passcode=%00&cs=21633478&message=%00%ff",
+    ] {
         assert_eq!(server.get(path).await.status, 200, "{path}");
     }
     for path in ["/%00", "/%ff", "/a%00b.png", "/%0d%0aX: y"] {
         let mut client = Client::connect(server.addr).await;
-        let answer = client.exchange(&format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", path.replace(' ', "%20"))).await;
+        let answer =
+            client.exchange(&format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", path.replace(' ', "%20"))).await;
         assert_eq!(answer.status, 404, "{path}");
     }
     let mut raw = Client::connect(server.addr).await;

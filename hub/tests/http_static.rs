@@ -26,7 +26,8 @@ async fn the_hubs_own_files_are_served_with_validators() {
 #[tokio::test]
 async fn a_peers_file_is_fetched_once_and_remembered_with_its_query() {
     let server = start_usual().await;
-    let picture = server.request("GET", "/api/art/face1.png?ver=1", &[("Cookie", "PHPSESSID=abc; ses=abc")], b"").await;
+    let picture =
+        server.request("GET", "/api/art/face1.png?ver=1", &[("Cookie", "PHPSESSID=abc; ses=abc")], b"").await;
     assert_eq!((picture.status, picture.text()), (200, "PNG"));
     assert_eq!(picture.header("content-type"), Some("image/png"), "by its name, not by what the peer says");
     assert!(picture.header("content-security-policy").unwrap().contains("sandbox"));
@@ -90,7 +91,10 @@ async fn the_operators_folder_and_nothing_around_it() {
     let server = start(HttpConfig { static_dir: Some(root.clone()), ..HttpConfig::default() }, usual).await;
 
     let logo = server.get("/img/logo.svg").await;
-    assert_eq!((logo.status, logo.text(), logo.header("content-type")), (200, "<svg/>", Some("image/svg+xml")));
+    assert_eq!(
+        (logo.status, logo.text(), logo.header("content-type")),
+        (200, "<svg/>", Some("image/svg+xml"))
+    );
     let date = logo.header("last-modified").unwrap();
     assert_eq!(server.request("GET", "/img/logo.svg", &[("If-Modified-Since", date)], b"").await.status, 304);
     assert_eq!(server.request("HEAD", "/img/logo.svg", &[], b"").await.header("content-length"), Some("6"));
@@ -99,8 +103,18 @@ async fn the_operators_folder_and_nothing_around_it() {
     assert_eq!(server.get("/img/logo.svg").await.text(), "<svg></svg>", "a changed file is read again");
 
     let attempts = [
-        "/../secret.txt", "/img/../../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "/img/%2e%2e%2f%2e%2e%2fsecret.txt",
-        "/.env", "/%2eenv", "/img/..%5c..%5csecret.txt", "//secret.txt", "/img/", "/api/../secret.txt", "/%252e%252e/secret.txt",
+        "/../secret.txt",
+        "/img/../../secret.txt",
+        "/%2e%2e/secret.txt",
+        "/..%2fsecret.txt",
+        "/img/%2e%2e%2f%2e%2e%2fsecret.txt",
+        "/.env",
+        "/%2eenv",
+        "/img/..%5c..%5csecret.txt",
+        "//secret.txt",
+        "/img/",
+        "/api/../secret.txt",
+        "/%252e%252e/secret.txt",
     ];
     for path in attempts {
         let answer = server.get(path).await;

@@ -8,6 +8,7 @@ const _: () =
     assert!(cfg!(tokio_unstable), "unset RUSTFLAGS: it hides --cfg tokio_unstable of .cargo/config.toml");
 
 pub mod browser;
+pub mod bystander;
 pub mod client;
 pub mod expect;
 pub mod kill_story;

@@ -43,11 +43,37 @@ impl Source {
         Self { path: path.into(), text, code }
     }
 
-    /// Whether the whole file is tests: by its folder or by its name.
-    pub fn is_test(&self) -> bool {
-        let in_folder = self.path.iter().any(|part| part == "tests" || part == "benches");
+    /// Whether it is one of cargo's own test or bench files.
+    pub fn is_story(&self) -> bool {
+        self.path.iter().any(|part| part == "tests" || part == "benches")
+    }
+
+    /// Where modules declared here under `#[cfg(test)]` are; for most of them two places, of which one exists.
+    pub fn test_modules(&self) -> Vec<PathBuf> {
+        let folder = self.path.parent().unwrap_or(Path::new(""));
         let stem = self.path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        in_folder || stem == "tests" || stem.ends_with("_tests") || stem == "proptests"
+        let folder = match stem {
+            "mod" | "lib" | "main" => folder.to_path_buf(),
+            _ => folder.join(stem),
+        };
+        let mut found = Vec::new();
+        for (start, marker) in self.code.match_indices("#[cfg(test)]") {
+            let item_start = start + marker.len();
+            let Some(length) = self.code[item_start..].find([';', '{']) else { continue };
+            let item = &self.code[item_start..item_start + length];
+            let ends_at_once = self.code[item_start + length..].starts_with(';');
+            let Some((_, name)) = item.rsplit_once("mod ").filter(|_| ends_at_once) else { continue };
+            // Strings are blank in the code and stand at the same place in the text.
+            let attributes = &self.text[item_start..item_start + length];
+            match attributes.split_once("#[path = \"").and_then(|(_, rest)| rest.split_once('"')) {
+                Some((path, _)) => found.push(self.path.with_file_name(path)),
+                None => {
+                    let name = name.trim();
+                    found.extend([folder.join(format!("{name}.rs")), folder.join(name).join("mod.rs")]);
+                }
+            }
+        }
+        found
     }
 
     /// The code without what stands under `#[cfg(test)]`; line breaks stay.
@@ -327,6 +353,16 @@ mod tests {
         let names: Vec<_> = functions(&source.shipped_code()).into_iter().map(|f| f.name).collect();
         assert_eq!(names, ["a", "z"]);
         assert_eq!(source.shipped_lines(), 2);
+    }
+
+    #[test]
+    fn modules_of_tests_are_found_where_cargo_finds_them() {
+        let text = "#[cfg(test)]\nmod tests { mod inner; }\n#[cfg(test)]\npub(crate) mod story;\nmod real;";
+        let at = |path: &str| Source::new(path, text).test_modules();
+        assert_eq!(at("a/mod.rs"), [Path::new("a/story.rs"), Path::new("a/story/mod.rs")]);
+        assert_eq!(at("a/b.rs")[0], Path::new("a/b/story.rs"));
+        let elsewhere = "#[cfg(test)]\n#[path = \"b_tests.rs\"]\nmod tests;";
+        assert_eq!(Source::new("a/b.rs", elsewhere).test_modules(), [Path::new("a/b_tests.rs")]);
     }
 
     proptest::proptest! {

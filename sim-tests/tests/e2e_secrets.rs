@@ -50,7 +50,9 @@ async fn secrets_reach_no_log_and_no_metric() -> Result<()> {
     let mut system = System::start_with(|config| {
         config.join_token = Some(token.clone());
         let talkative = "info,loop_hub=trace,loop_peer=trace,loop_raft_store=trace";
-        config.env.push(("RUST_LOG".to_owned(), talkative.to_owned()));
+        for variable in ["LOOP_HUB_LOG", "LOOP_PEER_LOG"] {
+            config.env.push((variable.to_owned(), talkative.to_owned()));
+        }
     })
     .await?;
     let (forum, private_forum) = (unique("ajps_secret_"), unique("ajps_private_"));

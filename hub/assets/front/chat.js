@@ -6,7 +6,7 @@
   'use strict';
 
   // Milliseconds, unless said otherwise.
-  var POLL_VISIBLE = 1000; // somebody is looking: a message is seen within a second
+  var POLL_VISIBLE = 600; // somebody is looking: with the way there and back a message is seen within a second
   var POLL_HIDDEN = 5000; // AtomJump's own pace
   var SLOW = 3000; // an answer that takes longer gets a warning
   var RESEND_AFTER = 20000; // a commit unanswered for so long counts as lost
@@ -195,11 +195,12 @@
   }
 
   var own = new Set(); // ids of messages sent from this page
+  var markupOf = new WeakMap(); // what an item on the screen was made from
 
   function itemOf(message) {
     var item = document.createElement('li');
     item.dataset.id = String(message.id);
-    item.dataset.markup = String(message.text);
+    markupOf.set(item, String(message.text));
     var body = document.createElement('div');
     body.className = 'body';
     body.appendChild(cleaned(String(message.text)));
@@ -260,7 +261,7 @@
     var next = list.firstElementChild;
     messages.forEach(function (message) {
       var item = before.get(String(message.id));
-      if (item && item.dataset.markup !== String(message.text)) {
+      if (item && markupOf.get(item) !== String(message.text)) {
         if (item === next) {
           next = next.nextElementSibling;
         }

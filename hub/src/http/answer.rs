@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{
-        ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, DATE, EXPIRES,
-        LAST_MODIFIED, LOCATION, PRAGMA, RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+        ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, DATE,
+        EXPIRES, LAST_MODIFIED, LOCATION, PRAGMA, RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
     },
 };
 use http_body_util::Full;
@@ -65,7 +65,10 @@ pub fn no_such_script() -> Answer {
 
 /// A known endpoint that is still to come.
 pub fn not_built() -> Answer {
-    sentence(StatusCode::NOT_IMPLEMENTED, "This part of AtomJump Messaging is not available on this server yet.")
+    sentence(
+        StatusCode::NOT_IMPLEMENTED,
+        "This part of AtomJump Messaging is not available on this server yet.",
+    )
 }
 
 /// The answer to a request that never became a call.
@@ -118,7 +121,8 @@ pub fn unserved(error: &CallError) -> Answer {
         CallError::Pending => (StatusCode::GATEWAY_TIMEOUT, 10, error.to_string()),
         CallError::Indeterminate => (StatusCode::GATEWAY_TIMEOUT, 2, error.to_string()),
     };
-    let mut answer = if text.is_empty() { with_body(status, HTML, Bytes::new()) } else { sentence(status, text) };
+    let mut answer =
+        if text.is_empty() { with_body(status, HTML, Bytes::new()) } else { sentence(status, text) };
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry));
     answer

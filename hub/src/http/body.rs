@@ -87,8 +87,7 @@ impl Bodies {
                 return Err(BodyError::TooLong(self.bytes_max));
             }
             let wanted = u32::try_from(data.len()).map_err(|_| BodyError::TooLong(self.bytes_max))?;
-            let more =
-                self.shares.clone().try_acquire_many_owned(wanted).map_err(|_| BodyError::Crowded)?;
+            let more = self.shares.clone().try_acquire_many_owned(wanted).map_err(|_| BodyError::Crowded)?;
             match &mut share {
                 Some(share) => share.merge(more),
                 None => share = Some(more),

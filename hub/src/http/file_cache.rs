@@ -1,9 +1,6 @@
 //! Files kept in memory, least recently used first out. Pure: the time is an argument.
 
-use std::{
-    collections::BTreeMap,
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 

@@ -4,26 +4,26 @@
 //! task, a record or an epoch is: behind the [`Gateway`](crate::gateway::Gateway) that is the cluster's business.
 //! The rule which forum a request belongs to is written down in [`shim`].
 
-mod config;
-mod listener;
-mod server;
-mod timed_io;
-mod service;
-pub mod shim;
-mod route;
-mod base_url;
-mod session;
-mod request_id;
-mod jsonp;
-mod body;
 mod answer;
-mod pages;
-mod statics;
-mod static_dir;
+mod base_url;
+mod body;
+mod config;
+mod dates;
 mod file_cache;
 mod files;
-mod dates;
+mod jsonp;
+mod listener;
 mod measure;
+mod pages;
+mod request_id;
+mod route;
+mod server;
+mod service;
+mod session;
+pub mod shim;
+mod static_dir;
+mod statics;
+mod timed_io;
 
 pub use config::HttpConfig;
 pub use listener::{Io, Listener, Outside};

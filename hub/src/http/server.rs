@@ -37,7 +37,8 @@ const REFUSALS_MAX: usize = 64;
 /// How long such a connection may take to hear it.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
-const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+const REFUSAL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// Requests at once on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 64;
@@ -153,11 +154,8 @@ async fn connection(
 ) {
     let _held = measure::Held::connection();
     let config = edge.config();
-    let patience = Patience {
-        idle: config.idle_timeout,
-        head: config.head_timeout,
-        write: config.write_stall_timeout,
-    };
+    let patience =
+        Patience { idle: config.idle_timeout, head: config.head_timeout, write: config.write_stall_timeout };
     let drain = config.drain_timeout;
     let activity = Arc::new(Activity::default());
     let io = TokioIo::new(TimedIo::new(io, activity.clone(), patience));

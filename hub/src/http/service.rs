@@ -4,11 +4,7 @@ use std::{io, sync::Arc};
 
 use http::{Method, Request, StatusCode, header::EXPECT, request::Parts};
 use hyper::body::{Body, Incoming};
-use loop_proto::{
-    ids::ForumKey,
-    php_params::Params,
-    v1::Endpoint,
-};
+use loop_proto::{ids::ForumKey, php_params::Params, v1::Endpoint};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
     sync::Semaphore,
@@ -105,9 +101,7 @@ impl Edge {
             Route::Front => pages::front(&self.config, &head.base_url, &self.gateway.hub_http_addrs()),
             Route::Running => pages::running(&head.base_url, self.outside.unix_seconds()),
             Route::InitSessions => self.init_sessions(parts),
-            Route::CheckStatus if self.gateway.ready() => {
-                answer::with_body(StatusCode::OK, answer::HTML, "")
-            }
+            Route::CheckStatus if self.gateway.ready() => answer::with_body(StatusCode::OK, answer::HTML, ""),
             Route::CheckStatus => answer::unserved(&CallError::NoLeader),
             Route::Health => answer::sentence(StatusCode::OK, "alive"),
             Route::Ready if self.gateway.ready() => answer::sentence(StatusCode::OK, "ready"),
@@ -160,9 +154,7 @@ impl Edge {
     async fn form(&self, parts: &Parts, unread: &mut Option<Incoming>) -> Result<Form, Answer> {
         let Some(body) = unread.take_if(|body| !body.is_end_stream()) else { return Ok(Form::empty()) };
         match shim::body_is_form(&parts.headers) {
-            Ok(true) => {
-                self.bodies.read(body, waits_for_continue(parts)).await.map_err(answer::body_refused)
-            }
+            Ok(true) => self.bodies.read(body, waits_for_continue(parts)).await.map_err(answer::body_refused),
             other => {
                 *unread = Some(body);
                 other.map(|_| Form::empty()).map_err(answer::refused)
@@ -198,8 +190,10 @@ impl Edge {
             Ok(params) => params,
             Err(too_much) => return answer::refused(Refusal::TooMuch(too_much)),
         };
-        let cookies = Cookies::parse(parts.headers.get_all(http::header::COOKIE).iter().map(|v| v.as_bytes()));
-        let robot = parts.headers.get(http::header::USER_AGENT).is_some_and(|agent| is_robot(agent.as_bytes()));
+        let cookies =
+            Cookies::parse(parts.headers.get_all(http::header::COOKIE).iter().map(|v| v.as_bytes()));
+        let robot =
+            parts.headers.get(http::header::USER_AGENT).is_some_and(|agent| is_robot(agent.as_bytes()));
         let session = if robot {
             Session::none()
         } else {

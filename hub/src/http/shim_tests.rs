@@ -103,7 +103,10 @@ fn the_sample_reads_and_writes_go_to_their_forum() {
 
     for url in [typing(), commit("&shout_id=912394")] {
         let shout = call(&url);
-        assert_eq!((shout.endpoint, shout.call.forum, shout.writes), (Endpoint::Shout, key("ajps_test"), true));
+        assert_eq!(
+            (shout.endpoint, shout.call.forum, shout.writes),
+            (Endpoint::Shout, key("ajps_test"), true)
+        );
         assert!(shout.remote_app && shout.call.opens_forum);
     }
     assert!(call(&typing()).call.creates_message);
@@ -148,7 +151,12 @@ fn which_ids_name_a_message() {
 
 #[test]
 fn a_removal_of_nothing_asks_nobody() {
-    for url in ["/de.php?mid=5", "/de.php?passcode=f", "/de.php?passcode=f&mid=1%20or%201", "/de.php?passcode=&mid=5"] {
+    for url in [
+        "/de.php?mid=5",
+        "/de.php?passcode=f",
+        "/de.php?passcode=f&mid=1%20or%201",
+        "/de.php?passcode=&mid=5",
+    ] {
         assert!(matches!(parsed(&request("GET", url, &[]), "", &outside()), Ok(Parsed::Nothing(_))), "{url}");
     }
     let removal = call("/de.php?passcode=f&mid=2867&just_typing=on");
@@ -158,7 +166,9 @@ fn a_removal_of_nothing_asks_nobody() {
 #[test]
 fn a_commit_sent_again_is_the_same_request_and_nothing_else_is() {
     let id = |url: &str, outside: &Counting| {
-        let Ok(Parsed::Call(call)) = parsed(&request("GET", url, &[]), "", outside) else { panic!("no call") };
+        let Ok(Parsed::Call(call)) = parsed(&request("GET", url, &[]), "", outside) else {
+            panic!("no call")
+        };
         call.call.request_id
     };
     let outside = outside();
@@ -212,7 +222,10 @@ fn what_is_refused_and_how() {
         Ok(_) => panic!("{url} was taken"),
     };
     assert_eq!(refusal("PUT", READ), Refusal::Method);
-    assert_eq!(refusal("GET", &format!("/search-chat.php?{}", "a".repeat(16 * 1024))), Refusal::UrlTooLong(16 * 1024));
+    assert_eq!(
+        refusal("GET", &format!("/search-chat.php?{}", "a".repeat(16 * 1024))),
+        Refusal::UrlTooLong(16 * 1024)
+    );
     assert!(matches!(refusal("GET", &format!("/search-chat.php?{}", "a&".repeat(300))), Refusal::TooMuch(_)));
     assert_eq!(refusal("GET", "/search-chat.php?callback[]=x"), Refusal::BadCallback(BadCallback));
     let mut no_host = request("GET", READ, &[]);

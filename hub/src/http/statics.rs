@@ -24,13 +24,16 @@ use super::{
 };
 use crate::gateway::{CallError, ClientCall, Gateway};
 
+const FAVICON: &[u8] = include_bytes!("../../assets/favicon.svg");
+
 /// Files compiled in: path, content.
-const ASSETS: [(&str, &[u8]); 5] = [
+const ASSETS: [(&str, &[u8]); 6] = [
     ("/front/chat.js", include_bytes!("../../assets/front/chat.js")),
     ("/front/chat.css", include_bytes!("../../assets/front/chat.css")),
     ("/front/popup.js", include_bytes!("../../assets/front/popup.js")),
     ("/front/popup.css", include_bytes!("../../assets/front/popup.css")),
-    ("/favicon.svg", include_bytes!("../../assets/favicon.svg")),
+    ("/favicon.svg", FAVICON),
+    ("/favicon.ico", FAVICON),
 ];
 
 /// Serves files.
@@ -130,7 +133,8 @@ impl Statics {
             404 => (None, config.static_missing_ttl),
             _ => return Ok(None),
         };
-        let keep = file.as_ref().is_none_or(|(file, keep)| *keep && file.body.len() <= config.static_file_bytes_max);
+        let keep =
+            file.as_ref().is_none_or(|(file, keep)| *keep && file.body.len() <= config.static_file_bytes_max);
         let file = file.map(|(file, _)| file);
         if keep {
             self.cache.lock().put(&key, file.clone(), ttl, Instant::now());
@@ -140,6 +144,8 @@ impl Statics {
 }
 
 fn asset(path: &str, body: &'static [u8]) -> File {
+    // Browsers ask for this name unasked, and take any picture.
+    let path = if path == "/favicon.ico" { "/favicon.svg" } else { path };
     File {
         body: Bytes::from_static(body),
         content_type: files::type_of(path).unwrap_or(files::UNKNOWN_TYPE),
@@ -154,14 +160,17 @@ fn asset(path: &str, body: &'static [u8]) -> File {
 fn peers_file(path: &str, body: v1::ResponseBody) -> (File, bool) {
     let header = |name: &str| body.headers.iter().find(|h| h.name == name).map(|h| &h.value);
     let cache_control = header("cache-control").and_then(|value| HeaderValue::from_bytes(value).ok());
-    let text = cache_control.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
+    let text =
+        cache_control.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
     let keep = !text.contains("no-store") && !text.contains("private");
     let etag = header("etag").and_then(|value| HeaderValue::from_bytes(value).ok());
-    let strong = etag.filter(|tag| tag.len() > 2 && tag.as_bytes().starts_with(b"\"") && tag.as_bytes().ends_with(b"\""));
+    let strong = etag
+        .filter(|tag| tag.len() > 2 && tag.as_bytes().starts_with(b"\"") && tag.as_bytes().ends_with(b"\""));
     let last_modified = header("last-modified").and_then(|v| dates::parse(std::str::from_utf8(v).ok()?));
     // The name's ending says more than a peer: what is called a picture is never run.
-    let content_type =
-        files::type_of(path).or_else(|| answer::peers_type(&body.content_type)).unwrap_or(files::UNKNOWN_TYPE);
+    let content_type = files::type_of(path)
+        .or_else(|| answer::peers_type(&body.content_type))
+        .unwrap_or(files::UNKNOWN_TYPE);
     let file = File {
         etag: strong.unwrap_or_else(|| files::etag_of(&body.body)),
         body: body.body,
@@ -174,5 +183,9 @@ fn peers_file(path: &str, body: v1::ResponseBody) -> (File, bool) {
 }
 
 fn not_found() -> Answer {
-    answer::with_body(StatusCode::NOT_FOUND, answer::HTML, Bytes::from_static(include_bytes!("../../assets/404.html")))
+    answer::with_body(
+        StatusCode::NOT_FOUND,
+        answer::HTML,
+        Bytes::from_static(include_bytes!("../../assets/404.html")),
+    )
 }

@@ -99,7 +99,11 @@ impl LocalCluster {
 
     fn process(&self, name: String, program: &Path, args: Vec<String>) -> Process {
         let log = self.config.data_dir.join("logs").join(format!("{name}.log"));
-        Process::new(name, program.to_path_buf(), args, self.config.env.clone(), log)
+        // Not as an argument: everybody on the machine can read those.
+        let token = ["LOOP_HUB_JOIN_TOKEN", "LOOP_PEER_JOIN_TOKEN"];
+        let token = token.map(|variable| (variable.to_owned(), self.join_token.clone()));
+        let env = self.config.env.iter().cloned().chain(token).collect();
+        Process::new(name, program.to_path_buf(), args, env, log)
     }
 
     fn hub_args(&self, at: usize) -> Vec<String> {
@@ -109,7 +113,6 @@ impl LocalCluster {
             .pair("--http-listen", self.hub_http(at))
             .pair("--grpc-listen", self.hub_grpc(at))
             .pair("--cluster", self.layout.cluster_argument())
-            .pair("--join-token", &self.join_token)
             .option("--log-engine", self.config.log_engine.as_deref())
             .option("--static-dir", self.config.static_dir.as_ref().map(|folder| folder.display()))
             .flag("--bootstrap");
@@ -119,7 +122,6 @@ impl LocalCluster {
     fn peer_args(&self, at: usize) -> Vec<String> {
         let mut args = Args::default();
         args.pair("--data-dir", self.data_dir(Who::Peer(at)).display())
-            .pair("--join-token", &self.join_token)
             .pair("--name", format!("peer-{}", at + 1))
             .option("--static-dir", self.config.static_dir.as_ref().map(|folder| folder.display()));
         // Each peer tries another hub first, so that a quiet system is spread evenly.

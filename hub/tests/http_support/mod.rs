@@ -52,7 +52,12 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    fn serve(&self, call: ClientCall, within: Duration, writes: bool) -> BoxFuture<'_, Result<v1::ResponseBody, CallError>> {
+    fn serve(
+        &self,
+        call: ClientCall,
+        within: Duration,
+        writes: bool,
+    ) -> BoxFuture<'_, Result<v1::ResponseBody, CallError>> {
         Box::pin(async move {
             let asked = Asked { call, writes, within };
             self.asked.lock().push(asked.clone());
@@ -64,7 +69,11 @@ impl Scripted {
 }
 
 impl Gateway for Scripted {
-    fn write(&self, call: ClientCall, within: Duration) -> BoxFuture<'_, Result<v1::ResponseBody, CallError>> {
+    fn write(
+        &self,
+        call: ClientCall,
+        within: Duration,
+    ) -> BoxFuture<'_, Result<v1::ResponseBody, CallError>> {
         self.serve(call, within, true)
     }
 
@@ -143,7 +152,14 @@ pub async fn start(
     let shutdown = CancellationToken::new();
     let prometheus = PrometheusBuilder::new().build_recorder().handle();
     let outside = Arc::new(Fixed(AtomicU64::new(1)));
-    let served = tokio::spawn(serve(Box::new(listener), config, cluster.clone(), outside, prometheus, shutdown.clone()));
+    let served = tokio::spawn(serve(
+        Box::new(listener),
+        config,
+        cluster.clone(),
+        outside,
+        prometheus,
+        shutdown.clone(),
+    ));
     Server { addr, cluster, shutdown, served }
 }
 
@@ -238,7 +254,8 @@ impl Server {
         }
         head.push_str("\r\n");
         let mut client = Client::connect(self.addr).await;
-        client.send(&[head.as_bytes(), body].concat()).await;
+        client.send(head.as_bytes()).await;
+        client.send(body).await;
         client.answer(method == "HEAD").await.expect("an answer")
     }
 

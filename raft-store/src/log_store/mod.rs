@@ -112,6 +112,8 @@ struct Inner {
     room: Arc<Semaphore>,
     room_total: usize,
     counters: Arc<Counters>,
+    /// Last, for its lock: the next user must find everything closed.
+    _disk: Arc<dyn Dir>,
 }
 
 enum SinkState {
@@ -221,19 +223,14 @@ impl LogStore {
             Sink::Inline => SinkState::Inline(Mutex::new(wal)),
             Sink::Thread => {
                 let (requests, queue) = mpsc::channel();
-                // The disk handle goes along for its lock: it must outlive the last write.
-                let run = move || {
-                    wal.run(queue);
-                    drop(disk);
-                };
                 let thread = thread::Builder::new()
                     .name("raft-log".into())
-                    .spawn(run)
+                    .spawn(move || wal.run(queue))
                     .map_err(LogError::io(&config.dir, "start the log's thread"))?;
                 SinkState::Thread { requests: Some(requests), thread: Some(thread) }
             }
         };
-        let inner = Inner { dir: config.dir, sink, state, reader, room, room_total, counters };
+        let inner = Inner { dir: config.dir, sink, state, reader, room, room_total, counters, _disk: disk };
         Ok(Self { inner: Arc::new(inner) })
     }
 
