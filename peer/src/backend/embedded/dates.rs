@@ -73,7 +73,9 @@ mod tests {
         assert_eq!(decay_time("decayIn:1 week", 1000), Some(1000 + 7 * 86_400));
         assert_eq!(decay_time("x, decayIn:3 days", 0), Some(3 * 86_400));
         assert_eq!(decay_time("decayTime:5000", 1000), Some(5000));
-        for nonsense in ["", "decayIn:", "decayIn:many weeks", "decayIn:99999999999999999999 years", "decayTime:-1"] {
+        for nonsense in
+            ["", "decayIn:", "decayIn:many weeks", "decayIn:99999999999999999999 years", "decayTime:-1"]
+        {
             assert_eq!(decay_time(nonsense, 1000), None, "{nonsense}");
         }
     }

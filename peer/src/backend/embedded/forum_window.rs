@@ -109,7 +109,13 @@ impl ForumWindow {
     }
 
     /// Shows active messages `viewer` may see, newest first, until `visit` has had `limit`. How many it had.
-    pub fn newest(&self, viewer: &Viewer<'_>, pending: bool, limit: usize, visit: &mut dyn FnMut(&Row)) -> usize {
+    pub fn newest(
+        &self,
+        viewer: &Viewer<'_>,
+        pending: bool,
+        limit: usize,
+        visit: &mut dyn FnMut(&Row),
+    ) -> usize {
         let mut shown = 0;
         let mut show = |row: &Row| {
             if shown < limit && row.message.active && viewer.sees(&row.message) {
@@ -185,7 +191,11 @@ impl ForumWindow {
 
     /// The session as the last pending execution left it.
     pub fn pending_session(&self, id: &str) -> Option<&v1::SessionRecord> {
-        self.pending.iter().rev().filter_map(|pending| pending.session.as_ref()).find(|session| session.id == id)
+        self.pending
+            .iter()
+            .rev()
+            .filter_map(|pending| pending.session.as_ref())
+            .find(|session| session.id == id)
     }
 
     /// Adds an execution.

@@ -162,7 +162,10 @@ impl Table {
     fn evict_one(&mut self) {
         let is_idle = |slot: &Slot| {
             Arc::strong_count(&slot.resident) == 1
-                && slot.resident.try_read().is_some_and(|window| !window.as_ref().is_some_and(ForumWindow::has_pending))
+                && slot
+                    .resident
+                    .try_read()
+                    .is_some_and(|window| !window.as_ref().is_some_and(ForumWindow::has_pending))
         };
         let idle = self.slots.iter().filter(|(_, slot)| is_idle(slot));
         if let Some(forum) = idle.min_by_key(|(_, slot)| slot.used).map(|(forum, _)| *forum) {
@@ -189,7 +192,12 @@ impl<'a> ForumView<'a> {
     }
 
     /// What is committed.
-    pub fn committed(window: &'a ForumWindow, forum: u32, store: &'a Store, directory: &'a Directory) -> Self {
+    pub fn committed(
+        window: &'a ForumWindow,
+        forum: u32,
+        store: &'a Store,
+        directory: &'a Directory,
+    ) -> Self {
         Self { window: Some(window), forum, pending: false, store, directory }
     }
 

@@ -134,13 +134,14 @@ impl EmbeddedBackend {
                 Some(forum) => visit::enter(request, &mut session, view, forum, ids)?,
                 None => Visit::default(),
             };
-            if work.forum.is_some() && !request.is_robot {
-                session.set_text("authenticated-layer", "");
+            if let Some(forum) = work.forum.filter(|_| !request.is_robot) {
+                visit::leave(&mut session, view, forum);
                 if session.number("view-count") != Some(1) {
                     session.set_int("view-count", 1);
                 }
             }
-            let extra = Extra { title: visit.forum.as_ref().map(|forum| forum.title.as_str()), ..Extra::default() };
+            let extra =
+                Extra { title: visit.forum.as_ref().map(|forum| forum.title.as_str()), ..Extra::default() };
             let body = search::body(request, &session, view, request.records(), extra)?;
             Ok((visit, body))
         })?;
@@ -194,7 +195,7 @@ impl EmbeddedBackend {
                 None => shout::Shout::default(),
             };
             if request.is_remote_app() && !request.is_robot {
-                session.set_text("authenticated-layer", "");
+                visit::leave(&mut session, &view, forum);
             }
             let record = held.changed(&session, request);
             let mut forum_facts = visit.forum_facts();
@@ -317,7 +318,9 @@ impl Backend for EmbeddedBackend {
             (Endpoint::Shout | Endpoint::HideMessage, None) => {
                 Ok(answered(Answer::refused(400, "This is not a read.")))
             }
-            (Endpoint::Static | Endpoint::Unspecified, _) => Ok(answered(Answer::refused(404, "There is no such page."))),
+            (Endpoint::Static | Endpoint::Unspecified, _) => {
+                Ok(answered(Answer::refused(404, "There is no such page.")))
+            }
         }
     }
 
@@ -378,8 +381,9 @@ struct Decoded {
 
 impl Decoded {
     fn of(record: AppliedRecord) -> Result<Self, BackendError> {
-        let facts = v1::Facts::decode(record.facts)
-            .map_err(|error| BackendError::Fatal(format!("the facts of record {} cannot be read: {error}", record.id)))?;
+        let facts = v1::Facts::decode(record.facts).map_err(|error| {
+            BackendError::Fatal(format!("the facts of record {} cannot be read: {error}", record.id))
+        })?;
         let forum = record.forum.map(ForumId::get);
         let mut facts = facts.facts;
         let count = facts.len();

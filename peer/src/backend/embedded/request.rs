@@ -110,8 +110,11 @@ fn is_robot(user_agent: &[u8]) -> bool {
 
 /// The browser names this address itself, and it ends up in every reader's page: only plain characters may.
 fn is_plain_url(url: &str) -> bool {
-    let Some(rest) = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")) else { return false };
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'/' | b'[' | b']');
+    let Some(rest) = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")) else {
+        return false;
+    };
+    let is_plain =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'/' | b'[' | b']');
     !rest.is_empty() && url.len() <= BASE_URL_BYTES_MAX && rest.bytes().all(is_plain)
 }
 
@@ -142,7 +145,10 @@ mod tests {
         assert_eq!(request.cookie("email").as_deref(), Some("a@b.c"));
         assert_eq!(request.cookie("mail"), None);
         assert_eq!(request.language(), Language::Spanish);
-        assert_eq!((request.ip.as_str(), request.base_url.as_str(), request.records()), ("192.101.57.107", "http://h/api", 2));
+        assert_eq!(
+            (request.ip.as_str(), request.base_url.as_str(), request.records()),
+            ("192.101.57.107", "http://h/api", 2)
+        );
     }
 
     #[test]

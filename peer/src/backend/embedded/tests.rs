@@ -63,7 +63,8 @@ impl Alone {
     }
 
     fn commit(&mut self, closes: Option<TaskId>, execution: &Execution) {
-        let streams = [(None, &execution.directory_facts, None), (ForumId::new(178), &execution.forum_facts, closes)];
+        let streams =
+            [(None, &execution.directory_facts, None), (ForumId::new(178), &execution.forum_facts, closes)];
         let mut records = Vec::new();
         for (forum, facts, closes) in streams {
             self.record += 1;
@@ -167,13 +168,22 @@ fn sid_says_what_became_of_the_message() {
     assert_eq!(sid(&again).as_deref(), Some("\"2867\""));
     let unknown = peer.write(Endpoint::Shout, "aaa", &format!("{SHOUT}&typing=on&shout_id=88888888"));
     assert_eq!((sid(&unknown).as_deref(), messages(&unknown).len()), (Some("\"88888888\""), 0));
-    let commit = peer.write(Endpoint::Shout, "aaa", &format!("{SHOUT}&typing=off&shout_id=2867&message=done"));
-    assert_eq!((sid(&commit).as_deref(), messages(&commit)[0].text.as_str()), (Some("\"\""), "Anon 97: done"));
-    let edit = peer.write(Endpoint::Shout, "aaa", &format!("{SHOUT}&typing=off&shout_id=2867&message=edited"));
+    let commit =
+        peer.write(Endpoint::Shout, "aaa", &format!("{SHOUT}&typing=off&shout_id=2867&message=done"));
+    assert_eq!(
+        (sid(&commit).as_deref(), messages(&commit)[0].text.as_str()),
+        (Some("\"\""), "Anon 97: done")
+    );
+    let edit =
+        peer.write(Endpoint::Shout, "aaa", &format!("{SHOUT}&typing=off&shout_id=2867&message=edited"));
     assert_eq!((sid(&edit).as_deref(), messages(&edit).len()), (Some("\"\""), 0));
     let direct = peer.write(Endpoint::Shout, "aaa", &format!("{SHOUT}&typing=off&shout_id=0&message=x"));
     assert_eq!(sid(&direct), Some(messages(&direct)[0].id.to_string()));
-    let robot = peer.write(Endpoint::Shout, "aaa", "action=ssshout&passcode=ajps_test&remoteapp=true&message=x&msg_id=5");
+    let robot = peer.write(
+        Endpoint::Shout,
+        "aaa",
+        "action=ssshout&passcode=ajps_test&remoteapp=true&message=x&msg_id=5",
+    );
     assert_eq!((sid(&robot), messages(&robot).len()), (None, 0));
     assert!(body(&robot).ends_with(r#""ses":"aaa","lid":"5"}"#));
 }
@@ -230,7 +240,8 @@ fn a_message_is_touched_by_its_author_only() {
     let mut peer = Alone::open(dir.path());
     let typing = peer.write(Endpoint::Shout, "aaa", &format!("{SHOUT}&typing=on"));
     let id = messages(&typing)[0].id;
-    let hijack = peer.write(Endpoint::Shout, "bbb", &format!("{SHOUT}&typing=off&shout_id={id}&message=mine"));
+    let hijack =
+        peer.write(Endpoint::Shout, "bbb", &format!("{SHOUT}&typing=off&shout_id={id}&message=mine"));
     assert_eq!((messages(&hijack).len(), hijack.receipt.sid_json.as_deref()), (0, Some("\"\"")));
     let query = format!("callback=cb&mid={id}&passcode=ajps_test");
     assert!(peer.write(Endpoint::HideMessage, "bbb", &query).forum_facts.is_empty());
@@ -244,9 +255,12 @@ fn a_message_is_touched_by_its_author_only() {
     }
     // A message id of one forum names nothing in another.
     let typing = peer.write(Endpoint::Shout, "aaa", &format!("{SHOUT}&typing=on"));
-    let mut work = peer.work(Endpoint::HideMessage, "aaa", &format!("mid={}&passcode=x", messages(&typing)[0].id));
+    let mut work =
+        peer.work(Endpoint::HideMessage, "aaa", &format!("mid={}&passcode=x", messages(&typing)[0].id));
     work.forum = ForumId::new(179);
-    assert!(peer.backend.execute(TaskId::new(999).unwrap(), &work, &mut NoUsers).unwrap().forum_facts.is_empty());
+    assert!(
+        peer.backend.execute(TaskId::new(999).unwrap(), &work, &mut NoUsers).unwrap().forum_facts.is_empty()
+    );
 }
 
 #[test]
@@ -381,7 +395,13 @@ fn the_page_escapes_everything_it_is_given() {
     assert_eq!(page.matches("<script").count(), 3);
     assert!(page.contains("\"server\": \"http://h\""), "{page}");
     assert!(execution.session.is_none() && execution.forum_facts.is_empty());
-    for part in ["id=\"message\"", "id=\"messages\"", "id=\"shout-form\"", "name=\"ses\" id=\"ses\" value=\"aaa\"", "var granted = true;"] {
+    for part in [
+        "id=\"message\"",
+        "id=\"messages\"",
+        "id=\"shout-form\"",
+        "name=\"ses\" id=\"ses\" value=\"aaa\"",
+        "var granted = true;",
+    ] {
         assert!(page.contains(part), "{part}");
     }
 }
@@ -391,13 +411,24 @@ fn a_protected_forum_asks_for_its_password_on_the_page() {
     let dir = tempfile::tempdir().unwrap();
     let mut peer = Alone::open(dir.path());
     peer.say("aaa", "secret");
-    let forum = v1::ForumStored { id: 178, password_hash: Some("x".into()), title: "Room".into(), ..Default::default() };
-    let execution =
-        Execution { forum_facts: vec![v1::Fact { kind: Some(Kind::ForumStored(forum)) }], ..Execution::default() };
+    let forum = v1::ForumStored {
+        id: 178,
+        password_hash: Some("x".into()),
+        title: "Room".into(),
+        ..Default::default()
+    };
+    let execution = Execution {
+        forum_facts: vec![v1::Fact { kind: Some(Kind::ForumStored(forum)) }],
+        ..Execution::default()
+    };
     peer.commit(None, &execution);
     let work = peer.work(Endpoint::ChatPage, "bbb", "uniqueFeedbackId=ajps_test");
     let page = body(&peer.backend.read(&work, None, &mut NoUsers).unwrap());
-    assert!(page.contains("id=\"forumpass\"") && page.contains("granted = false") && page.contains("title: \"Room\""));
+    assert!(
+        page.contains("id=\"forumpass\"")
+            && page.contains("granted = false")
+            && page.contains("title: \"Room\"")
+    );
     assert_eq!(peer.read("ccc", READ), r#"{"res":[],"ses":"ccc"}"#);
     let written = peer.say("ddd", "written without it");
     assert!(body(&written).starts_with(r#"{"res":[],"#) && written.receipt.sid_json.is_some());

@@ -163,7 +163,10 @@ mod tests {
     #[test]
     fn rows_hold_their_json_ready() {
         let row = Row::new(v1::MessageStored { id: 5, html: "a/é".into(), ..Default::default() });
-        assert_eq!(row.php_json(), br#"{"id":"5","text":"a\/\u00e9","lat":null,"lon":null,"dist":null,"ago":"#);
+        assert_eq!(
+            row.php_json(),
+            br#"{"id":"5","text":"a\/\u00e9","lat":null,"lon":null,"dist":null,"ago":"#
+        );
         assert_eq!(row.fast_json(), r#"{"id":5,"text":"a/é","ago":"#.as_bytes());
     }
 }

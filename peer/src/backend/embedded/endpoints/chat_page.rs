@@ -35,7 +35,8 @@ pub fn answer(request: &Request, session: &Session, view: &dyn View) -> Answer {
     let forum_name = request.params.text("uniqueFeedbackId").or_else(|| request.params.text("passcode"));
     let forum_name = forum_name.unwrap_or_default();
     let forum = view.forum();
-    let granted = forum.is_none_or(|forum| forum.password_hash.is_none() || session.holds_password_of(forum.id));
+    let granted =
+        forum.is_none_or(|forum| forum.password_hash.is_none() || session.holds_password_of(forum.id));
     let title = forum.map(|forum| forum.title.as_str()).unwrap_or_default();
     let owner_since = forum.map_or(request.now_s, |forum| forum.owner_since_s);
     let server = server_url(request);
@@ -47,7 +48,15 @@ pub fn answer(request: &Request, session: &Session, view: &dyn View) -> Answer {
             ("your_name", &attr(&request.cookie("your_name").unwrap_or_default())),
             ("passcode", &attr(&forum_name)),
             ("client_url", &attr(&request.params.text("clientremoteurl").unwrap_or_default())),
-            ("ses", &attr(&request.cookie("ses").filter(|ses| is_session_id(ses)).unwrap_or_else(|| request.session_id.clone()))),
+            (
+                "ses",
+                &attr(
+                    &request
+                        .cookie("ses")
+                        .filter(|ses| is_session_id(ses))
+                        .unwrap_or_else(|| request.session_id.clone()),
+                ),
+            ),
             ("general", &attr(&request.params.text("general").unwrap_or_default())),
             ("owner_since", &dates::sql(owner_since)),
             ("email", &attr(&request.cookie("email").unwrap_or_default())),
@@ -111,7 +120,8 @@ fn host_of(url: &str) -> &str {
 }
 
 fn is_session_id(text: &str) -> bool {
-    (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b',' || b == b'-')
+    (1..=32).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b',' || b == b'-')
 }
 
 #[cfg(test)]

@@ -44,7 +44,8 @@ impl Status {
             Some(id) if !cookie_email.is_empty() => view.user(id)?,
             _ => None,
         };
-        let is_unconfirmed = row.is_some_and(|row| !row.confirmed && row.email.as_deref() == Some(&cookie_email));
+        let is_unconfirmed =
+            row.is_some_and(|row| !row.confirmed && row.email.as_deref() == Some(&cookie_email));
         let is_known = !cookie_email.is_empty() && (cookie_email == session.email() || is_unconfirmed);
         let has_forum_password = forum.is_some_and(|forum| session.holds_password_of(forum.id));
         let limit = forum.and_then(|forum| forum.subscribers_limit.as_deref()).unwrap_or_default();
@@ -71,12 +72,16 @@ impl Status {
             );
         }
         if self.is_subscriber {
-            return format!("<a href=\"javascript:\" onclick=\"return unSub({user},'{forum}');\">unsubscribe</a>");
+            return format!(
+                "<a href=\"javascript:\" onclick=\"return unSub({user},'{forum}');\">unsubscribe</a>"
+            );
         }
         if !self.may_subscribe {
             return "cannot subscribe".to_owned();
         }
-        format!("<a href=\"javascript:\" onclick=\"return sub({user},'{forum}');\" title=\"{HINT}\">subscribe</a>")
+        format!(
+            "<a href=\"javascript:\" onclick=\"return sub({user},'{forum}');\" title=\"{HINT}\">subscribe</a>"
+        )
     }
 
     /// AtomJump leaves the outer element open, and its script counts on it.

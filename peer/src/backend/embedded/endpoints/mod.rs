@@ -64,7 +64,9 @@ impl From<Answer> for v1::ResponseBody {
             status: answer.status,
             content_type: answer.content_type.to_owned(),
             jsonp: answer.jsonp,
-            headers: headers.map(|(name, value)| v1::Header { name: name.to_owned(), value: value.into_bytes().into() }).collect(),
+            headers: headers
+                .map(|(name, value)| v1::Header { name: name.to_owned(), value: value.into_bytes().into() })
+                .collect(),
             body: answer.body.into(),
         }
     }

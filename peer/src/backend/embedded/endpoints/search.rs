@@ -74,10 +74,14 @@ pub fn body(
 
 /// loop-server-fast's answer. A session that PHP has not seen since is sent there.
 pub fn fast(request: &Request, session: &Session, view: &dyn View) -> Result<Answer, BackendError> {
-    if session.user().is_none() || session.text("user-ip").is_empty() || session.number("view-count").is_none() {
+    if session.user().is_none()
+        || session.text("user-ip").is_empty()
+        || session.number("view-count").is_none()
+    {
         return Ok(to_php(request));
     }
-    let limit = if request.params.non_empty("records").is_some() { limit(request.records()) } else { ROWS_MIN };
+    let limit =
+        if request.params.non_empty("records").is_some() { limit(request.records()) } else { ROWS_MIN };
     let language = request.params.text("lang").filter(|lang| !lang.is_empty());
     let language = match Language::of(language.or_else(|| request.cookie("lang")).as_deref()) {
         // Upstream's process dies of an unknown language here.
@@ -94,9 +98,15 @@ pub fn fast(request: &Request, session: &Session, view: &dyn View) -> Result<Ans
 }
 
 fn to_php(request: &Request) -> Answer {
-    let query: String = loop_proto::php_params::text(&request.query).chars().filter(|c| !c.is_control()).collect();
+    let query: String =
+        loop_proto::php_params::text(&request.query).chars().filter(|c| !c.is_control()).collect();
     let location = format!("{}/search-chat.php?{query}", request.base_url);
-    Answer { status: 302, content_type: FAST_HTML, headers: vec![("location", location)], ..Answer::default() }
+    Answer {
+        status: 302,
+        content_type: FAST_HTML,
+        headers: vec![("location", location)],
+        ..Answer::default()
+    }
 }
 
 /// Writes `"res":[…]`; empty where the session may not read the forum.
@@ -110,7 +120,8 @@ fn write_list(
     language: Language,
 ) -> Result<(), BackendError> {
     out.extend_from_slice(b"\"res\":[");
-    let may_read = view.forum().is_some_and(|forum| forum.password_hash.is_none() || session.may_read(forum.id));
+    let may_read =
+        view.forum().is_some_and(|forum| forum.password_hash.is_none() || session.may_read(forum.id));
     if may_read && limit > 0 {
         let viewer = Viewer { user: session.user(), ip: &request.ip, group: session.group() };
         let mut is_first = true;
@@ -125,7 +136,14 @@ fn write_list(
     Ok(())
 }
 
-fn write_element(out: &mut Vec<u8>, row: &Row, viewer: &Viewer<'_>, now_s: u64, dialect: Dialect, language: Language) {
+fn write_element(
+    out: &mut Vec<u8>,
+    row: &Row,
+    viewer: &Viewer<'_>,
+    now_s: u64,
+    dialect: Dialect,
+    language: Language,
+) {
     let passed_s = now_s.saturating_sub(row.message.shouted_at_s);
     let (fixed, (count, unit, ago)) = match dialect {
         Dialect::Php => (row.php_json(), ago::php(passed_s, language)),
@@ -138,7 +156,11 @@ fn write_element(out: &mut Vec<u8>, row: &Row, viewer: &Viewer<'_>, now_s: u64, 
     write_word(out, unit, dialect);
     out.push(b' ');
     write_word(out, ago, dialect);
-    out.extend_from_slice(if viewer.is_whisper(&row.message) { b"\",\"whisper\":true}" } else { b"\",\"whisper\":false}" });
+    out.extend_from_slice(if viewer.is_whisper(&row.message) {
+        b"\",\"whisper\":true}"
+    } else {
+        b"\",\"whisper\":false}"
+    });
 }
 
 /// A word of our own, inside a JSON string that is open.

@@ -125,7 +125,11 @@ impl<'a> Draft<'a> {
             is_typing,
             message,
             visible_name: format!("{name}{marker}"),
-            body: if is_typing { text::TYPING.to_owned() } else { request.params.text("message").unwrap_or_default() },
+            body: if is_typing {
+                text::TYPING.to_owned()
+            } else {
+                request.params.text("message").unwrap_or_default()
+            },
         })
     }
 
@@ -195,7 +199,8 @@ fn stored(message: v1::MessageStored) -> v1::Fact {
 fn display_name(request: &Request, session: &mut Session) -> String {
     let given = request.params.non_empty("your_name").filter(|name| *name != b"Your Name");
     // The page sends the name encoded twice.
-    let given = given.map(|name| clean_name(&php_params::text(&php_params::decode(name)))).unwrap_or_default();
+    let given =
+        given.map(|name| clean_name(&php_params::text(&php_params::decode(name)))).unwrap_or_default();
     let held = if given.is_empty() { clean_name(session.text("temp-user-name")) } else { given };
     let name = if held.is_empty() {
         let end = request.ip.len().saturating_sub(2);
@@ -251,7 +256,8 @@ fn whisper_target(request: &Request, forum: &v1::ForumStored) -> (String, Option
     }
     let first = to.split(',').next().unwrap_or_default();
     let (address, id) = first.split_once(':').unwrap_or((first, ""));
-    let address: String = address.trim().chars().filter(|c| !c.is_control()).take(ADDRESS_CHARS_MAX).collect();
+    let address: String =
+        address.trim().chars().filter(|c| !c.is_control()).take(ADDRESS_CHARS_MAX).collect();
     // A whisper without an address would be public; nobody has this one.
     let address = if address.is_empty() { "0.0.0.0".to_owned() } else { address };
     (address, message_id(Some(id.as_bytes())).map(MessageId::get))

@@ -86,7 +86,11 @@ fn names_are_counted_over_window_disk_and_pending() {
     for id in 1..=3 {
         window.apply(&stored(message(id, u64::from(id))), id.into());
     }
-    window.push_pending(9, &[stored(v1::MessageStored { author_name: "jANE".into(), ..message(4, 9) })], None);
+    window.push_pending(
+        9,
+        &[stored(v1::MessageStored { author_name: "jANE".into(), ..message(4, 9) })],
+        None,
+    );
     let old = |_, _| Ok::<_, ()>(vec![("JANE".to_owned(), Some(1), 1), ("other".to_owned(), Some(8), 5)]);
     let authors = window.authors_named("Jane", old).unwrap();
     assert_eq!(authors, [Some(1), Some(2), Some(3), Some(4)]);

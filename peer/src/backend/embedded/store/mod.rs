@@ -54,7 +54,8 @@ pub struct Store {
 impl Store {
     /// Opens or creates the database in `dir`. Refuses a folder another process uses, and one from a newer version.
     pub fn open(dir: &Path) -> Result<Self, BackendError> {
-        let fatal = |error: std::io::Error| BackendError::Fatal(format!("data folder {}: {error}", dir.display()));
+        let fatal =
+            |error: std::io::Error| BackendError::Fatal(format!("data folder {}: {error}", dir.display()));
         fs::create_dir_all(dir).map_err(fatal)?;
         let lock = File::create(dir.join("lock")).map_err(fatal)?;
         lock.try_lock().map_err(|_| {

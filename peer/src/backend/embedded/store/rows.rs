@@ -50,7 +50,8 @@ pub fn load_forum(connection: &Connection, forum: u32, messages: usize) -> rusql
          ORDER BY date_when_shouted DESC, int_ssshout_id DESC LIMIT ?2"
     ))?;
     let limit = i64::try_from(messages).unwrap_or(i64::MAX).saturating_add(1);
-    let mut newest = statement.query_map(params![forum, limit], read_message)?.collect::<Result<Vec<_>, _>>()?;
+    let mut newest =
+        statement.query_map(params![forum, limit], read_message)?.collect::<Result<Vec<_>, _>>()?;
     let is_complete = newest.len() <= messages;
     newest.truncate(messages);
     let mut statement = connection.prepare_cached(

@@ -84,7 +84,8 @@ pub fn prepare(connection: &mut Connection) -> Result<(), BackendError> {
     // FULL: a commit returns only when the log is on the disk. With NORMAL a power cut takes the newest ones.
     connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(32);
-    let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    let version: i32 =
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
     match version {
         VERSION => Ok(()),
         0 => {

@@ -2,11 +2,7 @@
 //!
 //! An address is made of characters that can stand in an attribute in either kind of quotes; anything else ends it.
 
-use super::{
-    Links,
-    render::Html,
-    strip::Piece,
-};
+use super::{Links, render::Html, strip::Piece};
 
 /// Link texts of this many characters and more are shown as one word.
 const LONG_LABEL_CHARS: usize = 50;
@@ -67,7 +63,9 @@ fn write_node(html: &mut Html, node: &Node<'_>, scheme: &str, links: Links<'_>) 
         }
         Node::Forum { word } => {
             html.space_before_link();
-            html.element(&format!("<a target=\"_blank\" href=\"{scheme}://{word}.atomjump.com\">{word}@</a>"));
+            html.element(&format!(
+                "<a target=\"_blank\" href=\"{scheme}://{word}.atomjump.com\">{word}@</a>"
+            ));
         }
         Node::Address(address) => write_address(html, address, scheme, links),
     }
@@ -151,7 +149,8 @@ fn pay(rest: &str) -> Option<(Node<'_>, usize)> {
         _ => return None,
     };
     let length = unit_at + unit.len();
-    (unit_at > amount_at + amount_length).then_some((Node::Pay { text: &rest[..length], amount, currency }, length))
+    (unit_at > amount_at + amount_length)
+        .then_some((Node::Pay { text: &rest[..length], amount, currency }, length))
 }
 
 /// `test@`
@@ -165,13 +164,16 @@ fn forum(rest: &str) -> Option<(Node<'_>, usize)> {
 
 /// `http://example.com/path`, `www.example.com`
 fn address(rest: &str) -> Option<(Node<'_>, usize)> {
-    let end = rest.find(|c: char| c.is_whitespace() || c.is_control() || "\"'<>`\\".contains(c)).unwrap_or(rest.len());
+    let end = rest
+        .find(|c: char| c.is_whitespace() || c.is_control() || "\"'<>`\\".contains(c))
+        .unwrap_or(rest.len());
     let text = rest[..end].trim_end_matches(['.', ',', ';', ':', '!', '?', ')']);
     let lower = text.get(..8).unwrap_or(text).to_ascii_lowercase();
     let scheme = ["https://", "http://", "ftp://"].into_iter().find(|scheme| lower.starts_with(scheme));
     let address = &text[scheme.map_or(0, str::len)..];
 
-    let host_length = address.bytes().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')).count();
+    let host_length =
+        address.bytes().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')).count();
     let (host, mut tail) = address.split_at(host_length);
     if let Some(port) = tail.strip_prefix(':') {
         let digits = port.bytes().take_while(u8::is_ascii_digit).count();
@@ -183,7 +185,8 @@ fn address(rest: &str) -> Option<(Node<'_>, usize)> {
     let is_host = host.contains('.') && host.split('.').all(|label| !label.is_empty());
     let last_label = host.rsplit('.').next().unwrap_or_default();
     // Without a scheme `5.50` and `e.g.` look like hosts too.
-    let is_named = scheme.is_some() || (last_label.len() >= 2 && last_label.bytes().all(|b| b.is_ascii_alphabetic()));
+    let is_named =
+        scheme.is_some() || (last_label.len() >= 2 && last_label.bytes().all(|b| b.is_ascii_alphabetic()));
     let is_path = tail.is_empty() || tail.starts_with(['/', '?', '#']);
     let found = Address { text, rest: address, is_https: scheme == Some("https://") };
     (is_host && is_named && is_path).then_some((Node::Address(found), text.len()))

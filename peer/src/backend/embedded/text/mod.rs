@@ -91,9 +91,9 @@ pub fn cut_bytes(text: &str, bytes: usize) -> &str {
 }
 
 fn split_name(name: &str) -> Option<(&str, &str)> {
-    let colon = name.char_indices().find(|(at, c)| {
-        *c == ':' && name[at + 1..].starts_with(|next: char| next.is_ascii_whitespace())
-    })?;
+    let colon = name
+        .char_indices()
+        .find(|(at, c)| *c == ':' && name[at + 1..].starts_with(|next: char| next.is_ascii_whitespace()))?;
     (colon.0 > 0).then(|| (&name[..colon.0], &name[colon.0 + 2..]))
 }
 

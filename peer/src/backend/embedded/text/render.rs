@@ -44,7 +44,11 @@ impl Html {
                 self.full = true;
                 return;
             }
-            if is_tag { self.out.push_str("&lt;") } else { self.out.push(c) }
+            if is_tag {
+                self.out.push_str("&lt;")
+            } else {
+                self.out.push(c)
+            }
             self.left -= length;
         }
     }

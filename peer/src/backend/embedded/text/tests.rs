@@ -45,10 +45,7 @@ fn captured_messages_to_the_byte() {
             "https://youtu.be/dQw4w9WgXcQ",
             "<a target=\"_blank\" href=\"https://youtu.be/dQw4w9WgXcQ\"><img class=\"img-responsive\" width=\"80%\" src=\"https://img.youtube.com/vi/dQw4w9WgXcQ/0.jpg\"><img src=\"https://atomjump.com/images/play.png\" width=\"32\" height=\"32\" border=\"0\"></a>",
         ),
-        (
-            "go to test@ now",
-            "go to <a target=\"_blank\" href=\"http://test.atomjump.com\">test@</a> now",
-        ),
+        ("go to test@ now", "go to <a target=\"_blank\" href=\"http://test.atomjump.com\">test@</a> now"),
         (
             "please pay 5.50 dollars thanks",
             "please <a target=\"_blank\" href=\"http://127.0.0.1:18080/p2p-payment.php?user_id=414&amount=5.50&currencyCode=USD&msgid=\">pay 5.50 dollars</a> thanks",
@@ -62,10 +59,22 @@ fn captured_messages_to_the_byte() {
 
 #[test]
 fn what_only_looks_like_a_link_is_text() {
-    for text in ["costs 5.50 ok", "e.g. this", "bob@example.com", "foo.bar@x.com", "pay me", "payday 5 dollars", "..", "a.b:xx"] {
+    for text in [
+        "costs 5.50 ok",
+        "e.g. this",
+        "bob@example.com",
+        "foo.bar@x.com",
+        "pay me",
+        "payday 5 dollars",
+        "..",
+        "a.b:xx",
+    ] {
         assert_eq!(body(text), text);
     }
-    assert_eq!(body("(see example.com/x)."), "(see <a target=\"_blank\" href=\"http://example.com/x\">example.com/x</a>).");
+    assert_eq!(
+        body("(see example.com/x)."),
+        "(see <a target=\"_blank\" href=\"http://example.com/x\">example.com/x</a>)."
+    );
 }
 
 #[test]
@@ -116,11 +125,17 @@ fn check_markup(html: &str) -> Result<(), String> {
             "<i>" => open.push("i"),
             "</i>" if open.pop() == Some("i") => {}
             "</a>" if open.pop() == Some("a") => {}
-            _ if tag.starts_with("<a href='#' onclick='whisper(\"") && tag.matches('\'').count() == 6 => open.push("a"),
-            _ if tag.starts_with("<a target=\"_blank\" href=\"http") && tag.matches('"').count() == 4 => open.push("a"),
+            _ if tag.starts_with("<a href='#' onclick='whisper(\"") && tag.matches('\'').count() == 6 => {
+                open.push("a")
+            }
+            _ if tag.starts_with("<a target=\"_blank\" href=\"http") && tag.matches('"').count() == 4 => {
+                open.push("a")
+            }
             _ if tag.starts_with("<img src='http") && tag.matches('\'').count() == 8 => {}
             _ if tag.starts_with("<img src=\"http") && tag.matches('"').count() == 8 => {}
-            _ if tag.starts_with("<img class=\"img-responsive\" width=\"80%\" src=\"https://img.youtube.com/vi/") => {}
+            _ if tag.starts_with(
+                "<img class=\"img-responsive\" width=\"80%\" src=\"https://img.youtube.com/vi/",
+            ) => {}
             _ => return Err(format!("a tag that is not ours: {tag}")),
         }
         rest = &rest[end + 1..];
