@@ -232,7 +232,7 @@ impl ForumWindow {
             }
             Some(Kind::ForumStored(forum)) => self.forum = Some(forum.clone()),
             Some(Kind::SubscriptionStored(row)) => {
-                self.subscriptions.insert(row.user_id, row.clone());
+                self.subscriptions.insert(row.user_id, *row);
             }
             Some(Kind::UserStored(_)) | None => {}
         }
