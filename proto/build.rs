@@ -4,6 +4,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
+#[expect(clippy::disallowed_methods, reason = "cargo speaks to build scripts through the environment")]
 fn main() -> Result<(), Box<dyn Error>> {
     let files = ["model", "log", "peer", "hub", "admin"].map(|f| format!("loop/p2p/v1/{f}.proto"));
     let descriptors = protox::compile(&files, ["."])?;

@@ -1,12 +1,19 @@
 //! The door between the HTTP shim and the cluster. Owns what a client call is, once it has been validated.
 //! Never knows HTTP syntax (that is `http`) nor how a call is served (that is `router`, `proposer`).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use loop_proto::{
     ids::{ForumKey, RequestId},
     v1,
+};
+use tokio::time::Instant;
+
+use crate::{
+    hub::Hub,
+    reads::{self, Read},
+    writes,
 };
 
 /// One validated call of a client.
@@ -64,4 +71,44 @@ pub trait Gateway: Send + Sync + 'static {
 
     /// HTTP addresses of all hubs, this one first.
     fn hub_http_addrs(&self) -> Vec<String>;
+}
+
+/// The hub's own gateway.
+pub struct HubGateway {
+    /// The hub behind it.
+    pub hub: Arc<Hub>,
+}
+
+impl Gateway for HubGateway {
+    fn write(
+        &self,
+        call: ClientCall,
+        within: Duration,
+    ) -> BoxFuture<'_, Result<v1::ResponseBody, CallError>> {
+        Box::pin(writes::serve(&self.hub, call, Instant::now() + within))
+    }
+
+    fn read(&self, call: ClientCall, within: Duration) -> BoxFuture<'_, Result<v1::ResponseBody, CallError>> {
+        Box::pin(async move {
+            let deadline = Instant::now() + within;
+            let mut forum = call.forum.and_then(|key| self.hub.state.read(|state| state.forum_by_key(key)));
+            if let (None, Some(key)) = (forum, call.forum) {
+                // Another hub may have opened it just now.
+                reads::fresh(&self.hub, deadline).await?;
+                forum = self.hub.state.read(|state| state.forum_by_key(key));
+                if forum.is_none() && call.opens_forum {
+                    forum = Some(writes::open(&self.hub, key, deadline).await?);
+                }
+            }
+            reads::serve(&self.hub, &Read::new(forum, &call), deadline).await
+        })
+    }
+
+    fn ready(&self) -> bool {
+        self.hub.ready()
+    }
+
+    fn hub_http_addrs(&self) -> Vec<String> {
+        self.hub.group.all().into_iter().map(|node| node.http_addr).collect()
+    }
 }

@@ -2,4 +2,31 @@
 //!
 //! Never keeps forum history.
 
+pub mod config;
+pub mod io;
+pub mod run;
+
 pub mod gateway;
+pub mod http;
+mod placement;
+mod reads;
+mod waiters;
+mod writes;
+
+mod feed;
+mod hub;
+mod leader;
+mod peer_service;
+mod presence;
+
+mod admin_service;
+mod channel;
+mod group;
+mod hub_service;
+mod link;
+mod membership;
+mod proposer;
+mod raft_node;
+
+pub mod hubctl;
+pub mod local;

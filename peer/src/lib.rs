@@ -2,4 +2,14 @@
 //!
 //! Never knows Raft, nor other peers. Dials out to a hub, never in.
 
+pub mod config;
+pub mod identity;
+pub mod io;
+mod run;
+
 pub mod backend;
+pub mod replica;
+mod session;
+
+pub use run::{PeerError, run};
+pub use session::{Report, check};

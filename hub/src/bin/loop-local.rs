@@ -1,0 +1,235 @@
+//! `loop-local`: a whole system on this machine. Starts hubs and peers, watches over them, stops them on Ctrl-C.
+
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::Parser;
+use loop_hub::local::{LocalCluster, LocalConfig, LocalError, Port, Stopped, Who};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{Instant, interval},
+};
+
+/// First wait before a process that ended is started again; doubled each time.
+const BACK_OFF_MIN: Duration = Duration::from_secs(1);
+const BACK_OFF_MAX: Duration = Duration::from_secs(30);
+
+/// A process that ran this long starts with a short wait again.
+const STEADY_AFTER: Duration = Duration::from_secs(60);
+
+/// How often ended processes are looked for.
+const WATCH_EVERY: Duration = Duration::from_millis(250);
+
+/// A whole system on this machine: hubs and peers as real processes, in one data folder.
+///
+/// A second run on the same folder finds everything again. A process that ends by itself is started again, after 1 s
+/// at first and up to 30 s if it keeps ending.
+#[derive(Debug, Parser)]
+#[command(name = "loop-local", version)]
+struct Args {
+    /// Folder for all data and logs
+    #[arg(long, value_name = "DIR", default_value = "./data")]
+    data_dir: PathBuf,
+    /// HTTP port of the first hub; the others follow. 0: any free ports [default: 8080, or what the folder was made
+    /// with]
+    #[arg(long, value_name = "PORT")]
+    http_port: Option<u16>,
+    /// gRPC port of the first hub; the others follow. 0: any free ports [default: 9080, or what the folder was made
+    /// with]
+    #[arg(long, value_name = "PORT")]
+    grpc_port: Option<u16>,
+    /// Hubs: 1, 3 or 5
+    #[arg(long, default_value_t = 3)]
+    hubs: u16,
+    /// Peers
+    #[arg(long, default_value_t = 3)]
+    peers: u16,
+    /// The hubs' log engine: sled or segment
+    #[arg(long, value_name = "ENGINE")]
+    log_engine: Option<String>,
+    /// Folder of static files
+    #[arg(long, value_name = "DIR")]
+    static_dir: Option<PathBuf>,
+    /// Folder of the loop-hub and loop-peer binaries [default: beside this one]
+    #[arg(long, value_name = "DIR")]
+    bin_dir: Option<PathBuf>,
+}
+
+impl Args {
+    fn config(&self) -> LocalConfig {
+        LocalConfig {
+            hubs: self.hubs,
+            peers: self.peers,
+            http: port(self.http_port),
+            grpc: port(self.grpc_port),
+            log_engine: self.log_engine.clone(),
+            static_dir: self.static_dir.clone(),
+            bin_dir: self.bin_dir.clone(),
+            ..LocalConfig::new(&self.data_dir)
+        }
+    }
+}
+
+fn port(flag: Option<u16>) -> Port {
+    match flag {
+        None => Port::Usual,
+        Some(0) => Port::Free,
+        Some(first) => Port::From(first),
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("loop-local: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: &Args) -> Result<(), LocalError> {
+    let mut stop = std::pin::pin!(stop_signal());
+    let started = tokio::select! {
+        _ = &mut stop => return Ok(()), // what was started is killed as it is dropped
+        started = LocalCluster::start(args.config()) => started,
+    };
+    let mut cluster = started?;
+    announce(&cluster);
+    tokio::select! {
+        name = &mut stop => println!("{name}: stopping"),
+        () = watch(&mut cluster) => {}
+    }
+    cluster.stop_all(|name, stopped| println!("{name:<8} {}", told(stopped))).await;
+    Ok(())
+}
+
+/// Resolves with the name of the first signal that asks this process to end.
+async fn stop_signal() -> &'static str {
+    let listen = |kind| signal(kind).expect("a running tokio runtime can listen to signals");
+    let mut interrupt = listen(SignalKind::interrupt());
+    let mut terminate = listen(SignalKind::terminate());
+    let mut hangup = listen(SignalKind::hangup());
+    tokio::select! {
+        _ = interrupt.recv() => "interrupted",
+        _ = terminate.recv() => "terminated",
+        _ = hangup.recv() => "terminal closed",
+    }
+}
+
+fn announce(cluster: &LocalCluster) {
+    for member in cluster.members() {
+        let pid = member.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+        let addresses = match member.addresses {
+            Some((http, grpc)) => format!("http {http}  grpc {grpc}"),
+            None => "dials the hubs".to_owned(),
+        };
+        println!("{:<8} pid {pid:<8} {addresses:<44} log {}", member.name, member.log.display());
+    }
+    println!("\nOpen http://{}/  (Ctrl-C stops everything; the data stays)", cluster.hub_http(0));
+}
+
+/// Starts again what ends. Never returns.
+async fn watch(cluster: &mut LocalCluster) {
+    let mut ticks = interval(WATCH_EVERY);
+    let mut ended = Ended::default();
+    loop {
+        ticks.tick().await;
+        for (who, status) in cluster.take_exited() {
+            let wait = ended.note(who, Instant::now());
+            let member = cluster.member(who);
+            println!("{} ended ({status}), see {}; again in {wait:?}", member.name, member.log.display());
+        }
+        for who in ended.due(Instant::now()) {
+            match cluster.start_one(who) {
+                Ok(()) => {
+                    let member = cluster.member(who);
+                    println!("{} started again, pid {}", member.name, member.pid.unwrap_or(0));
+                }
+                Err(error) => {
+                    let wait = ended.note(who, Instant::now());
+                    println!("{error}; again in {wait:?}");
+                }
+            }
+        }
+    }
+}
+
+/// Which processes wait for another start, and how long each waits.
+#[derive(Default)]
+struct Ended(BTreeMap<String, Wait>);
+
+struct Wait {
+    who: Who,
+    due: Option<Instant>,
+    started: Instant,
+    back_off: Duration,
+}
+
+impl Ended {
+    /// A process ended `now`: how long until it is started again.
+    fn note(&mut self, who: Who, now: Instant) -> Duration {
+        let wait = self.0.entry(format!("{who:?}")).or_insert(Wait {
+            who,
+            due: None,
+            started: now,
+            back_off: Duration::ZERO,
+        });
+        let steady = now.duration_since(wait.started) >= STEADY_AFTER;
+        let next = if steady { BACK_OFF_MIN } else { (wait.back_off * 2).clamp(BACK_OFF_MIN, BACK_OFF_MAX) };
+        (wait.back_off, wait.due) = (next, Some(now + next));
+        next
+    }
+
+    /// Those to be started `now`.
+    fn due(&mut self, now: Instant) -> Vec<Who> {
+        let mut due = Vec::new();
+        for wait in self.0.values_mut() {
+            if wait.due.is_some_and(|at| at <= now) {
+                (wait.due, wait.started) = (None, now);
+                due.push(wait.who);
+            }
+        }
+        due
+    }
+}
+
+fn told(stopped: Stopped) -> String {
+    match stopped {
+        Stopped::WasNotRunning => "was not running".to_owned(),
+        Stopped::Gracefully(status) if status.success() => "stopped".to_owned(),
+        Stopped::Gracefully(status) => format!("stopped ({status})"),
+        Stopped::Killed => "did not stop within 5 s and was killed".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_keeps_ending_waits_longer_each_time_and_a_steady_one_does_not() {
+        let (mut ended, start) = (Ended::default(), Instant::now());
+        let mut now = start;
+        let mut waits = Vec::new();
+        for _ in 0..7 {
+            let wait = ended.note(Who::Peer(1), now);
+            waits.push(wait.as_secs());
+            assert_eq!(ended.due(now), []);
+            now += wait;
+            assert_eq!(ended.due(now), [Who::Peer(1)]);
+            assert_eq!(ended.due(now), [], "it is told once");
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(ended.note(Who::Peer(1), now + STEADY_AFTER), BACK_OFF_MIN);
+    }
+
+    #[test]
+    fn the_command_line_holds_together() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+        let args = Args::parse_from(["loop-local", "--http-port", "0"]);
+        assert_eq!((args.config().http, args.config().grpc), (Port::Free, Port::Usual));
+    }
+}

@@ -1,0 +1,427 @@
+//! A hub's configuration: read once from flags, environment and file, validated, then frozen.
+//!
+//! Flag beats environment beats file beats default. Never read again after start.
+
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::{Args, ValueEnum};
+use loop_proto::{ids::HubId, v1};
+use serde::{Deserialize, Serialize};
+
+/// What may be given on the command line, in the environment (`LOOP_HUB_…`) or in the file.
+#[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Options {
+    /// This hub's number, 1 or more, different for every hub and the same for ever
+    #[arg(long, env = "LOOP_HUB_NODE_ID")]
+    pub node_id: Option<u64>,
+    /// Folder for the log, snapshots and the vote [default: ./loop-hub-data]
+    #[arg(long, env = "LOOP_HUB_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Address browsers connect to [default: 127.0.0.1:8080]
+    #[arg(long, env = "LOOP_HUB_HTTP_LISTEN")]
+    pub http_listen: Option<SocketAddr>,
+    /// Address hubs, peers and hubctl connect to [default: 127.0.0.1:9080]
+    #[arg(long, env = "LOOP_HUB_GRPC_LISTEN")]
+    pub grpc_listen: Option<SocketAddr>,
+    /// The first members of the group, this hub included: "1=grpc-host:port/http-host:port,2=…"
+    #[arg(long, env = "LOOP_HUB_CLUSTER")]
+    pub cluster: Option<String>,
+    /// Form the group from --cluster if this hub has no data yet; harmless on later starts
+    #[arg(long, env = "LOOP_HUB_BOOTSTRAP", num_args = 0..=1, default_missing_value = "true")]
+    pub bootstrap: Option<bool>,
+    /// gRPC address of any member of a running group, to be added to it
+    #[arg(long, env = "LOOP_HUB_JOIN")]
+    pub join: Option<String>,
+    /// Token volunteers' peers must present to join
+    #[arg(long, env = "LOOP_HUB_JOIN_TOKEN", hide_env_values = true)]
+    pub join_token: Option<String>,
+    /// How the Raft log is kept [default: sled]
+    #[arg(long, env = "LOOP_HUB_LOG_ENGINE")]
+    pub log_engine: Option<LogEngineKind>,
+    /// Folder of files to serve besides the built-in ones
+    #[arg(long, env = "LOOP_HUB_STATIC_DIR")]
+    pub static_dir: Option<PathBuf>,
+    /// On how many peers each forum is kept, 1 to 4 [default: 3]
+    #[arg(long, env = "LOOP_HUB_REPLICAS")]
+    pub replicas: Option<u32>,
+    /// Heartbeat of the leading hub, milliseconds [default: 50]
+    #[arg(long, env = "LOOP_HUB_HEARTBEAT_MS")]
+    pub heartbeat_ms: Option<u64>,
+    /// Shortest wait before a hub tries to take the lead, milliseconds [default: 200]
+    #[arg(long, env = "LOOP_HUB_ELECTION_MIN_MS")]
+    pub election_min_ms: Option<u64>,
+    /// Longest wait before a hub tries to take the lead, milliseconds [default: 400]
+    #[arg(long, env = "LOOP_HUB_ELECTION_MAX_MS")]
+    pub election_max_ms: Option<u64>,
+    /// After how long an unanswered task goes to another peer, milliseconds [default: 1000]
+    #[arg(long, env = "LOOP_HUB_TAKEOVER_MS")]
+    pub takeover_ms: Option<u64>,
+    /// Heartbeat between hub and peers, milliseconds [default: 250]
+    #[arg(long, env = "LOOP_HUB_PEER_HEARTBEAT_MS")]
+    pub peer_heartbeat_ms: Option<u64>,
+    /// Most records of the task log kept for peers that are away [default: 1000000]
+    #[arg(long, env = "LOOP_HUB_RETAINED_RECORDS")]
+    pub retained_records: Option<u64>,
+    /// Take a snapshot after this many log entries [default: 100000]
+    #[arg(long, env = "LOOP_HUB_SNAPSHOT_ENTRIES")]
+    pub snapshot_entries: Option<u64>,
+    /// Most client connections at once [default: 16000]
+    #[arg(long, env = "LOOP_HUB_CONNECTIONS_MAX")]
+    pub connections_max: Option<usize>,
+    /// Allow listening on other than loopback addresses although nothing is encrypted yet
+    #[arg(long, env = "LOOP_HUB_INSECURE_PLAINTEXT", num_args = 0..=1, default_missing_value = "true")]
+    pub insecure_plaintext: Option<bool>,
+    /// What to log, e.g. "info,loop_hub=debug" [default: info]
+    #[arg(long, env = "LOOP_HUB_LOG")]
+    pub log: Option<String>,
+}
+
+/// Which engine keeps the Raft log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogEngineKind {
+    /// sled, framed, with an fdatasync of our own.
+    Sled,
+    /// Append-only segment files: about twice as fast.
+    Segment,
+}
+
+/// Where one hub is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HubAddrs {
+    /// `host:port` of its gRPC port.
+    pub grpc: String,
+    /// `host:port` of its HTTP port.
+    pub http: String,
+}
+
+/// A validated configuration.
+#[derive(Clone, Debug, Serialize)]
+pub struct HubConfig {
+    /// This hub.
+    #[serde(serialize_with = "display")]
+    pub hub_id: HubId,
+    /// Folder for everything this hub keeps.
+    pub data_dir: PathBuf,
+    /// Where browsers connect.
+    pub http_listen: SocketAddr,
+    /// Where hubs, peers and operators connect.
+    pub grpc_listen: SocketAddr,
+    /// The first members of the group; this hub alone when none were given.
+    pub cluster: BTreeMap<u64, HubAddrs>,
+    /// Form the group if there is no data yet.
+    pub bootstrap: bool,
+    /// A member to ask for admission.
+    pub join: Option<String>,
+    /// What peers must present to join.
+    pub join_token: Secret,
+    /// The Raft log's engine.
+    pub log_engine: LogEngineKind,
+    /// Files to serve besides the built-in ones.
+    pub static_dir: Option<PathBuf>,
+    /// Replicas of a new forum.
+    pub replicas: usize,
+    /// Raft heartbeat.
+    pub heartbeat: Duration,
+    /// Bounds of the random election timeout.
+    pub election: (Duration, Duration),
+    /// An unanswered task older than this goes to another replica.
+    pub takeover: Duration,
+    /// Heartbeat on peers' streams.
+    pub peer_heartbeat: Duration,
+    /// Retention budget of the task log, records.
+    pub retained_records: u64,
+    /// Raft entries between snapshots.
+    pub snapshot_entries: u64,
+    /// Bound of client connections.
+    pub connections_max: usize,
+}
+
+/// A value that prints as stars.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value. Compare it with [`Secret::matches`].
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Compares in a time that depends on the lengths only.
+    pub fn matches(&self, candidate: &str) -> bool {
+        let differing = self.0.bytes().zip(candidate.bytes()).fold(0, |acc, (a, b)| acc | (a ^ b));
+        self.0.len() == candidate.len() && differing == 0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("***")
+    }
+}
+
+fn display<T: fmt::Display, S: serde::Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// A configuration that cannot work, and what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {error}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The file is not the TOML expected.
+    #[error("{path}: {error}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        error: Box<toml::de::Error>,
+    },
+    /// A value is missing, out of its range or contradicts another.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+fn invalid<T>(message: impl Into<String>) -> Result<T, ConfigError> {
+    Err(ConfigError::Invalid(message.into()))
+}
+
+impl Options {
+    /// Reads a TOML file of options.
+    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path)
+            .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+        toml::from_str(&text)
+            .map_err(|error| ConfigError::Syntax { path: path.to_owned(), error: Box::new(error) })
+    }
+
+    /// These options, with `other` where these say nothing.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            node_id: self.node_id.or(other.node_id),
+            data_dir: self.data_dir.or(other.data_dir),
+            http_listen: self.http_listen.or(other.http_listen),
+            grpc_listen: self.grpc_listen.or(other.grpc_listen),
+            cluster: self.cluster.or(other.cluster),
+            bootstrap: self.bootstrap.or(other.bootstrap),
+            join: self.join.or(other.join),
+            join_token: self.join_token.or(other.join_token),
+            log_engine: self.log_engine.or(other.log_engine),
+            static_dir: self.static_dir.or(other.static_dir),
+            replicas: self.replicas.or(other.replicas),
+            heartbeat_ms: self.heartbeat_ms.or(other.heartbeat_ms),
+            election_min_ms: self.election_min_ms.or(other.election_min_ms),
+            election_max_ms: self.election_max_ms.or(other.election_max_ms),
+            takeover_ms: self.takeover_ms.or(other.takeover_ms),
+            peer_heartbeat_ms: self.peer_heartbeat_ms.or(other.peer_heartbeat_ms),
+            retained_records: self.retained_records.or(other.retained_records),
+            snapshot_entries: self.snapshot_entries.or(other.snapshot_entries),
+            connections_max: self.connections_max.or(other.connections_max),
+            insecure_plaintext: self.insecure_plaintext.or(other.insecure_plaintext),
+            log: self.log.or(other.log),
+        }
+    }
+}
+
+impl TryFrom<Options> for HubConfig {
+    type Error = ConfigError;
+
+    fn try_from(options: Options) -> Result<Self, ConfigError> {
+        let Some(hub_id) = HubId::new(options.node_id.unwrap_or(0)) else {
+            return invalid("--node-id is missing: give every hub a number of its own, from 1");
+        };
+        let http_listen = options.http_listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
+        let grpc_listen = options.grpc_listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9080)));
+        let insecure = options.insecure_plaintext.unwrap_or(false);
+        for (flag, addr) in [("--http-listen", http_listen), ("--grpc-listen", grpc_listen)] {
+            if !addr.ip().is_loopback() && !insecure {
+                return invalid(format!(
+                    "{flag} {addr} is reachable from other machines and nothing is encrypted yet: put a TLS \
+                     proxy in front and listen on loopback, or accept it with --insecure-plaintext"
+                ));
+            }
+        }
+        let cluster = match &options.cluster {
+            Some(text) => parse_cluster(text)?,
+            None => BTreeMap::from([(
+                hub_id.get(),
+                HubAddrs { grpc: grpc_listen.to_string(), http: http_listen.to_string() },
+            )]),
+        };
+        if !cluster.contains_key(&hub_id.get()) {
+            return invalid(format!("--cluster does not name this hub (--node-id {})", hub_id.get()));
+        }
+        if options.bootstrap == Some(true) && options.join.is_some() {
+            return invalid("--bootstrap forms a new group, --join enters one: give only one of them");
+        }
+        if options.bootstrap == Some(true) && !matches!(cluster.len(), 1 | 3 | 5) {
+            return invalid(format!("a group starts with 1, 3 or 5 hubs; --cluster names {}", cluster.len()));
+        }
+        let config = Self {
+            hub_id,
+            data_dir: options.data_dir.unwrap_or_else(|| "loop-hub-data".into()),
+            http_listen,
+            grpc_listen,
+            cluster,
+            bootstrap: options.bootstrap.unwrap_or(false),
+            join: options.join,
+            join_token: Secret(options.join_token.unwrap_or_default()),
+            log_engine: options.log_engine.unwrap_or(LogEngineKind::Sled),
+            static_dir: options.static_dir,
+            replicas: options.replicas.unwrap_or(3) as usize,
+            heartbeat: Duration::from_millis(options.heartbeat_ms.unwrap_or(50)),
+            election: (
+                Duration::from_millis(options.election_min_ms.unwrap_or(200)),
+                Duration::from_millis(options.election_max_ms.unwrap_or(400)),
+            ),
+            takeover: Duration::from_millis(options.takeover_ms.unwrap_or(1000)),
+            peer_heartbeat: Duration::from_millis(options.peer_heartbeat_ms.unwrap_or(250)),
+            retained_records: options.retained_records.unwrap_or(1_000_000),
+            snapshot_entries: options.snapshot_entries.unwrap_or(100_000),
+            connections_max: options.connections_max.unwrap_or(16_000),
+        };
+        config.validate()
+    }
+}
+
+impl HubConfig {
+    fn validate(self) -> Result<Self, ConfigError> {
+        let (min, max) = self.election;
+        if self.join_token.expose().len() < 8 {
+            return invalid("--join-token is missing or shorter than 8 characters: peers join with it");
+        }
+        if !(1..=4).contains(&self.replicas) {
+            return invalid(format!("--replicas {} is not between 1 and 4", self.replicas));
+        }
+        if self.heartbeat.is_zero() || min < self.heartbeat * 2 || max <= min {
+            return invalid(format!(
+                "heartbeat {:?}, election {min:?} to {max:?}: the shortest election timeout must be at least \
+                 twice the heartbeat and below the longest",
+                self.heartbeat
+            ));
+        }
+        if self.takeover < Duration::from_millis(100) || self.peer_heartbeat < Duration::from_millis(10) {
+            return invalid("--takeover-ms is at least 100, --peer-heartbeat-ms at least 10");
+        }
+        if self.retained_records < 1000 || self.snapshot_entries < 100 || self.connections_max < 16 {
+            return invalid(
+                "--retained-records is at least 1000, --snapshot-entries 100, --connections-max 16",
+            );
+        }
+        if let Some(dir) = self.static_dir.as_ref().filter(|dir| !dir.is_dir()) {
+            return invalid(format!("--static-dir {} is not a folder", dir.display()));
+        }
+        Ok(self)
+    }
+
+    /// Where this hub is reached.
+    pub fn own_node(&self) -> v1::HubNode {
+        let addrs = &self.cluster[&self.hub_id.get()];
+        v1::HubNode {
+            node_id: self.hub_id.get(),
+            grpc_addr: addrs.grpc.clone(),
+            http_addr: addrs.http.clone(),
+        }
+    }
+}
+
+fn parse_cluster(text: &str) -> Result<BTreeMap<u64, HubAddrs>, ConfigError> {
+    let mut cluster = BTreeMap::new();
+    for member in text.split(',').map(str::trim).filter(|member| !member.is_empty()) {
+        let parsed = member.split_once('=').and_then(|(id, addrs)| {
+            let (grpc, http) = addrs.split_once('/')?;
+            let id = id.trim().parse::<u64>().ok().filter(|id| *id > 0)?;
+            (is_authority(grpc) && is_authority(http))
+                .then(|| (id, HubAddrs { grpc: grpc.into(), http: http.into() }))
+        });
+        let Some((id, addrs)) = parsed else {
+            return invalid(format!("--cluster: {member:?} is not \"id=grpc-host:port/http-host:port\""));
+        };
+        if cluster.insert(id, addrs).is_some() {
+            return invalid(format!("--cluster names hub {id} twice"));
+        }
+    }
+    if cluster.is_empty() || cluster.len() > 7 {
+        return invalid(format!(
+            "--cluster names {} hubs; 1, 3 or 5 make sense, 7 is the most",
+            cluster.len()
+        ));
+    }
+    Ok(cluster)
+}
+
+/// Whether `text` is `host:port`.
+pub fn is_authority(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && !host.contains(['/', '@', ' ']) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> Options {
+        Options { node_id: Some(1), join_token: Some("volunteers".into()), ..Options::default() }
+    }
+
+    fn refused(options: Options) -> String {
+        HubConfig::try_from(options).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_lone_hub_needs_only_its_number_and_a_token() {
+        let config = HubConfig::try_from(options()).unwrap();
+        assert_eq!(config.cluster[&1].grpc, "127.0.0.1:9080");
+        assert_eq!(config.election, (Duration::from_millis(200), Duration::from_millis(400)));
+    }
+
+    #[test]
+    fn flags_beat_the_file() {
+        let file: Options = toml::from_str("node-id = 7\nreplicas = 2").unwrap();
+        let merged = options().or(file);
+        assert_eq!((merged.node_id, merged.replicas), (Some(1), Some(2)));
+        assert!(toml::from_str::<Options>("nodeid = 7").is_err(), "a misspelt key is an error");
+    }
+
+    #[test]
+    fn what_cannot_work_says_what_to_change() {
+        let open = Options { http_listen: Some("0.0.0.0:80".parse().unwrap()), ..options() };
+        assert!(refused(open.clone()).contains("--insecure-plaintext"));
+        assert!(HubConfig::try_from(Options { insecure_plaintext: Some(true), ..open }).is_ok());
+        assert!(refused(Options { node_id: None, ..options() }).contains("--node-id"));
+        assert!(refused(Options { join_token: None, ..options() }).contains("--join-token"));
+        assert!(refused(Options { cluster: Some("1=a".into()), ..options() }).contains("--cluster"));
+        let two = "1=h:1/h:2,2=h:3/h:4";
+        let two = Options { cluster: Some(two.into()), bootstrap: Some(true), ..options() };
+        assert!(refused(two).contains("1, 3 or 5"));
+        assert!(refused(Options { election_min_ms: Some(60), ..options() }).contains("heartbeat"));
+    }
+
+    #[test]
+    fn the_token_does_not_print() {
+        let config = HubConfig::try_from(options()).unwrap();
+        assert!(!format!("{config:?}").contains("volunteers"));
+        assert!(!toml::to_string(&config.join_token.expose().len()).unwrap().contains("volunteers"));
+        assert!(config.join_token.matches("volunteers") && !config.join_token.matches("volunteerz"));
+    }
+}

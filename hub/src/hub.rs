@@ -1,0 +1,82 @@
+//! What the services of one hub share.
+
+use std::{sync::Arc, time::Duration};
+
+use loop_proto::{
+    ids::{ForumEpoch, PeerId, TaskId},
+    v1,
+};
+use loop_raft_store::adapter::StateReader;
+use openraft::async_runtime::watch::WatchReceiver;
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::HubConfig, group::Group, io::Io, link::Links, presence::Presence, proposer::Proposer,
+    raft_node::HubRaftNode, waiters::Waiters,
+};
+
+/// How long a hub's own proposals (facts of reads, leases, registrations) are tried.
+pub const PROPOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// One hub. Shared by all its services.
+pub struct Hub {
+    /// Its configuration, frozen.
+    pub config: HubConfig,
+    /// The outside.
+    pub io: Io,
+    /// The other hubs.
+    pub group: Arc<Group>,
+    /// This hub's Raft node.
+    pub raft: HubRaftNode,
+    /// What has been agreed, as far as it is applied here.
+    pub state: StateReader,
+    /// The way into the log.
+    pub proposer: Proposer,
+    /// Who is connected where.
+    pub presence: Arc<Presence>,
+    /// Browsers that wait for a write.
+    pub waiters: Arc<Waiters>,
+    /// Streams to the other hubs.
+    pub links: Links,
+    /// Ends everything.
+    pub shutdown: CancellationToken,
+}
+
+impl Hub {
+    /// A request id nobody else has.
+    pub fn new_request_id(&self) -> [u8; 16] {
+        self.io.random_id()
+    }
+
+    /// Who holds this secret, if it is peer `claimed`.
+    pub fn authenticate(&self, claimed: u32, secret: &[u8]) -> Option<PeerId> {
+        let hash = secret_hash(secret);
+        self.state
+            .read(|state| state.peer_by_secret_hash(&hash).map(|peer| peer.id))
+            .filter(|id| id.get() == claimed)
+    }
+
+    /// Passes a body on to the hub whose browser waits for it.
+    pub fn deliver_body(&self, origin_hub: u64, body: v1::LinkBody) {
+        if origin_hub != self.group.own_id() {
+            self.links.send_body(origin_hub, body);
+        } else if let (Some(task), Some(peer), Some(content)) =
+            (TaskId::new(body.task_id), PeerId::new(body.peer_id), body.body)
+        {
+            self.waiters.body(task, (peer, ForumEpoch(body.epoch)), content);
+        }
+    }
+
+    /// Whether a majority stands behind a leader and this hub follows or is it.
+    pub fn ready(&self) -> bool {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.current_leader.is_some()
+    }
+}
+
+/// SHA-256 of a peer's secret: what the hubs keep of it.
+pub fn secret_hash(secret: &[u8]) -> [u8; 32] {
+    Sha256::digest(secret).into()
+}

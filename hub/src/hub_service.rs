@@ -1,0 +1,37 @@
+//! The gRPC service hubs offer one another beside Raft.
+
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use loop_proto::v1::{self, hub_service_server::HubService};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{hub::Hub, link, proposer::ProposeService};
+
+/// Serves other hubs.
+pub struct HubGrpc {
+    /// This hub.
+    pub hub: Arc<Hub>,
+    /// The leader's door.
+    pub propose: ProposeService,
+}
+
+#[tonic::async_trait]
+impl HubService for HubGrpc {
+    type ProposeStream = BoxStream<'static, Result<v1::FromLeader, Status>>;
+    type LinkStream = BoxStream<'static, Result<v1::LinkReply, Status>>;
+
+    async fn propose(
+        &self,
+        request: Request<Streaming<v1::ToLeader>>,
+    ) -> Result<Response<Self::ProposeStream>, Status> {
+        Ok(Response::new(self.propose.serve(request.into_inner())))
+    }
+
+    async fn link(
+        &self,
+        request: Request<Streaming<v1::LinkRequest>>,
+    ) -> Result<Response<Self::LinkStream>, Status> {
+        Ok(Response::new(link::serve(self.hub.clone(), request.into_inner())))
+    }
+}

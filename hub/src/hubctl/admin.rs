@@ -1,0 +1,182 @@
+//! A client of the hubs' AdminService that asks each hub in turn until one answers.
+
+use std::{fmt::Write, future::Future, time::Duration};
+
+use loop_proto::v1::{self, admin_service_client::AdminServiceClient};
+use tonic::{
+    Code, Request, Response, Status,
+    transport::{Channel, Endpoint},
+};
+
+use super::CtlError;
+
+/// Largest answer that is read, bytes: a page of forums or tasks is far below.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// Forums asked for at a time.
+const FORUMS_PAGE: u32 = 1000;
+
+type Client = AdminServiceClient<Channel>;
+
+/// Questions to a group of hubs.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    hubs: Vec<(String, Client)>,
+    within: Duration,
+}
+
+impl Admin {
+    /// For the hubs at these `host:port` gRPC addresses; `within` bounds the time each of them has for one answer.
+    /// Connects when first asked. Must be called within a tokio runtime.
+    pub fn new(hubs: &[String], within: Duration) -> Result<Self, CtlError> {
+        let hubs = hubs.iter().map(|addr| Ok((addr.clone(), client(addr, within)?)));
+        Ok(Self { hubs: hubs.collect::<Result<_, CtlError>>()?, within })
+    }
+
+    /// The group as the first hub that answers sees it.
+    pub async fn status(&self) -> Result<v1::StatusReply, CtlError> {
+        self.ask(|mut hub, within| async move { hub.status(bounded(v1::StatusRequest {}, within)).await })
+            .await
+    }
+
+    /// All peers that ever joined.
+    pub async fn peers(&self) -> Result<Vec<v1::PeerInfo>, CtlError> {
+        let ask = |mut hub: Client, within| async move {
+            hub.list_peers(bounded(v1::ListPeersRequest {}, within)).await
+        };
+        Ok(self.ask(ask).await?.peers)
+    }
+
+    /// Up to `limit` forums by id, of one peer or of all; and whether there are more.
+    pub async fn forums(
+        &self,
+        peer: Option<u32>,
+        limit: u32,
+    ) -> Result<(Vec<v1::ForumInfo>, bool), CtlError> {
+        let mut forums: Vec<v1::ForumInfo> = Vec::new();
+        loop {
+            let after = forums.last().map_or(0, |forum| forum.forum_id);
+            let left = limit.saturating_sub(u32::try_from(forums.len()).unwrap_or(u32::MAX));
+            let request =
+                v1::ListForumsRequest { after, limit: left.min(FORUMS_PAGE), peer_id: peer.unwrap_or(0) };
+            let page = self
+                .ask(|mut hub, within| async move { hub.list_forums(bounded(request, within)).await })
+                .await?;
+            let advanced = page.forums.last().is_some_and(|last| last.forum_id > after);
+            forums.extend(page.forums);
+            if !page.more || !advanced || forums.len() >= limit as usize {
+                return Ok((forums, page.more));
+            }
+        }
+    }
+
+    /// One forum.
+    pub async fn forum(&self, which: v1::show_forum_request::Which) -> Result<v1::ForumInfo, CtlError> {
+        let request = v1::ShowForumRequest { which: Some(which) };
+        self.ask(|mut hub, within| {
+            let request = request.clone();
+            async move { hub.show_forum(bounded(request, within)).await }
+        })
+        .await
+    }
+
+    /// Up to `limit` open tasks, oldest first, of one forum or of all.
+    pub async fn tasks(&self, forum: Option<u32>, limit: u32) -> Result<Vec<v1::TaskInfo>, CtlError> {
+        let request = v1::ListTasksRequest { forum_id: forum.unwrap_or(0), limit };
+        let ask = |mut hub: Client, within| async move { hub.list_tasks(bounded(request, within)).await };
+        Ok(self.ask(ask).await?.tasks)
+    }
+
+    /// The numbers given next.
+    pub async fn ids(&self) -> Result<v1::IdsReply, CtlError> {
+        self.ask(|mut hub, within| async move { hub.ids(bounded(v1::IdsRequest {}, within)).await }).await
+    }
+
+    /// Asks each hub until one answers. A hub that cannot be reached or is not serving is passed over; any other
+    /// refusal would be every hub's, so it ends the asking.
+    async fn ask<T, F, A>(&self, question: A) -> Result<T, CtlError>
+    where
+        A: Fn(Client, Duration) -> F,
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let mut tried = String::new();
+        for (addr, client) in &self.hubs {
+            let answer = tokio::time::timeout(self.within, question(client.clone(), self.within)).await;
+            let status = match answer {
+                Ok(Ok(response)) => return Ok(response.into_inner()),
+                Ok(Err(status)) => status,
+                Err(_) => Status::deadline_exceeded(format!("no answer within {:?}", self.within)),
+            };
+            match status.code() {
+                Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => {
+                    // Writing to a String cannot fail.
+                    let _ = writeln!(tried, "  {addr}: {}", reason(&status));
+                }
+                Code::NotFound => return Err(CtlError::NotFound(status.message().to_owned())),
+                code => {
+                    return Err(CtlError::Refused {
+                        hub: addr.clone(),
+                        code: format!("{code:?}"),
+                        message: status.message().to_owned(),
+                    });
+                }
+            }
+        }
+        Err(CtlError::Unreachable { tried })
+    }
+}
+
+fn client(addr: &str, within: Duration) -> Result<Client, CtlError> {
+    let wrong = |why: &str| CtlError::Address { addr: addr.to_owned(), why: why.to_owned() };
+    let port = addr.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+    let port = port.ok_or_else(|| wrong("no port"))?;
+    if port.parse::<u16>().is_err() {
+        return Err(wrong("the port is not a number below 65536"));
+    }
+    let endpoint = Endpoint::from_shared(format!("http://{addr}")).map_err(|_| wrong("not host:port"))?;
+    let channel = endpoint.connect_timeout(within).tcp_nodelay(true).connect_lazy();
+    Ok(AdminServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX))
+}
+
+fn bounded<T>(message: T, within: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(within);
+    request
+}
+
+/// The innermost cause, which is the one that helps ("connection refused").
+fn reason(status: &Status) -> String {
+    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(status);
+    let mut text = status.message().to_owned();
+    while let Some(error) = cause {
+        text = error.to_string();
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_is_none_is_refused_with_an_example() {
+        for addr in ["", "localhost", ":9080", "localhost:port", "host:99999", "a b:1"] {
+            let error = Admin::new(&[addr.to_owned()], Duration::from_secs(1)).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{addr:?}");
+            assert!(error.to_string().contains("127.0.0.1:9080"), "{error}");
+        }
+        Admin::new(&["[::1]:9080".to_owned()], Duration::from_secs(1)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn every_hub_that_did_not_answer_is_listed_with_its_reason() {
+        let hubs = ["127.0.0.1:1".to_owned(), "127.0.0.1:2".to_owned()];
+        let admin = Admin::new(&hubs, Duration::from_secs(2)).unwrap();
+        let error = admin.status().await.unwrap_err();
+        assert_eq!(error.exit_code(), 3);
+        let text = error.to_string();
+        assert!(text.contains("127.0.0.1:1: ") && text.contains("127.0.0.1:2: "), "{text}");
+        assert!(text.contains("refused"), "{text}");
+    }
+}

@@ -1,0 +1,78 @@
+//! One question from the command line, answered.
+
+use std::io::{Read, Write};
+
+use loop_proto::{ids::ForumKey, v1::show_forum_request::Which};
+
+use super::{
+    Admin, Args, Command, CtlError, ForumCommand,
+    view::{ForumView, ForumsView, IdsView, PeersView, StatusView, TasksView, View},
+};
+
+/// Longest forum name read from standard input, bytes.
+const NAME_BYTES_MAX: u64 = 64 << 10;
+
+/// Asks what `args` say and writes the answer to `out`. `now_ms` is Unix time, for "3 min ago"; `input` is where
+/// `--name -` reads from.
+pub async fn run(args: &Args, now_ms: u64, input: impl Read, out: &mut impl Write) -> Result<(), CtlError> {
+    let admin = Admin::new(&args.hubs, args.timeout)?;
+    match &args.command {
+        Command::Status => print(&StatusView::from(admin.status().await?), args.json, now_ms, out),
+        Command::Peers => print(&PeersView::from(admin.peers().await?), args.json, now_ms, out),
+        Command::Forums { peer, limit } => {
+            print(&ForumsView::from(admin.forums(*peer, *limit).await?), args.json, now_ms, out)
+        }
+        Command::Forum(ForumCommand::Show { id, name }) => {
+            let which = match (id, name) {
+                (Some(id), _) => Which::ForumId(id.0.get()),
+                (None, Some(name)) => Which::Key(key(name, input)?.0.to_vec().into()),
+                (None, None) => return Err(CtlError::Usage("name a forum by id or by --name".into())),
+            };
+            print(&ForumView::from(admin.forum(which).await?), args.json, now_ms, out)
+        }
+        Command::Tasks { forum, limit } => {
+            let tasks = admin.tasks(forum.map(|forum| forum.0.get()), *limit).await?;
+            print(&TasksView::from(tasks), args.json, now_ms, out)
+        }
+        Command::Ids => print(&IdsView::from(admin.ids().await?), args.json, now_ms, out),
+    }
+}
+
+/// The hash stands for the name, which never leaves this process.
+fn key(name: &str, input: impl Read) -> Result<ForumKey, CtlError> {
+    if name != "-" {
+        return Ok(ForumKey::of_name(name.as_bytes()));
+    }
+    let mut typed = Vec::new();
+    input.take(NAME_BYTES_MAX).read_to_end(&mut typed)?;
+    let end = typed.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |at| at + 1);
+    if end == 0 {
+        return Err(CtlError::Usage("--name - found no name on standard input".into()));
+    }
+    Ok(ForumKey::of_name(&typed[..end]))
+}
+
+fn print(view: &impl View, json: bool, now_ms: u64, out: &mut impl Write) -> Result<(), CtlError> {
+    let text = if json {
+        serde_json::to_string_pretty(view).map_err(std::io::Error::from)? + "\n"
+    } else {
+        view.text(now_ms)
+    };
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_typed_and_a_name_piped_are_the_same_forum() {
+        let nothing: &[u8] = b"";
+        let typed = key("ajps_test", nothing).unwrap();
+        assert_eq!(key("-", &b"ajps_test\r\n"[..]).unwrap(), typed);
+        assert_eq!(typed, ForumKey::of_name(b"ajps_test"));
+        assert_eq!(key("-", nothing).unwrap_err().exit_code(), 2);
+    }
+}

@@ -1,0 +1,83 @@
+//! The other end of a link: does for another hub's browsers what this hub's peers can do.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream::BoxStream};
+use loop_proto::{
+    ids::{ForumEpoch, PeerId, TaskId},
+    v1::{self, link_reply, link_request},
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::OUTGOING_MAX;
+use crate::hub::Hub;
+
+/// Longest a passed-on read may take; its asker has given up long before.
+const READ_WITHIN: Duration = Duration::from_secs(5);
+
+type Outgoing = mpsc::Sender<Result<v1::LinkReply, Status>>;
+
+/// Serves one link.
+pub fn serve(
+    hub: Arc<Hub>,
+    mut requests: Streaming<v1::LinkRequest>,
+) -> BoxStream<'static, Result<v1::LinkReply, Status>> {
+    let (tx, rx) = mpsc::channel(OUTGOING_MAX);
+    let presence = tokio::spawn(tell_presence(hub.clone(), tx.clone()));
+    tokio::spawn(async move {
+        loop {
+            let request = tokio::select! {
+                biased;
+                () = hub.shutdown.cancelled() => break,
+                request = requests.next() => request,
+            };
+            let Some(Ok(v1::LinkRequest { kind })) = request else { break };
+            match kind {
+                Some(link_request::Kind::Read(read)) => {
+                    tokio::spawn(answer(hub.clone(), read, tx.clone()));
+                }
+                Some(link_request::Kind::Body(body)) => take_body(&hub, body),
+                Some(link_request::Kind::Hello(_)) | None => {}
+            }
+        }
+        presence.abort();
+    });
+    ReceiverStream::new(rx).boxed()
+}
+
+async fn tell_presence(hub: Arc<Hub>, tx: Outgoing) {
+    let mut changed = hub.presence.follow();
+    loop {
+        let kind = Some(link_reply::Kind::Presence(hub.presence.own()));
+        if tx.send(Ok(v1::LinkReply { kind })).await.is_err() {
+            return;
+        }
+        tokio::select! {
+            _ = changed.changed() => {}
+            () = tokio::time::sleep(hub.config.peer_heartbeat) => {}
+        }
+    }
+}
+
+async fn answer(hub: Arc<Hub>, request: v1::LinkRead, tx: Outgoing) {
+    let reply = match (PeerId::new(request.peer_id).and_then(|peer| hub.presence.here(peer)), request.read) {
+        (Some(connection), Some(read)) => match connection.read(read) {
+            Ok(pending) => tokio::time::timeout(READ_WITHIN, pending.reply()).await.ok().and_then(Result::ok),
+            Err(_) => None,
+        },
+        _ => None,
+    };
+    let kind = Some(link_reply::Kind::ReadReply(v1::LinkReadReply { link_id: request.link_id, reply }));
+    // A hub that has hung up asks again elsewhere.
+    let _ = tx.send(Ok(v1::LinkReply { kind })).await;
+}
+
+fn take_body(hub: &Hub, body: v1::LinkBody) {
+    if let (Some(task), Some(peer), Some(content)) =
+        (TaskId::new(body.task_id), PeerId::new(body.peer_id), body.body)
+    {
+        hub.waiters.body(task, (peer, ForumEpoch(body.epoch)), content);
+    }
+}

@@ -1,0 +1,102 @@
+//! The launcher's own files in the data folder: its lock and the volunteers' token.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use rand::RngExt;
+
+use super::LocalError;
+
+/// Bytes of chance in a token we make.
+const TOKEN_BYTES: usize = 16;
+
+/// Longest token file that is read, bytes.
+const TOKEN_FILE_BYTES_MAX: u64 = 1024;
+
+pub(super) fn failed<'a>(
+    doing: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(std::io::Error) -> LocalError + use<'a> {
+    move |source| LocalError::File { doing, path: path.to_path_buf(), source }
+}
+
+/// Keeps the folder for this launcher until the returned file is dropped, also if the process is killed.
+pub(super) fn lock(folder: &Path) -> Result<File, LocalError> {
+    fs::create_dir_all(folder).map_err(failed("make", folder))?;
+    let path = folder.join("loop-local.lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(failed("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(LocalError::FolderInUse(folder.to_path_buf())),
+        Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
+    }
+}
+
+/// The folder's token, made on the first call. Readable by its owner only.
+pub(super) fn join_token(folder: &Path) -> Result<String, LocalError> {
+    let path = folder.join("join-token");
+    match File::open(&path) {
+        Ok(file) => {
+            let mut token = String::new();
+            file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut token).map_err(failed("read", &path))?;
+            let token = token.trim().to_owned();
+            if token.is_empty() {
+                return Err(LocalError::Damaged { path, why: "it is empty".into() });
+            }
+            Ok(token)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let token = new_token();
+            let mut file = OpenOptions::new()
+                .create_new(true)
+                .write(true)
+                .mode(0o600)
+                .open(&path)
+                .map_err(failed("make", &path))?;
+            writeln!(file, "{token}").map_err(failed("write", &path))?;
+            Ok(token)
+        }
+        Err(error) => Err(failed("open", &path)(error)),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a secret made once, outside anything that is simulated")]
+fn new_token() -> String {
+    let bytes: [u8; TOKEN_BYTES] = rand::rng().random();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_token_is_made_once_and_is_its_owners_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let token = join_token(folder.path()).unwrap();
+        assert_eq!(token.len(), 2 * TOKEN_BYTES);
+        assert_eq!(join_token(folder.path()).unwrap(), token);
+        let mode = fs::metadata(folder.path().join("join-token")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_folder_has_one_launcher_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = lock(folder.path()).unwrap();
+        assert!(matches!(lock(folder.path()), Err(LocalError::FolderInUse(_))));
+        drop(first);
+        lock(folder.path()).unwrap();
+    }
+}

@@ -1,0 +1,93 @@
+//! The set of hubs: forming the group, entering one that runs, keeping up with changes.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use loop_proto::v1::{self, admin_service_client::AdminServiceClient};
+use loop_raft_store::raft_types::HubNode;
+use openraft::async_runtime::watch::WatchReceiver;
+use tokio::time::sleep;
+
+use crate::{channel, hub::Hub, run::HubError};
+
+/// How long a hub that wants to enter waits before it asks again.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Forms the group if this hub is to and has no data, or asks to be taken into one.
+pub async fn form_or_enter(hub: &Arc<Hub>) -> Result<(), HubError> {
+    let group_error = |error: &dyn std::fmt::Display| HubError::Group(error.to_string());
+    if hub.raft.is_initialized().await.map_err(|error| group_error(&error))? {
+        return Ok(());
+    }
+    if hub.config.bootstrap {
+        let members: BTreeMap<u64, HubNode> = hub
+            .config
+            .cluster
+            .iter()
+            .map(|(id, at)| (*id, HubNode { grpc_addr: at.grpc.clone(), http_addr: at.http.clone() }))
+            .collect();
+        // All first members may do this at once: with one and the same membership only one leader can come of it.
+        if let Err(error) = hub.raft.initialize(members).await
+            && !hub.raft.is_initialized().await.unwrap_or(false)
+        {
+            return Err(group_error(&error));
+        }
+        tracing::info!(hubs = hub.config.cluster.len(), "formed a new group");
+    } else if let Some(join) = &hub.config.join {
+        tokio::spawn(enter(hub.clone(), join.clone()));
+    } else {
+        tracing::warn!("this hub has no data and is in no group: start it with --bootstrap or --join");
+    }
+    Ok(())
+}
+
+/// Asks until it is a voter: first the hub it was pointed to, then whoever that one says leads.
+async fn enter(hub: Arc<Hub>, pointed_to: String) {
+    let mut at = pointed_to.clone();
+    while !hub.shutdown.is_cancelled() {
+        match ask(&hub, &at).await {
+            Ok(()) => {
+                tracing::info!("entered the group");
+                return;
+            }
+            Err(status) => {
+                let leader = status.message().strip_prefix("not-leader:").filter(|leader| !leader.is_empty());
+                if leader.is_none() {
+                    tracing::warn!(at, why = status.message(), "not in the group yet; asking again");
+                }
+                at = leader.map_or_else(|| pointed_to.clone(), ToOwned::to_owned);
+            }
+        }
+        sleep(ASK_AGAIN).await;
+    }
+}
+
+async fn ask(hub: &Hub, at: &str) -> Result<(), tonic::Status> {
+    let channel = channel::connect_lazy(&hub.io, at)
+        .map_err(|error| tonic::Status::invalid_argument(format!("--join {at}: {error}")))?;
+    let request = v1::AddHubRequest { node: Some(hub.config.own_node()) };
+    AdminServiceClient::new(channel).add_hub(request).await.map(drop)
+}
+
+/// Keeps the known hubs the same as Raft's membership, once there is one.
+pub async fn follow(hub: Arc<Hub>) {
+    let mut metrics = hub.raft.server_metrics();
+    loop {
+        let nodes: Vec<v1::HubNode> = metrics
+            .borrow_watched()
+            .membership_config
+            .membership()
+            .nodes()
+            .map(|(id, node)| v1::HubNode {
+                node_id: *id,
+                grpc_addr: node.grpc_addr.clone(),
+                http_addr: node.http_addr.clone(),
+            })
+            .collect();
+        if !nodes.is_empty() {
+            hub.group.replace(nodes);
+        }
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}

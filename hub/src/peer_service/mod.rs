@@ -1,0 +1,119 @@
+//! The hub's side of a peer's working life: joining, the work stream, the fallback poll.
+//!
+//! Everything a peer says is checked here, once, before it can become a proposal. Never chooses placement.
+
+mod answers;
+mod outgoing;
+mod work;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::stream::BoxStream;
+use loop_proto::v1::{self, command, outcome, peer_service_server::PeerService};
+use tokio::time::Instant;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{
+    feed,
+    hub::{Hub, PROPOSE_WITHIN, secret_hash},
+};
+
+pub use answers::check_facts;
+
+/// Bytes of a peer's secret.
+const SECRET_BYTES: usize = 32;
+/// Longest name or label of a peer, characters.
+const LABEL_CHARS_MAX: usize = 64;
+/// Longest wait of a poll, and the one used when none is given (the original's interval).
+const POLL_WAIT_MAX: Duration = Duration::from_secs(30);
+const POLL_WAIT_DEFAULT: Duration = Duration::from_secs(5);
+
+/// Serves peers.
+pub struct PeerGrpc {
+    /// This hub.
+    pub hub: Arc<Hub>,
+}
+
+#[tonic::async_trait]
+impl PeerService for PeerGrpc {
+    type WorkStream = BoxStream<'static, Result<v1::HubToPeer, Status>>;
+
+    async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinReply>, Status> {
+        let request = request.into_inner();
+        if !self.hub.config.join_token.matches(&request.token) {
+            return Err(Status::permission_denied(
+                "this join token is not the hubs' one: ask their operator for it",
+            ));
+        }
+        if request.secret.len() != SECRET_BYTES {
+            return Err(Status::invalid_argument(format!("a peer's secret has {SECRET_BYTES} bytes")));
+        }
+        for (what, label) in
+            [("name", &request.name), ("owner", &request.owner), ("network", &request.network)]
+        {
+            if label.chars().count() > LABEL_CHARS_MAX || label.chars().any(char::is_control) {
+                return Err(Status::invalid_argument(format!(
+                    "the {what} has at most {LABEL_CHARS_MAX} printable characters"
+                )));
+            }
+        }
+        if request.name.is_empty() {
+            return Err(Status::invalid_argument("the name is empty"));
+        }
+        let register = command::Body::RegisterPeer(v1::RegisterPeer {
+            name: request.name,
+            secret_hash: secret_hash(&request.secret).to_vec().into(),
+            owner: request.owner,
+            network: request.network,
+        });
+        let outcome = self.hub.proposer.propose(self.hub.new_request_id(), register, PROPOSE_WITHIN).await;
+        match outcome.map_err(|error| Status::unavailable(error.to_string()))?.kind {
+            Some(outcome::Kind::PeerRegistered(v1::PeerRegistered { peer_id })) => {
+                tracing::info!(peer = peer_id, "a peer has joined");
+                Ok(Response::new(v1::JoinReply { peer_id }))
+            }
+            other => Err(Status::resource_exhausted(format!("the hubs take no more peers: {other:?}"))),
+        }
+    }
+
+    async fn work(
+        &self,
+        request: Request<Streaming<v1::PeerToHub>>,
+    ) -> Result<Response<Self::WorkStream>, Status> {
+        work::accept(self.hub.clone(), request.into_inner()).await.map(Response::new)
+    }
+
+    async fn fetch_tasks(
+        &self,
+        request: Request<v1::FetchTasksRequest>,
+    ) -> Result<Response<v1::RecordBatch>, Status> {
+        let request = request.into_inner();
+        let peer = self
+            .hub
+            .authenticate(request.peer_id, &request.secret)
+            .ok_or_else(|| Status::unauthenticated("no peer has this id and secret: join first"))?;
+        let wait = match request.wait_ms {
+            0 => POLL_WAIT_DEFAULT,
+            ms => Duration::from_millis(ms.into()).min(POLL_WAIT_MAX),
+        };
+        let until = Instant::now() + wait;
+        loop {
+            let applied = self.hub.state.applied_index();
+            let portion = feed::portion(&self.hub.state, peer, request.after)
+                .map_err(|trimmed| Status::out_of_range(trimmed.to_string()))?;
+            if !portion.records.is_empty() || portion.more || Instant::now() >= until {
+                return Ok(Response::new(v1::RecordBatch {
+                    records: portion.records,
+                    through: portion.through,
+                }));
+            }
+            tokio::select! {
+                _ = self.hub.state.wait_applied(applied + 1) => {}
+                () = tokio::time::sleep_until(until) => {}
+                () = self.hub.shutdown.cancelled() => {
+                    return Err(Status::unavailable("this hub is shutting down"));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What a peer is sent of its own accord: greeting, the forums it holds, the log from its cursor on, heartbeats.
+
+use std::sync::Arc;
+
+use loop_proto::v1::{self, hub_to_peer::Kind};
+use loop_raft_store::machine::{Forum, HubState};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{
+    feed::{self, Trimmed},
+    hub::Hub,
+    presence::{Gone, PeerConnection},
+};
+
+/// Writes one peer's stream until it is gone.
+pub(super) async fn run(hub: Arc<Hub>, connection: Arc<PeerConnection>, cursor: u64) {
+    let mut gone = connection.gone.subscribe();
+    let why = tokio::select! {
+        biased;
+        () = hub.shutdown.cancelled() => "this hub is shutting down",
+        _ = gone.wait_for(|gone| *gone) => "a newer connection of this peer is there",
+        sent = send_all(&hub, &connection, cursor) => match sent {
+            Ok(Trimmed { trimmed_through }) => {
+                tracing::error!(
+                    peer = %connection.peer, cursor, trimmed_through,
+                    "the records this peer needs are gone: it was away longer than the log is kept"
+                );
+                "the records after your cursor are gone"
+            }
+            Err(Gone) => "",
+        },
+    };
+    // If the stream is full or broken the peer notices by itself.
+    let _ = connection.try_send(Kind::GoAway(v1::GoAway { reason: why.into() }));
+    connection.gone.send_replace(true);
+}
+
+async fn send_all(hub: &Hub, connection: &PeerConnection, cursor: u64) -> Result<Trimmed, Gone> {
+    let (greeting, forums) =
+        hub.state.read(|state| (greet(hub, state), held_forums(state, connection, cursor)));
+    connection.send(Kind::Welcome(greeting)).await?;
+    for forum in forums {
+        connection.send(Kind::Forum(forum)).await?;
+    }
+    let (mut at, mut told) = (cursor, cursor);
+    let mut heartbeat = interval(hub.config.peer_heartbeat);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let portion = match feed::portion(&hub.state, connection.peer, at) {
+            Ok(portion) => portion,
+            Err(trimmed) => return Ok(trimmed),
+        };
+        at = portion.through;
+        if !portion.records.is_empty() {
+            told = at;
+            connection.send(Kind::Records(v1::RecordBatch { records: portion.records, through: at })).await?;
+        }
+        if portion.more {
+            continue;
+        }
+        tokio::select! {
+            () = connection.wake.notified() => {}
+            _ = heartbeat.tick() => {
+                // A gap is told with the heartbeat: others' traffic must not cost this peer a message each.
+                if told < at {
+                    told = at;
+                    connection.send(Kind::Records(v1::RecordBatch { records: Vec::new(), through: at })).await?;
+                }
+                let newest = hub.state.read(HubState::newest);
+                connection.send(Kind::Heartbeat(v1::HubHeartbeat { newest, at_ms: hub.io.now_ms() })).await?;
+            }
+        }
+    }
+}
+
+fn greet(hub: &Hub, state: &HubState) -> v1::Welcome {
+    v1::Welcome {
+        hub_id: hub.group.own_id(),
+        heartbeat_ms: u32::try_from(hub.config.peer_heartbeat.as_millis()).unwrap_or(u32::MAX),
+        trimmed_through: state.trimmed_through(),
+        newest: state.newest(),
+        hubs: hub.group.all().into_iter().map(|node| node.grpc_addr).collect(),
+    }
+}
+
+fn held_forums(state: &HubState, connection: &PeerConnection, cursor: u64) -> Vec<v1::ForumState> {
+    let forum_state = |forum: &Forum| v1::ForumState {
+        forum_id: forum.id.get(),
+        assignment: Some((&forum.assignment()).into()),
+        as_of: state.newest(),
+        open_tasks: forum
+            .open_tasks
+            .iter()
+            .filter(|task| task.get() <= cursor)
+            .filter_map(|task| Some(state.open_task(*task)?.encoded.clone()))
+            .collect(),
+    };
+    state.forums_of(connection.peer).map(forum_state).collect()
+}

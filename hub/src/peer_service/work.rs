@@ -1,0 +1,116 @@
+//! One peer's work stream: greeting, what comes in, and its end.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream::BoxStream};
+use loop_proto::{
+    ids::PeerId,
+    v1::{self, command, hub_to_peer, outcome, peer_to_hub},
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::{answers, outgoing};
+use crate::{
+    hub::{Hub, PROPOSE_WITHIN},
+    presence::{OUTGOING_MAX, PeerConnection},
+};
+
+/// A connection is broken after this many heartbeats of silence.
+pub(super) const SILENT_HEARTBEATS_MAX: u32 = 4;
+/// Most user ids leased at once.
+const USER_IDS_MAX: u32 = 1000;
+
+/// Greets a peer and starts its stream.
+pub(super) async fn accept(
+    hub: Arc<Hub>,
+    mut incoming: Streaming<v1::PeerToHub>,
+) -> Result<BoxStream<'static, Result<v1::HubToPeer, Status>>, Status> {
+    let silence = hub.config.peer_heartbeat * SILENT_HEARTBEATS_MAX;
+    let first = tokio::time::timeout(silence, incoming.message())
+        .await
+        .map_err(|_| Status::deadline_exceeded("no Hello in time"))??;
+    let Some(v1::PeerToHub { kind: Some(peer_to_hub::Kind::Hello(hello)) }) = first else {
+        return Err(Status::invalid_argument("the first message of a work stream is Hello"));
+    };
+    let peer = hub
+        .authenticate(hello.peer_id, &hello.secret)
+        .ok_or_else(|| Status::unauthenticated("no peer has this id and secret: join first"))?;
+    let newest = hub.state.read(|state| state.newest());
+    if hello.cursor > newest && hub.raft.is_leader() {
+        return Err(Status::failed_precondition(format!(
+            "cursor {} lies above the log's newest record {newest}: this data is of another group of hubs",
+            hello.cursor
+        )));
+    }
+    let (tx, rx) = mpsc::channel(OUTGOING_MAX);
+    let connection = PeerConnection::new(peer, hub.presence.next_serial(), hello.cursor, tx);
+    let version: String = hello.version.chars().filter(|c| !c.is_control()).take(32).collect();
+    tracing::info!(%peer, cursor = hello.cursor, version, "a peer has connected");
+    hub.presence.arrived(connection.clone());
+    tokio::spawn(outgoing::run(hub.clone(), connection.clone(), hello.cursor));
+    tokio::spawn(async move {
+        let why = receive(&hub, &connection, incoming).await;
+        connection.gone.send_replace(true);
+        hub.presence.left(&connection);
+        tracing::info!(%peer, why, "a peer's connection has ended");
+    });
+    Ok(ReceiverStream::new(rx).boxed())
+}
+
+/// Takes what the peer says until the stream ends; says why it ended.
+async fn receive(
+    hub: &Arc<Hub>,
+    connection: &Arc<PeerConnection>,
+    mut incoming: Streaming<v1::PeerToHub>,
+) -> &'static str {
+    let silence = hub.config.peer_heartbeat * SILENT_HEARTBEATS_MAX;
+    let mut gone = connection.gone.subscribe();
+    loop {
+        let message = tokio::select! {
+            biased;
+            () = hub.shutdown.cancelled() => return "this hub is shutting down",
+            _ = gone.wait_for(|gone| *gone) => return "replaced by a newer one, or broken",
+            message = tokio::time::timeout(silence, incoming.message()) => message,
+        };
+        let kind = match message {
+            Ok(Ok(Some(v1::PeerToHub { kind: Some(kind) }))) => kind,
+            Ok(Ok(Some(_))) => return "it sent a message this hub cannot read",
+            Ok(Ok(None)) => return "the peer closed it",
+            Ok(Err(_)) => return "it broke",
+            Err(_) => return "the peer was silent",
+        };
+        match kind {
+            peer_to_hub::Kind::Hello(_) => return "it sent a second Hello",
+            peer_to_hub::Kind::Status(status) => connection.reached(status.cursor),
+            peer_to_hub::Kind::ReadReply(reply) => connection.replied(reply),
+            peer_to_hub::Kind::UserIds(request) => lease_user_ids(hub, connection, request.count),
+            peer_to_hub::Kind::Answer(answer) => {
+                if let Err(reason) = answers::take(hub, connection, answer).await {
+                    tracing::warn!(peer = %connection.peer, reason, "an answer that cannot be taken");
+                    return "it sent an answer that breaks the rules";
+                }
+            }
+        }
+    }
+}
+
+fn lease_user_ids(hub: &Arc<Hub>, connection: &Arc<PeerConnection>, count: u32) {
+    let (hub, connection) = (hub.clone(), connection.clone());
+    let peer: PeerId = connection.peer;
+    tokio::spawn(async move {
+        let count = count.clamp(1, USER_IDS_MAX);
+        let lease = command::Body::LeaseUserIds(v1::LeaseUserIds { peer_id: peer.get(), count });
+        match hub.proposer.propose(hub.new_request_id(), lease, PROPOSE_WITHIN).await {
+            Ok(v1::Outcome { kind: Some(outcome::Kind::UserIdsLeased(leased)) }) => {
+                // A peer that is gone by now asks again when it is back; the block is not given to anybody else.
+                let _ = connection.send(hub_to_peer::Kind::UserIds(leased)).await;
+            }
+            Ok(refused) => tracing::error!(%peer, ?refused, "no user ids could be leased"),
+            Err(error) => {
+                tracing::warn!(%peer, %error, "no user ids could be leased; the peer will ask again")
+            }
+        }
+    });
+}

@@ -1,0 +1,332 @@
+//! Which peers hang on which hub, how far they are and how busy.
+//!
+//! Soft state: each hub knows its own connections at first hand and the others' by their word. Never replicated;
+//! only decisions taken from it are proposed.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use loop_proto::{ids::PeerId, v1};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+/// Messages that may wait for a slow peer's stream. Beyond it the peer gets no reads until it has caught up.
+pub const OUTGOING_MAX: usize = 512;
+
+/// One peer's stream on this hub.
+pub struct PeerConnection {
+    /// Who it is.
+    pub peer: PeerId,
+    /// Tells connections of the same peer apart: the newer one wins.
+    pub serial: u64,
+    outgoing: mpsc::Sender<Result<v1::HubToPeer, tonic::Status>>,
+    reads: Mutex<BTreeMap<u64, oneshot::Sender<v1::ReadReply>>>,
+    next_read: AtomicU64,
+    cursor: AtomicU64,
+    latency_us: AtomicU32,
+    /// Wakes its feed: there may be something to send.
+    pub wake: Notify,
+    /// Set when the stream must end.
+    pub gone: watch::Sender<bool>,
+}
+
+impl PeerConnection {
+    /// A connection that writes to `outgoing`.
+    pub fn new(
+        peer: PeerId,
+        serial: u64,
+        cursor: u64,
+        outgoing: mpsc::Sender<Result<v1::HubToPeer, tonic::Status>>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            peer,
+            serial,
+            outgoing,
+            reads: Mutex::default(),
+            next_read: AtomicU64::new(1),
+            cursor: AtomicU64::new(cursor),
+            latency_us: AtomicU32::new(0),
+            wake: Notify::new(),
+            gone: watch::Sender::new(false),
+        })
+    }
+
+    /// The last record the peer has on disk, as it last said.
+    pub fn cursor(&self) -> u64 {
+        self.cursor.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of the peer's cursor, which never falls while it is connected.
+    pub fn reached(&self, cursor: u64) {
+        self.cursor.fetch_max(cursor, Ordering::Relaxed);
+    }
+
+    /// Reads it has been asked and has not answered.
+    pub fn executing(&self) -> u32 {
+        u32::try_from(self.reads.lock().len()).unwrap_or(u32::MAX)
+    }
+
+    /// Sends, waiting while the stream is full. An error: the stream is gone.
+    pub async fn send(&self, kind: v1::hub_to_peer::Kind) -> Result<(), Gone> {
+        self.outgoing.send(Ok(v1::HubToPeer { kind: Some(kind) })).await.map_err(|_| Gone)
+    }
+
+    /// Sends if there is room at once.
+    pub fn try_send(&self, kind: v1::hub_to_peer::Kind) -> Result<(), Gone> {
+        self.outgoing.try_send(Ok(v1::HubToPeer { kind: Some(kind) })).map_err(|_| Gone)
+    }
+
+    /// Asks a read. The receiver fails when the connection ends.
+    pub fn read(self: &Arc<Self>, mut read: v1::ReadRequest) -> Result<PendingRead, Gone> {
+        let read_id = self.next_read.fetch_add(1, Ordering::Relaxed);
+        read.read_id = read_id;
+        let (tx, reply) = oneshot::channel();
+        self.reads.lock().insert(read_id, tx);
+        let pending = PendingRead { connection: self.clone(), read_id, reply };
+        self.try_send(v1::hub_to_peer::Kind::Read(read))?;
+        Ok(pending)
+    }
+
+    /// The peer's reply to a read; one that nobody waits for any more is dropped.
+    pub fn replied(&self, reply: v1::ReadReply) {
+        if let Some(tx) = self.reads.lock().remove(&reply.read_id) {
+            let _ = tx.send(reply);
+        }
+    }
+
+    /// Takes a measured read into the moving average of its latency.
+    pub fn took(&self, micros: u32) {
+        let old = self.latency_us.load(Ordering::Relaxed);
+        let new = if old == 0 { micros } else { old - old / 8 + micros / 8 };
+        self.latency_us.store(new, Ordering::Relaxed);
+    }
+
+    fn present(&self) -> v1::PresentPeer {
+        v1::PresentPeer {
+            peer_id: self.peer.get(),
+            cursor: self.cursor(),
+            executing: self.executing(),
+            latency_us: self.latency_us.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// The peer's stream is gone, or too full to take more.
+#[derive(Clone, Copy, Debug)]
+pub struct Gone;
+
+/// A read on its way. Dropping it forgets the read.
+pub struct PendingRead {
+    connection: Arc<PeerConnection>,
+    read_id: u64,
+    reply: oneshot::Receiver<v1::ReadReply>,
+}
+
+impl PendingRead {
+    /// Waits for the reply.
+    pub async fn reply(mut self) -> Result<v1::ReadReply, Gone> {
+        (&mut self.reply).await.map_err(|_| Gone)
+    }
+}
+
+impl Drop for PendingRead {
+    fn drop(&mut self) {
+        self.connection.reads.lock().remove(&self.read_id);
+    }
+}
+
+/// Where a peer can be reached.
+#[derive(Clone)]
+pub enum Whereabouts {
+    /// On this hub.
+    Here(Arc<PeerConnection>),
+    /// On another hub, as that hub said.
+    There {
+        /// The other hub.
+        hub: u64,
+        /// What it said.
+        peer: v1::PresentPeer,
+    },
+}
+
+impl Whereabouts {
+    /// Unanswered reads, weighted by how long one takes: the smaller, the sooner it will answer.
+    pub fn load(&self) -> u64 {
+        let (peer, distance) = match self {
+            Self::Here(connection) => (connection.present(), 0),
+            // A hop through another hub costs about as much as a quick read.
+            Self::There { peer, .. } => (*peer, 300),
+        };
+        (u64::from(peer.executing) + 1) * (u64::from(peer.latency_us).max(100) + distance)
+    }
+
+    /// The peer's cursor, as last heard.
+    pub fn cursor(&self) -> u64 {
+        match self {
+            Self::Here(connection) => connection.cursor(),
+            Self::There { peer, .. } => peer.cursor,
+        }
+    }
+
+    /// What it has not answered yet, as last heard.
+    pub fn executing(&self) -> u32 {
+        match self {
+            Self::Here(connection) => connection.executing(),
+            Self::There { peer, .. } => peer.executing,
+        }
+    }
+
+    /// The hub it hangs on, given this hub's id.
+    pub fn hub(&self, own: u64) -> u64 {
+        match self {
+            Self::Here(_) => own,
+            Self::There { hub, .. } => *hub,
+        }
+    }
+}
+
+/// All peers connected anywhere.
+#[derive(Default)]
+pub struct Presence {
+    inner: Mutex<Inner>,
+    /// Counts changes of the local set; links pass it on.
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Inner {
+    here: BTreeMap<PeerId, Arc<PeerConnection>>,
+    there: BTreeMap<u64, BTreeMap<PeerId, v1::PresentPeer>>,
+    next_serial: u64,
+}
+
+impl Presence {
+    /// A number for a new connection.
+    pub fn next_serial(&self) -> u64 {
+        let mut inner = self.inner.lock();
+        inner.next_serial += 1;
+        inner.next_serial
+    }
+
+    /// A peer has connected here. An older connection of the same peer is told to go.
+    pub fn arrived(&self, connection: Arc<PeerConnection>) {
+        if let Some(old) = self.inner.lock().here.insert(connection.peer, connection) {
+            old.gone.send_replace(true);
+        }
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// A connection has ended; its unanswered reads fail.
+    pub fn left(&self, connection: &PeerConnection) {
+        let mut inner = self.inner.lock();
+        if inner.here.get(&connection.peer).is_some_and(|current| current.serial == connection.serial) {
+            inner.here.remove(&connection.peer);
+        }
+        drop(inner);
+        connection.reads.lock().clear();
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// What another hub says of its peers, whole.
+    pub fn heard(&self, hub: u64, presence: v1::PeerPresence) {
+        let peers = presence.peers.into_iter().filter_map(|p| Some((PeerId::new(p.peer_id)?, p))).collect();
+        self.inner.lock().there.insert(hub, peers);
+    }
+
+    /// The link to another hub is broken: what hangs on it cannot be reached.
+    pub fn lost(&self, hub: u64) {
+        self.inner.lock().there.remove(&hub);
+    }
+
+    /// This hub's own peers, for the other hubs.
+    pub fn own(&self) -> v1::PeerPresence {
+        v1::PeerPresence { peers: self.inner.lock().here.values().map(|c| c.present()).collect() }
+    }
+
+    /// Follows changes of this hub's own set.
+    pub fn follow(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Where a peer is, this hub preferred.
+    pub fn find(&self, peer: PeerId) -> Option<Whereabouts> {
+        self.inner.lock().find(peer)
+    }
+
+    /// The connection of a peer on this hub.
+    pub fn here(&self, peer: PeerId) -> Option<Arc<PeerConnection>> {
+        self.inner.lock().here.get(&peer).cloned()
+    }
+
+    /// All connections on this hub.
+    pub fn all_here(&self) -> Vec<Arc<PeerConnection>> {
+        self.inner.lock().here.values().cloned().collect()
+    }
+
+    /// Where each of `peers` is, those that are connected.
+    pub fn find_all(&self, peers: impl IntoIterator<Item = PeerId>) -> Vec<(PeerId, Whereabouts)> {
+        let inner = self.inner.lock();
+        peers.into_iter().filter_map(|peer| Some((peer, inner.find(peer)?))).collect()
+    }
+
+    /// All connected peers.
+    pub fn everyone(&self) -> Vec<(PeerId, Whereabouts)> {
+        let inner = self.inner.lock();
+        let mut ids: Vec<PeerId> =
+            inner.here.keys().chain(inner.there.values().flat_map(BTreeMap::keys)).copied().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.into_iter().filter_map(|peer| Some((peer, inner.find(peer)?))).collect()
+    }
+}
+
+impl Inner {
+    fn find(&self, peer: PeerId) -> Option<Whereabouts> {
+        if let Some(connection) = self.here.get(&peer) {
+            return Some(Whereabouts::Here(connection.clone()));
+        }
+        let (hub, peer) = self.there.iter().find_map(|(hub, peers)| Some((*hub, *peers.get(&peer)?)))?;
+        Some(Whereabouts::There { hub, peer })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection(presence: &Presence, peer: u32) -> Arc<PeerConnection> {
+        let (tx, _) = mpsc::channel(1);
+        let connection = PeerConnection::new(PeerId::new(peer).unwrap(), presence.next_serial(), 0, tx);
+        presence.arrived(connection.clone());
+        connection
+    }
+
+    #[test]
+    fn a_second_connection_replaces_the_first_and_the_firsts_end_does_not_remove_it() {
+        let presence = Presence::default();
+        let old = connection(&presence, 1);
+        let new = connection(&presence, 1);
+        assert!(*old.gone.borrow());
+        presence.left(&old);
+        assert_eq!(presence.here(new.peer).map(|c| c.serial), Some(new.serial));
+    }
+
+    #[test]
+    fn a_peer_is_found_here_first_then_by_the_other_hubs_word_until_that_hub_is_lost() {
+        let presence = Presence::default();
+        let word = v1::PresentPeer { peer_id: 1, cursor: 9, ..Default::default() };
+        presence.heard(2, v1::PeerPresence { peers: vec![word] });
+        let peer = PeerId::new(1).unwrap();
+        assert!(matches!(presence.find(peer), Some(Whereabouts::There { hub: 2, .. })));
+        let here = connection(&presence, 1);
+        assert!(matches!(presence.find(peer), Some(Whereabouts::Here(_))));
+        presence.left(&here);
+        presence.lost(2);
+        assert!(presence.find(peer).is_none() && presence.everyone().is_empty());
+    }
+}

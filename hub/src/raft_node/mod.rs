@@ -1,0 +1,62 @@
+//! Raft among the hubs, over gRPC. Owns its configuration and its wire; what is agreed on is the machine's.
+
+mod client;
+mod service;
+
+use std::{io, sync::Arc};
+
+use loop_raft_store::{
+    adapter::{self, ApplySink, StateMachine, StateReader},
+    log_store::{self, Engine, LogStoreConfig},
+    machine::{HubState, bounds::Bounds},
+    raft_types::HubRaft,
+};
+use openraft::{Config, Raft, SnapshotPolicy};
+
+pub use client::HubNetwork;
+pub use service::RaftGrpc;
+
+use crate::{
+    config::{HubConfig, LogEngineKind},
+    group::Group,
+};
+
+/// A handle to this hub's Raft node.
+pub type HubRaftNode = Raft<HubRaft, StateMachine>;
+
+/// Opens the log and the newest snapshot and starts Raft on them.
+pub async fn start(
+    config: &HubConfig,
+    group: Arc<Group>,
+    sink: Arc<dyn ApplySink>,
+) -> io::Result<(HubRaftNode, StateReader)> {
+    let initial = HubState::new(Bounds { records_max: config.retained_records, ..Bounds::default() });
+    let (machine, reader) = adapter::open(&config.data_dir.join("snapshots"), sink, initial)?;
+    let engine = match config.log_engine {
+        LogEngineKind::Sled => Engine::Sled,
+        LogEngineKind::Segment => Engine::Segment,
+    };
+    let log = log_store::open(LogStoreConfig::new(config.data_dir.join("log"), engine))
+        .map_err(io::Error::other)?;
+    let raft_config = Config {
+        cluster_name: "loop-hubs".into(),
+        heartbeat_interval: millis(config.heartbeat),
+        election_timeout_min: millis(config.election.0),
+        election_timeout_max: millis(config.election.1),
+        enable_pre_vote: Some(true),
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_entries),
+        // Entries kept behind a snapshot let a follower that was away for a moment catch up without one.
+        max_in_snapshot_log_to_keep: config.snapshot_entries / 5,
+        replication_lag_threshold: config.snapshot_entries * 2,
+        install_snapshot_timeout: 30_000,
+        ..Config::default()
+    };
+    let raft_config = Arc::new(raft_config.validate().map_err(io::Error::other)?);
+    let network = HubNetwork { group };
+    let raft = Raft::new(config.hub_id.get(), raft_config, network, log, machine).await;
+    Ok((raft.map_err(io::Error::other)?, reader))
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,287 @@
+//! One hub's life: opens its data, joins the group, serves, and goes down without dropping what it holds.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use loop_proto::v1::{
+    self, admin_service_server::AdminServiceServer, hub_service_server::HubServiceServer,
+    peer_service_server::PeerServiceServer, raft_service_server::RaftServiceServer,
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+use openraft::async_runtime::watch::WatchReceiver;
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+use crate::{
+    admin_service::AdminGrpc,
+    channel::{self, MESSAGE_BYTES_MAX, WINDOW_BYTES},
+    config::HubConfig,
+    feed::Feed,
+    gateway::HubGateway,
+    group::Group,
+    http::{self, HttpConfig},
+    hub::Hub,
+    hub_service::HubGrpc,
+    io::{Acceptor, Io},
+    leader, link, membership,
+    peer_service::PeerGrpc,
+    presence::Presence,
+    proposer::{LeaderDoor, ProposeService, Proposer, Routes},
+    raft_node::{self, HubRaftNode, RaftGrpc},
+    waiters::Waiters,
+};
+
+/// Longest wait for another hub to take over the lead when this one goes down.
+const HAND_OVER_WITHIN: Duration = Duration::from_secs(1);
+/// Longest wait for open requests and streams when this hub goes down.
+const DRAIN_WITHIN: Duration = Duration::from_secs(3);
+
+/// Why a hub could not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// A port cannot be bound.
+    #[error("cannot listen on {addr} ({flag}): {error}; is another process using it?")]
+    Listen {
+        /// The flag that says which address.
+        flag: &'static str,
+        /// The address.
+        addr: SocketAddr,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// The data folder cannot be used.
+    #[error("cannot open the data in {dir}: {error}")]
+    Data {
+        /// The folder.
+        dir: String,
+        /// The reason, and what to do.
+        error: io::Error,
+    },
+    /// The group cannot be formed or entered.
+    #[error("cannot form or enter the group: {0}")]
+    Group(String),
+    /// Raft has stopped: disk, corruption or a broken invariant. The hub must not go on.
+    #[error("Raft has stopped: {0}")]
+    Fatal(String),
+    /// A server has failed.
+    #[error("a server has failed: {0}")]
+    Serve(String),
+}
+
+/// Runs a hub until `shutdown`, then takes it down gracefully.
+pub async fn run(
+    config: HubConfig,
+    io: Io,
+    metrics: PrometheusHandle,
+    shutdown: CancellationToken,
+) -> Result<(), HubError> {
+    let http_acceptor = bind(&io, "--http-listen", config.http_listen).await?;
+    let grpc_acceptor = bind(&io, "--grpc-listen", config.grpc_listen).await?;
+    let hub_down = CancellationToken::new();
+    let (hub, door) = open(config, io, hub_down.clone()).await?;
+    let grpc = serve_grpc(&hub, door, grpc_acceptor);
+    let http = serve_http(&hub, http_acceptor, metrics);
+    let duties = [
+        tokio::spawn(membership::follow(hub.clone())),
+        tokio::spawn(link::keep_links(hub.clone())),
+        tokio::spawn(leader::run(hub.clone())),
+    ];
+    let formed = membership::form_or_enter(&hub).await;
+    let ended = match formed {
+        Ok(()) => {
+            tracing::info!(
+                hub = %hub.config.hub_id, http = %hub.config.http_listen, grpc = %hub.config.grpc_listen, "serving"
+            );
+            tokio::select! {
+                () = shutdown.cancelled() => Ok(()),
+                fatal = watch_raft(&hub.raft) => Err(fatal),
+            }
+        }
+        Err(error) => Err(error),
+    };
+    if ended.is_ok() {
+        hand_over(&hub).await;
+    }
+    hub_down.cancel();
+    for task in [grpc, http] {
+        match timeout(DRAIN_WITHIN, task).await {
+            Ok(Ok(Err(error))) => tracing::error!(error, "a server has failed"),
+            Ok(_) => {}
+            Err(_) => tracing::warn!("some requests were still open when the hub went down"),
+        }
+    }
+    duties.into_iter().for_each(|task| task.abort());
+    if let Err(error) = hub.raft.shutdown().await {
+        tracing::warn!(%error, "Raft did not end cleanly");
+    }
+    ended
+}
+
+async fn bind(io: &Io, flag: &'static str, addr: SocketAddr) -> Result<Box<dyn Acceptor>, HubError> {
+    io.bind(addr).await.map_err(|error| HubError::Listen { flag, addr, error })
+}
+
+/// Opens the data and starts everything that has no socket.
+async fn open(
+    config: HubConfig,
+    io: Io,
+    down: CancellationToken,
+) -> Result<(Arc<Hub>, LeaderDoor), HubError> {
+    let group = Group::new(config.own_node(), io.clone());
+    for (id, addrs) in &config.cluster {
+        group.learn(v1::HubNode {
+            node_id: *id,
+            grpc_addr: addrs.grpc.clone(),
+            http_addr: addrs.http.clone(),
+        });
+    }
+    let presence = Arc::new(Presence::default());
+    let waiters = Arc::new(Waiters::default());
+    let feed = Feed::new(group.own_id(), presence.clone(), waiters.clone());
+    let (raft, state) = raft_node::start(&config, group.clone(), feed.clone())
+        .await
+        .map_err(|error| HubError::Data { dir: config.data_dir.display().to_string(), error })?;
+    feed.attach(state.clone());
+    let door = LeaderDoor::new(raft.clone(), io.clone());
+    let routes = Routes { group: group.clone(), door: door.clone() };
+    let proposer = Proposer::start(routes, follow_leader(&raft), down.clone());
+    let links = link::Links::default();
+    let hub = Hub { config, io, group, raft, state, proposer, presence, waiters, links, shutdown: down };
+    Ok((Arc::new(hub), door))
+}
+
+/// The hub that leads, as this one knows.
+fn follow_leader(raft: &HubRaftNode) -> watch::Receiver<Option<u64>> {
+    let mut metrics = raft.server_metrics();
+    let (tx, rx) = watch::channel(metrics.borrow_watched().current_leader);
+    tokio::spawn(async move {
+        while metrics.changed().await.is_ok() {
+            let leader = metrics.borrow_watched().current_leader;
+            tx.send_if_modified(|known| {
+                let changed = *known != leader;
+                *known = leader;
+                changed
+            });
+            if tx.is_closed() {
+                return;
+            }
+        }
+    });
+    rx
+}
+
+/// Resolves when Raft has stopped by itself.
+async fn watch_raft(raft: &HubRaftNode) -> HubError {
+    let mut metrics = raft.server_metrics();
+    loop {
+        if let Err(fatal) = raft.metrics().borrow_watched().running_state.clone() {
+            return HubError::Fatal(fatal.to_string());
+        }
+        if metrics.changed().await.is_err() {
+            return HubError::Fatal("its core has ended".into());
+        }
+    }
+}
+
+/// Gives the lead to another voter, so that the others need not find out by silence.
+async fn hand_over(hub: &Hub) {
+    if !hub.raft.is_leader() {
+        return;
+    }
+    let metrics = hub.raft.metrics().borrow_watched().clone();
+    let own = hub.group.own_id();
+    let voters: Vec<u64> = metrics.membership_config.membership().voter_ids().collect();
+    let matched = metrics.replication.unwrap_or_default();
+    let best =
+        matched.into_iter().filter(|(id, _)| *id != own && voters.contains(id)).max_by_key(|(_, log)| *log);
+    let Some((successor, _)) = best else { return };
+    tracing::info!(successor, "handing over the lead");
+    if let Err(error) = hub.raft.trigger().transfer_leader(successor).await {
+        tracing::warn!(%error, "could not hand over the lead");
+        return;
+    }
+    let until = Instant::now() + HAND_OVER_WITHIN;
+    while hub.raft.is_leader() && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+type Serving = JoinHandle<Result<(), String>>;
+
+fn serve_grpc(hub: &Arc<Hub>, door: LeaderDoor, acceptor: Box<dyn Acceptor>) -> Serving {
+    macro_rules! sized {
+        ($server:expr) => {
+            $server.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX)
+        };
+    }
+    let down = hub.shutdown.clone();
+    let raft = RaftGrpc { raft: hub.raft.clone(), shutdown: down.clone() };
+    let propose = ProposeService { door, shutdown: down.clone() };
+    let hub_grpc = HubGrpc { hub: hub.clone(), propose };
+    let (health, health_server) = tonic_health::server::health_reporter();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1();
+    let hub = hub.clone();
+    tokio::spawn(async move {
+        health.set_serving::<PeerServiceServer<PeerGrpc>>().await;
+        let reflection = reflection.map_err(|error| error.to_string())?;
+        Server::builder()
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .http2_keepalive_interval(Some(Duration::from_secs(5)))
+            .http2_keepalive_timeout(Some(Duration::from_secs(5)))
+            .add_service(health_server)
+            .add_service(reflection)
+            .add_service(sized!(RaftServiceServer::new(raft)))
+            .add_service(sized!(HubServiceServer::new(hub_grpc)))
+            .add_service(sized!(PeerServiceServer::new(PeerGrpc { hub: hub.clone() })))
+            .add_service(AdminServiceServer::new(AdminGrpc { hub }))
+            .serve_with_incoming_shutdown(channel::incoming(acceptor, down.clone()), down.cancelled_owned())
+            .await
+            .map_err(|error| error.to_string())
+    })
+}
+
+fn serve_http(hub: &Arc<Hub>, acceptor: Box<dyn Acceptor>, metrics: PrometheusHandle) -> Serving {
+    let config = HttpConfig {
+        connections_max: hub.config.connections_max,
+        static_dir: hub.config.static_dir.clone(),
+        drain_timeout: DRAIN_WITHIN,
+        ..HttpConfig::default()
+    };
+    let gateway = Arc::new(HubGateway { hub: hub.clone() });
+    let (outside, down) = (Arc::new(hub.io.clone()), hub.shutdown.clone());
+    tokio::spawn(async move {
+        http::serve(Box::new(HttpListener(acceptor)), config, gateway, outside, metrics, down)
+            .await
+            .map_err(|error| error.to_string())
+    })
+}
+
+struct HttpListener(Box<dyn Acceptor>);
+
+impl http::Listener for HttpListener {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<(Box<dyn http::Io>, SocketAddr)>> {
+        Box::pin(async move {
+            let (connection, from) = self.0.accept().await?;
+            Ok((Box::new(connection) as Box<dyn http::Io>, from))
+        })
+    }
+}
+
+impl http::Outside for Io {
+    fn fill_random(&self, bytes: &mut [u8]) {
+        Io::fill_random(self, bytes);
+    }
+
+    fn unix_seconds(&self) -> u64 {
+        self.now_ms() / 1000
+    }
+}

@@ -1,0 +1,58 @@
+//! Everything the outside supplies to a peer: sockets, chance, the wall clock.
+//!
+//! The only place where the real ones are named, so that a simulation can hand in its own.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use futures::future::BoxFuture;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+
+/// A connected byte stream.
+pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
+
+/// Any connected byte stream.
+pub type BoxedIo = Box<dyn Socket>;
+
+/// Connects to `host:port`.
+pub type Dial = Arc<dyn Fn(&str) -> BoxFuture<'static, io::Result<BoxedIo>> + Send + Sync>;
+
+/// What a peer takes from outside.
+#[derive(Clone)]
+pub struct Io {
+    /// How hubs are reached.
+    pub dial: Dial,
+    /// All chance comes from here: the peer's secret on its first start, jitter later.
+    pub seed: [u8; 32],
+    /// Unix time in milliseconds. Shown to operators only; nothing is decided by it.
+    pub wall_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl Io {
+    /// TCP without Nagle's delay, the system's randomness and clock.
+    pub fn real() -> Self {
+        Self { dial: Arc::new(dial_tcp), seed: rand::random(), wall_ms: Arc::new(system_ms) }
+    }
+}
+
+fn dial_tcp(addr: &str) -> BoxFuture<'static, io::Result<BoxedIo>> {
+    let addr = addr.to_owned();
+    Box::pin(async move {
+        let stream = TcpStream::connect(&addr).await?;
+        stream.set_nodelay(true)?;
+        Ok(Box::new(stream) as BoxedIo)
+    })
+}
+
+fn system_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

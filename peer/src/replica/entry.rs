@@ -1,0 +1,93 @@
+//! What the feed brings, typed: records, forum states, verdicts. Owns their shape only.
+//! Never knows wire bytes; those are validated once, in `session::decode`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use loop_proto::{
+    ids::{ForumEpoch, ForumId, HubId, PeerId, TaskId},
+    v1,
+};
+
+use crate::backend::Work;
+
+/// One record of the task log, as far as a replica needs it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its place in the log.
+    pub id: TaskId,
+    /// The forum whose stream it is on; `None`: the directory, which carries facts only.
+    pub forum: Option<ForumId>,
+    /// What happened there.
+    pub body: EntryBody,
+}
+
+/// What one record says.
+#[derive(Clone, Debug)]
+pub enum EntryBody {
+    /// A request to execute.
+    Task(OpenTask),
+    /// Rows to apply.
+    Facts(Facts),
+    /// Who holds the forum from here on.
+    Assignment(Assignment),
+}
+
+/// A request nobody has answered yet.
+#[derive(Clone, Debug)]
+pub struct OpenTask {
+    /// What to execute. Shared, because an execution may be repeated under a later epoch.
+    pub work: Arc<Work>,
+    /// The hub that holds the browser's connection.
+    pub origin: Option<HubId>,
+    /// Its size on the wire, bytes; held against the bound on open tasks.
+    pub size: usize,
+}
+
+/// Rows to apply, and who made them.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The task they close.
+    pub closes: Option<TaskId>,
+    /// Whose execution they are.
+    pub peer: Option<PeerId>,
+    /// The epoch it was answered under.
+    pub epoch: ForumEpoch,
+    /// An encoded [`v1::Facts`], verbatim as it was answered.
+    pub rows: Bytes,
+    /// Sessions stored with them.
+    pub sessions: Vec<v1::SessionRecord>,
+}
+
+/// Who holds a forum.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The fencing token everything said about the forum carries.
+    pub epoch: ForumEpoch,
+    /// The one replica that executes.
+    pub primary: PeerId,
+    /// All replicas, the primary among them.
+    pub replicas: Vec<PeerId>,
+}
+
+/// A forum this peer holds, as the hub described it on connecting.
+#[derive(Clone, Debug)]
+pub struct ForumSnapshot {
+    /// Which forum.
+    pub forum: ForumId,
+    /// Who holds it.
+    pub assignment: Assignment,
+    /// The log position this describes. Nothing may be executed before everything up to it has been fed.
+    pub as_of: u64,
+    /// Open tasks at or below the cursor the connection started from.
+    pub open: Vec<(TaskId, OpenTask)>,
+}
+
+/// What a hub said of an answer it did not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It never reached the log, or came before an older one: send again from the oldest.
+    SendAgain,
+    /// The log has moved on; the feed brings what counts.
+    FeedKnows,
+}

@@ -1,0 +1,140 @@
+//! One forum's copy on this peer. Owns which of its tasks are open and which of our answers are on their way.
+//!
+//! Invariant, once the feed has reached `as_of`: the tasks in `sent` are a prefix of those in `open`, because tasks
+//! are executed in log order and leave both maps together. Never knows other forums, nor what a task does.
+
+use std::{
+    collections::BTreeMap,
+    ops::Bound::{Excluded, Unbounded},
+};
+
+use loop_proto::{
+    ids::{ForumEpoch, PeerId, TaskId},
+    v1,
+};
+
+use super::{
+    Output,
+    entry::{Assignment, Facts, ForumSnapshot, OpenTask},
+};
+
+/// Answers of one forum that may be on their way at once. Keeps a hub's queue, and what must be repeated after a
+/// lost one, small; far above what one round trip to a quorum needs.
+pub const UNCONFIRMED_PER_FORUM_MAX: usize = 256;
+
+/// Ticks without any confirmation after which answers are sent again unasked.
+const QUIET_TICKS_MAX: u32 = 4;
+
+#[derive(Debug)]
+pub(super) struct Forum {
+    pub epoch: ForumEpoch,
+    pub primary: bool,
+    pub as_of: u64,
+    pub open: BTreeMap<TaskId, OpenTask>,
+    pub sent: BTreeMap<TaskId, v1::Answer>,
+    /// The backend could not execute; waits for the shell to say when to try again.
+    pub waiting_to_retry: bool,
+    pub retries: u32,
+    /// A repetition of all answers is due; until then new ones are kept back, as they could only be refused.
+    pub waiting_to_resend: bool,
+    pub resends: u32,
+    quiet_ticks: u32,
+}
+
+/// What a closing record means for the answers we have on their way.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// It is our answer.
+    Confirmed,
+    /// We have nothing on its way that it could disturb.
+    NotOurs,
+    /// Something else was committed than what we built on.
+    Lost,
+}
+
+impl Forum {
+    /// A forum that begins with `assignment` at log position `as_of`.
+    pub fn opened(assignment: &Assignment, me: PeerId, as_of: u64) -> Self {
+        Self {
+            epoch: assignment.epoch,
+            primary: assignment.primary == me,
+            as_of,
+            open: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            waiting_to_retry: false,
+            retries: 0,
+            waiting_to_resend: false,
+            resends: 0,
+            quiet_ticks: 0,
+        }
+    }
+
+    pub fn described(snapshot: ForumSnapshot, me: PeerId) -> Self {
+        let mut forum = Self::opened(&snapshot.assignment, me, snapshot.as_of);
+        forum.open = snapshot.open.into_iter().collect();
+        forum
+    }
+
+    /// The next task to execute, if this peer may and the forum's own bounds allow it.
+    pub fn next_task(&self, fed: u64) -> Option<TaskId> {
+        let may = self.primary && fed >= self.as_of && !self.waiting_to_retry;
+        if !may || self.sent.len() >= UNCONFIRMED_PER_FORUM_MAX {
+            return None;
+        }
+        let after = self.sent.last_key_value().map_or(Unbounded, |(task, _)| Excluded(*task));
+        self.open.range((after, Unbounded)).next().map(|(task, _)| *task)
+    }
+
+    /// Tasks this peer should execute and has not.
+    pub fn unexecuted(&self) -> usize {
+        if self.primary { self.open.len() - self.sent.len() } else { 0 }
+    }
+
+    /// Takes a closing record. With [`Closed::Lost`] the caller must drop what was executed.
+    pub fn close(&mut self, task: TaskId, facts: &Facts, me: PeerId) -> Closed {
+        self.open.remove(&task);
+        let Some(answer) = self.sent.get(&task) else {
+            // Executions build on all that came before them, so one that skipped this task is void too.
+            return if self.sent.is_empty() { Closed::NotOurs } else { Closed::Lost };
+        };
+        let ours = facts.peer == Some(me)
+            && facts.epoch == self.epoch
+            && facts.rows == answer.forum_facts
+            && self.sent.first_key_value().is_some_and(|(oldest, _)| *oldest == task);
+        if !ours {
+            return Closed::Lost;
+        }
+        self.sent.remove(&task);
+        self.quiet_ticks = 0;
+        self.resends = 0;
+        Closed::Confirmed
+    }
+
+    /// All answers on their way once more, oldest first.
+    pub fn repeat(&self) -> impl Iterator<Item = Output> {
+        self.sent.values().map(|answer| Output::Send(Box::new(answer.clone())))
+    }
+
+    /// Forgets what is on its way. Returns how many answers that were.
+    pub fn forget_sent(&mut self) -> usize {
+        self.waiting_to_resend = false;
+        self.waiting_to_retry = false;
+        self.resends = 0;
+        self.quiet_ticks = 0;
+        std::mem::take(&mut self.sent).len()
+    }
+
+    /// Counts time that passed without a confirmation; true when the answers should be repeated.
+    pub fn tick(&mut self) -> bool {
+        if self.sent.is_empty() || self.waiting_to_resend {
+            self.quiet_ticks = 0;
+            return false;
+        }
+        self.quiet_ticks += 1;
+        let due = self.quiet_ticks >= QUIET_TICKS_MAX;
+        if due {
+            self.quiet_ticks = 0;
+        }
+        due
+    }
+}

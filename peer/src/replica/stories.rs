@@ -1,0 +1,285 @@
+//! One rule each, told as a story.
+
+use super::*;
+use crate::backend::Work;
+use loop_proto::ids::{HubId, HubTime};
+
+const ME: u32 = 1;
+const OTHER: u32 = 2;
+
+fn peer(id: u32) -> PeerId {
+    PeerId::new(id).unwrap()
+}
+
+fn forum() -> ForumId {
+    ForumId::new(7).unwrap()
+}
+
+fn task(id: u64) -> TaskId {
+    TaskId::new(id).unwrap()
+}
+
+fn open_task() -> OpenTask {
+    let work = Work {
+        forum: Some(forum()),
+        request: v1::ClientRequest::default(),
+        session: None,
+        message_id: None,
+        now: HubTime(0),
+    };
+    OpenTask { work: Arc::new(work), origin: HubId::new(3), size: 10 }
+}
+
+fn assignment(epoch: u64, primary: u32) -> Assignment {
+    Assignment { epoch: ForumEpoch(epoch), primary: peer(primary), replicas: vec![peer(ME), peer(OTHER)] }
+}
+
+fn entry(id: u64, body: EntryBody) -> Entry {
+    Entry { id: task(id), forum: Some(forum()), body }
+}
+
+fn asked(id: u64) -> Entry {
+    entry(id, EntryBody::Task(open_task()))
+}
+
+fn closed(id: u64, closes: u64, by: u32, epoch: u64, rows: &'static str) -> Entry {
+    let facts = Facts {
+        closes: Some(task(closes)),
+        peer: Some(peer(by)),
+        epoch: ForumEpoch(epoch),
+        rows: Bytes::from_static(rows.as_bytes()),
+        sessions: Vec::new(),
+    };
+    entry(id, EntryBody::Facts(facts))
+}
+
+fn assigned(id: u64, epoch: u64, primary: u32) -> Entry {
+    entry(id, EntryBody::Assignment(assignment(epoch, primary)))
+}
+
+/// A replica whose executions are answered at once, and a transcript of what it did.
+struct Told {
+    replica: Replica,
+    sent: Vec<v1::Answer>,
+}
+
+impl Told {
+    fn connected(applied: u64) -> Self {
+        let mut told = Self { replica: Replica::new(peer(ME), applied), sent: Vec::new() };
+        told.says(Input::Connected { cursor: applied });
+        told
+    }
+
+    fn described(&mut self, epoch: u64, primary: u32, as_of: u64, open: &[u64]) -> Vec<String> {
+        let open = open.iter().map(|id| (task(*id), open_task())).collect();
+        let snapshot = ForumSnapshot { forum: forum(), assignment: assignment(epoch, primary), as_of, open };
+        self.says(Input::Forum(snapshot))
+    }
+
+    fn fed(&mut self, entries: Vec<Entry>, through: u64) -> Vec<String> {
+        self.says(Input::Records { entries, through })
+    }
+
+    fn says(&mut self, input: Input) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut todo: std::collections::VecDeque<_> = self.replica.step(input).unwrap().into();
+        while let Some(output) = todo.pop_front() {
+            lines.push(match output {
+                Output::Apply { records, through } => format!("apply {} through {through}", records.len()),
+                Output::Forget(_) => "forget".into(),
+                Output::Execute { task, epoch, origin_hub, .. } => {
+                    let answer = v1::Answer {
+                        task_id: task.get(),
+                        forum_id: forum().get(),
+                        epoch: epoch.0,
+                        forum_facts: Bytes::from(format!("{task}{epoch}")),
+                        origin_hub,
+                        ..Default::default()
+                    };
+                    todo.extend(self.replica.step(Input::Executed(Box::new(answer))).unwrap());
+                    format!("execute {task} {epoch}")
+                }
+                Output::Send(answer) => {
+                    let line = format!("send t{} e{}", answer.task_id, answer.epoch);
+                    self.sent.push(*answer);
+                    line
+                }
+                Output::RetryLater { attempt, .. } => format!("retry later {attempt}"),
+                Output::ResendLater { attempt, .. } => format!("resend later {attempt}"),
+            });
+        }
+        lines
+    }
+}
+
+#[test]
+fn a_new_forum_is_learnt_from_its_assignment_and_its_task_executed_once() {
+    let mut told = Told::connected(0);
+    let lines = told.fed(vec![assigned(1, 1, ME), asked(2)], 2);
+    assert_eq!(lines, ["apply 0 through 2", "execute t2 e1", "send t2 e1"]);
+    assert_eq!(told.sent[0].origin_hub, 3);
+    assert_eq!(told.fed(vec![closed(3, 2, ME, 1, "t2e1")], 3), ["apply 1 through 3"]);
+    assert_eq!(told.replica.unconfirmed(forum()), []);
+}
+
+#[test]
+fn the_next_task_does_not_wait_for_the_answer_before_it() {
+    let mut told = Told::connected(0);
+    told.fed(vec![assigned(1, 1, ME), asked(2)], 2);
+    assert_eq!(told.fed(vec![asked(3)], 3), ["apply 0 through 3", "execute t3 e1", "send t3 e1"]);
+    assert_eq!(told.replica.unconfirmed(forum()).len(), 2);
+}
+
+#[test]
+fn another_replica_only_applies() {
+    let mut told = Told::connected(0);
+    told.fed(vec![assigned(1, 1, OTHER), asked(2)], 2);
+    assert_eq!(told.fed(vec![closed(3, 2, OTHER, 1, "x")], 3), ["apply 1 through 3"]);
+}
+
+#[test]
+fn open_tasks_wait_until_the_feed_reaches_the_position_they_were_described_at() {
+    let mut told = Told::connected(5);
+    assert!(told.described(1, ME, 9, &[4, 5]).is_empty());
+    assert_eq!(told.fed(vec![closed(6, 4, OTHER, 1, "x")], 8), ["apply 1 through 8"]);
+    let lines = told.fed(vec![], 9);
+    assert_eq!(lines, ["apply 0 through 9", "execute t5 e1", "send t5 e1"]);
+}
+
+#[test]
+fn another_peers_answer_voids_all_that_was_built_on_ours() {
+    let mut told = Told::connected(0);
+    told.fed(vec![assigned(1, 1, ME), asked(2), asked(3)], 3);
+    let lines = told.fed(vec![closed(4, 2, OTHER, 1, "x")], 4);
+    assert_eq!(lines, ["apply 1 through 4", "forget", "execute t3 e1", "send t3 e1"]);
+}
+
+#[test]
+fn a_new_epoch_begins_all_open_tasks_again_and_its_loss_ends_them() {
+    let mut told = Told::connected(0);
+    told.fed(vec![assigned(1, 1, ME), asked(2)], 2);
+    let lines = told.fed(vec![assigned(3, 2, ME)], 3);
+    assert_eq!(lines, ["apply 0 through 3", "forget", "execute t2 e2", "send t2 e2"]);
+    assert_eq!(told.fed(vec![assigned(4, 3, OTHER)], 4), ["apply 0 through 4", "forget"]);
+    // Our answer under e2 is late; it is somebody else's fact now and confirms nothing.
+    assert_eq!(told.fed(vec![closed(5, 2, OTHER, 3, "x")], 5), ["apply 1 through 5"]);
+}
+
+#[test]
+fn a_verdict_of_out_of_order_repeats_all_from_the_oldest_once() {
+    let mut told = Told::connected(0);
+    told.fed(vec![assigned(1, 1, ME), asked(2), asked(3)], 3);
+    let refused = |id| Input::Refused { forum: forum(), task: task(id), refusal: Refusal::SendAgain };
+    assert_eq!(told.says(refused(2)), ["resend later 1"]);
+    assert!(told.says(refused(3)).is_empty());
+    // What is executed meanwhile is kept back: before the older ones it could only be refused.
+    assert_eq!(told.fed(vec![asked(4)], 4), ["apply 0 through 4", "execute t4 e1"]);
+    assert_eq!(told.says(Input::ResendDue(forum())), ["send t2 e1", "send t3 e1", "send t4 e1"]);
+    assert_eq!(told.says(refused(4)), ["resend later 2"]);
+}
+
+#[test]
+fn a_stale_epoch_waits_for_the_feed() {
+    let mut told = Told::connected(0);
+    told.fed(vec![assigned(1, 1, ME), asked(2)], 2);
+    let refusal = Refusal::FeedKnows;
+    assert!(told.says(Input::Refused { forum: forum(), task: task(2), refusal }).is_empty());
+}
+
+#[test]
+fn answers_nobody_speaks_of_are_repeated() {
+    let mut told = Told::connected(0);
+    told.fed(vec![assigned(1, 1, ME), asked(2)], 2);
+    let lines: Vec<_> = (0..4).flat_map(|_| told.says(Input::Tick)).collect();
+    assert_eq!(lines, ["send t2 e1"]);
+}
+
+#[test]
+fn after_a_reconnect_records_are_fed_again_but_applied_once() {
+    let mut told = Told::connected(0);
+    told.fed(vec![assigned(1, 1, ME), asked(2)], 2);
+    told.fed(vec![closed(3, 2, ME, 1, "t2e1")], 3);
+    told.says(Input::Disconnected);
+    told.says(Input::Connected { cursor: 2 });
+    told.described(1, ME, 5, &[]);
+    assert!(told.fed(vec![closed(3, 2, ME, 1, "t2e1")], 3).is_empty());
+    let lines = told.fed(vec![asked(4)], 5);
+    assert_eq!(lines, ["apply 0 through 5", "execute t4 e1", "send t4 e1"]);
+}
+
+#[test]
+fn after_a_reconnect_under_the_same_epoch_answers_are_said_again_not_made_anew() {
+    let mut told = Told::connected(0);
+    told.fed(vec![assigned(1, 1, ME), asked(2), asked(3)], 3);
+    told.says(Input::Disconnected);
+    told.says(Input::Connected { cursor: 2 });
+    assert!(told.described(1, ME, 4, &[]).is_empty());
+    let lines = told.fed(vec![asked(3), closed(4, 2, ME, 1, "t2e1")], 4);
+    assert_eq!(lines, ["apply 1 through 4", "send t3 e1"]);
+}
+
+#[test]
+fn after_a_reconnect_under_a_newer_epoch_they_are_made_anew() {
+    let mut told = Told::connected(0);
+    told.fed(vec![assigned(1, 1, ME), asked(2)], 2);
+    told.says(Input::Disconnected);
+    told.says(Input::Connected { cursor: 2 });
+    let lines = told.described(2, ME, 2, &[2]);
+    assert_eq!(lines, ["forget", "execute t2 e2", "send t2 e2"]);
+}
+
+#[test]
+fn a_forum_that_is_gone_after_a_reconnect_is_forgotten() {
+    let mut told = Told::connected(0);
+    told.fed(vec![assigned(1, 1, ME), asked(2)], 2);
+    told.says(Input::Disconnected);
+    told.says(Input::Connected { cursor: 2 });
+    assert_eq!(told.fed(vec![], 3), ["forget", "apply 0 through 3"]);
+}
+
+#[test]
+fn while_polling_facts_are_applied_and_nothing_executed() {
+    let mut told = Told::connected(0);
+    told.says(Input::Disconnected);
+    told.says(Input::Polling { cursor: 0 });
+    let lines = told.fed(vec![assigned(1, 1, ME), asked(2), closed(3, 2, OTHER, 1, "x")], 3);
+    assert_eq!(lines, ["apply 1 through 3"]);
+    assert_eq!(told.replica.forum_count(), 0);
+}
+
+#[test]
+fn a_backend_that_cannot_now_is_asked_again_later() {
+    let mut replica = Replica::new(peer(ME), 0);
+    replica.step(Input::Connected { cursor: 0 }).unwrap();
+    replica.step(Input::Records { entries: vec![assigned(1, 1, ME), asked(2)], through: 2 }).unwrap();
+    let out = replica.step(Input::NotExecuted { forum: forum() }).unwrap();
+    assert!(matches!(out[..], [Output::RetryLater { attempt: 1, .. }]));
+    assert!(replica.step(Input::Records { entries: vec![asked(3)], through: 3 }).unwrap().len() == 1);
+    let out = replica.step(Input::RetryDue(forum())).unwrap();
+    assert!(matches!(out[..], [Output::Execute { task, .. }] if task.get() == 2));
+}
+
+#[test]
+fn a_forum_has_a_bounded_number_of_answers_on_their_way() {
+    let mut told = Told::connected(0);
+    let many = UNCONFIRMED_PER_FORUM_MAX as u64 + 50;
+    let entries = std::iter::once(assigned(1, 1, ME)).chain((2..2 + many).map(asked)).collect();
+    told.fed(entries, 1 + many);
+    assert_eq!(told.sent.len(), UNCONFIRMED_PER_FORUM_MAX);
+    assert_eq!(told.replica.unexecuted(), 50);
+    let next = told.fed(vec![closed(2 + many, 2, ME, 1, "t2e1")], 2 + many);
+    assert_eq!(next.len(), 3, "{next:?}");
+}
+
+#[test]
+fn a_feed_that_jumps_back_or_descends_is_a_violation_and_changes_nothing() {
+    let mut told = Told::connected(5);
+    let step = |told: &mut Told, entries, through| told.replica.step(Input::Records { entries, through });
+    let back = step(&mut told, vec![], 4).unwrap_err();
+    assert_eq!(back, Violation::Backwards { fed: 5, through: 4 });
+    let order = step(&mut told, vec![asked(8), asked(7)], 9).unwrap_err();
+    assert_eq!(order, Violation::Order { id: 7, after: 8, through: 9 });
+    let beyond = step(&mut told, vec![asked(8)], 7).unwrap_err();
+    assert_eq!(beyond, Violation::Order { id: 8, after: 5, through: 7 });
+    assert_eq!(told.replica.applied(), 5);
+}

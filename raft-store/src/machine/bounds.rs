@@ -1,0 +1,101 @@
+//! Every maximum of the agreed state. Part of the state itself, so that all hubs hold the same ones.
+
+/// Maxima and first ids. Chosen once, when the hub group is founded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Most forums.
+    pub forums_max: u64,
+    /// Most peers.
+    pub peers_max: u64,
+    /// Most replicas of one forum.
+    pub replicas_max: u64,
+    /// Most unanswered tasks, all forums together.
+    pub open_tasks_max: u64,
+    /// Most unanswered tasks of one forum, so that one forum without peers cannot use up everybody's room.
+    pub open_tasks_per_forum_max: u64,
+    /// Most bytes of unanswered tasks. They outlive the trim point, so the log's budget does not bound them.
+    pub open_tasks_bytes_max: u64,
+    /// Longest request of one task, bytes.
+    pub request_bytes_max: u64,
+    /// Most facts of one stream in one command, bytes.
+    pub facts_bytes_max: u64,
+    /// Most records in the log.
+    pub records_max: u64,
+    /// Most bytes of records in the log.
+    pub records_bytes_max: u64,
+    /// Most answered requests remembered for re-sends.
+    pub receipts_max: u64,
+    /// Most bytes of remembered receipts.
+    pub receipts_bytes_max: u64,
+    /// How long after its answer a request is recognised when it is sent again, milliseconds.
+    pub receipt_age_ms: u64,
+    /// Most proposals of hubs (facts, leases, moves) remembered for their retries.
+    pub proposals_max: u64,
+    /// How long such a proposal is remembered, milliseconds.
+    pub proposal_age_ms: u64,
+    /// Most sessions.
+    pub sessions_max: u64,
+    /// Most bytes of all sessions.
+    pub sessions_bytes_max: u64,
+    /// Most data of one session, bytes.
+    pub session_bytes_max: u64,
+    /// How long a session with a user is kept after its last change, milliseconds.
+    pub session_age_ms: u64,
+    /// How long a session without a user is kept after its last change, milliseconds.
+    pub session_without_user_age_ms: u64,
+    /// Most user ids in one lease.
+    pub user_id_block_max: u32,
+    /// The first message id given out.
+    pub message_id_first: u32,
+    /// The last message id that may be given out; `int_ssshout_id` is 32 bits wide.
+    pub message_id_max: u32,
+    /// The first user id given out.
+    pub user_id_first: u32,
+    /// The last user id that may be given out.
+    pub user_id_max: u32,
+    /// The first forum id given out.
+    pub forum_id_first: u32,
+}
+
+const MIB: u64 = 1 << 20;
+const MINUTE_MS: u64 = 60_000;
+const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
+
+impl Bounds {
+    /// What a group of hubs on small machines can hold. First ids are those of AtomJump's shell database.
+    pub const STANDARD: Self = Self {
+        forums_max: 1_000_000,
+        peers_max: 10_000,
+        replicas_max: 4,
+        open_tasks_max: 100_000,
+        open_tasks_per_forum_max: 10_000,
+        open_tasks_bytes_max: 256 * MIB,
+        request_bytes_max: 256 << 10,
+        // A message is stored twice, as text and as HTML, where one byte can become six.
+        facts_bytes_max: 4 * MIB,
+        records_max: 1_000_000,
+        records_bytes_max: 1024 * MIB,
+        receipts_max: 200_000,
+        receipts_bytes_max: 64 * MIB,
+        receipt_age_ms: 15 * MINUTE_MS,
+        proposals_max: 200_000,
+        proposal_age_ms: 2 * MINUTE_MS,
+        sessions_max: 1_000_000,
+        sessions_bytes_max: 1024 * MIB,
+        session_bytes_max: 64 << 10,
+        session_age_ms: 1000 * DAY_MS,
+        session_without_user_age_ms: DAY_MS,
+        user_id_block_max: 10_000,
+        message_id_first: 2867,
+        message_id_max: u32::MAX,
+        user_id_first: 414,
+        user_id_max: u32::MAX,
+        forum_id_first: 178,
+    };
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self::STANDARD
+    }
+}

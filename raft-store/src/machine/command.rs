@@ -1,0 +1,311 @@
+//! What may be proposed: the log's commands, typed. The only reader of [`v1::Command`].
+//!
+//! Checks what can be checked without the state (lengths, ids that exist at all, characters). The maxima here belong
+//! to the log's format: all versions must agree on them. Maxima an operator chooses are [`super::Bounds`].
+
+use bytes::Bytes;
+use loop_proto::{
+    ids::{ForumEpoch, ForumId, ForumKey, HubTime, PeerId, RequestId, TaskId},
+    v1,
+};
+
+use super::sessions::SessionId;
+
+/// Longest label (name, owner, network) of a peer, bytes.
+pub const LABEL_BYTES_MAX: usize = 256;
+/// Most sessions one execution may change: its own and, on log-in, the one it takes over.
+pub const SESSIONS_PER_COMMAND_MAX: usize = 8;
+/// Most peer ids in one command.
+pub const REPLICAS_LISTED_MAX: usize = 64;
+/// Longest text of a receipt, bytes. A receipt echoes `msg_id`, which PHP does not bound and our shim does.
+pub const RECEIPT_TEXT_BYTES_MAX: usize = 64 << 10;
+/// Longest `user_id` of a session, bytes: varchar(16) in UTF-8.
+pub const SESSION_USER_BYTES_MAX: usize = 64;
+
+/// A command with what the leader stamped on it.
+#[derive(Clone)]
+pub struct Stamped {
+    /// The leader's time.
+    pub at: HubTime,
+    /// Names this proposal: the same id again is the same command.
+    pub request: RequestId,
+    /// What is asked.
+    pub command: Command,
+}
+
+/// What may be asked of the hub group. Fields are those of the messages in `log.proto`.
+#[derive(Clone)]
+#[allow(missing_docs)] // log.proto describes each command.
+pub enum Command {
+    OpenForum(OpenForum),
+    AppendTask(AppendTask),
+    AnswerTask(AnswerTask),
+    StoreFacts(StoreFacts),
+    RegisterPeer(RegisterPeer),
+    LeaseUserIds { peer: PeerId, count: u32 },
+    MovePrimary { forum: ForumId, to: PeerId, expected_epoch: ForumEpoch },
+    TrimTasks { through: u64 },
+}
+
+/// Gives a forum its id and its replicas.
+#[derive(Clone)]
+pub struct OpenForum {
+    /// Stands for the forum's name.
+    pub key: ForumKey,
+    /// Who shall hold it; the first is the primary.
+    pub replicas: Vec<PeerId>,
+}
+
+/// Appends a request that some peer must execute.
+#[derive(Clone)]
+pub struct AppendTask {
+    /// The forum it is routed by.
+    pub forum: ForumId,
+    /// An encoded [`v1::ClientRequest`].
+    pub request: Bytes,
+    /// The session it was sent under.
+    pub session: Option<SessionId>,
+    /// Whether it takes the next message id.
+    pub creates_message: bool,
+    /// The hub that holds the client's connection.
+    pub origin_hub: u64,
+}
+
+/// The primary's answer to the oldest open task of a forum.
+#[derive(Clone)]
+pub struct AnswerTask {
+    /// The task it answers.
+    pub task: TaskId,
+    /// The task's forum.
+    pub forum: ForumId,
+    /// Who executed it.
+    pub peer: PeerId,
+    /// The epoch it was executed under.
+    pub epoch: ForumEpoch,
+    /// What re-sends are told.
+    pub receipt: v1::Receipt,
+    /// What it changed.
+    pub facts: NewFacts,
+}
+
+/// Facts of one execution, as a peer reported them.
+#[derive(Clone)]
+pub struct NewFacts {
+    /// Encoded [`v1::Facts`] for the forum's stream; may be empty.
+    pub forum: Bytes,
+    /// Encoded [`v1::Facts`] for every peer; may be empty.
+    pub directory: Bytes,
+    /// Changed sessions, each id once; `version` is the one it was made from.
+    pub sessions: Vec<NewSession>,
+}
+
+/// A session record as a peer made it.
+#[derive(Clone)]
+pub struct NewSession {
+    /// Its id, checked.
+    pub id: SessionId,
+    /// The record; `version` is the one it was made from.
+    pub record: v1::SessionRecord,
+}
+
+/// What a read changed.
+#[derive(Clone)]
+pub struct StoreFacts {
+    /// The forum that was read.
+    pub forum: ForumId,
+    /// Who answered the read.
+    pub peer: PeerId,
+    /// The epoch it was answered under.
+    pub epoch: ForumEpoch,
+    /// What changed.
+    pub facts: NewFacts,
+}
+
+/// Makes a volunteer's machine known.
+#[derive(Clone)]
+pub struct RegisterPeer {
+    /// Shown to operators.
+    pub name: String,
+    /// SHA-256 of the peer's secret.
+    pub secret_hash: [u8; 32],
+    /// Label for spreading replicas.
+    pub owner: String,
+    /// Label for spreading replicas.
+    pub network: String,
+}
+
+/// Why a command cannot be read. Names fields, never their content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// No body, or one of a kind this version does not know.
+    #[error("no command body this version knows")]
+    UnknownBody,
+    /// An id field is zero.
+    #[error("{0} is zero")]
+    ZeroId(&'static str),
+    /// A field of fixed length has another length.
+    #[error("{field} is {bytes} bytes long")]
+    BadLength {
+        /// The field's name.
+        field: &'static str,
+        /// Its length.
+        bytes: usize,
+    },
+    /// A field is longer than the log's format allows.
+    #[error("{field} is longer than {max}")]
+    TooLong {
+        /// The field's name.
+        field: &'static str,
+        /// The longest allowed.
+        max: usize,
+    },
+    /// A session id with a wrong length or character.
+    #[error("not a session id")]
+    BadSessionId,
+    /// One command changes the same session twice.
+    #[error("a session is listed twice")]
+    DoubledSession,
+}
+
+impl TryFrom<v1::Command> for Stamped {
+    type Error = Unreadable;
+
+    fn try_from(wire: v1::Command) -> Result<Self, Unreadable> {
+        let request = RequestId::from_bytes(&wire.request_id)
+            .ok_or(Unreadable::BadLength { field: "request_id", bytes: wire.request_id.len() })?;
+        let command = Command::try_from(wire.body.ok_or(Unreadable::UnknownBody)?)?;
+        Ok(Self { at: HubTime(wire.at_ms), request, command })
+    }
+}
+
+impl TryFrom<v1::command::Body> for Command {
+    type Error = Unreadable;
+
+    fn try_from(body: v1::command::Body) -> Result<Self, Unreadable> {
+        use v1::command::Body;
+        Ok(match body {
+            Body::OpenForum(wire) => Self::OpenForum(wire.try_into()?),
+            Body::AppendTask(wire) => Self::AppendTask(wire.try_into()?),
+            Body::AnswerTask(wire) => Self::AnswerTask(wire.try_into()?),
+            Body::StoreFacts(wire) => Self::StoreFacts(wire.try_into()?),
+            Body::RegisterPeer(wire) => Self::RegisterPeer(wire.try_into()?),
+            Body::LeaseUserIds(wire) => {
+                if wire.count == 0 {
+                    return Err(Unreadable::ZeroId("count"));
+                }
+                Self::LeaseUserIds { peer: peer(wire.peer_id)?, count: wire.count }
+            }
+            Body::MovePrimary(wire) => Self::MovePrimary {
+                forum: forum(wire.forum_id)?,
+                to: peer(wire.to_peer)?,
+                expected_epoch: ForumEpoch(wire.expected_epoch),
+            },
+            Body::TrimTasks(wire) => Self::TrimTasks { through: wire.through },
+        })
+    }
+}
+
+impl TryFrom<v1::OpenForum> for OpenForum {
+    type Error = Unreadable;
+
+    fn try_from(wire: v1::OpenForum) -> Result<Self, Unreadable> {
+        let key = ForumKey::from_bytes(&wire.key)
+            .ok_or(Unreadable::BadLength { field: "key", bytes: wire.key.len() })?;
+        at_most("replicas", wire.replicas.len(), REPLICAS_LISTED_MAX)?;
+        let replicas = wire.replicas.into_iter().map(peer).collect::<Result<_, _>>()?;
+        Ok(Self { key, replicas })
+    }
+}
+
+impl TryFrom<v1::AppendTask> for AppendTask {
+    type Error = Unreadable;
+
+    fn try_from(wire: v1::AppendTask) -> Result<Self, Unreadable> {
+        let session = match wire.session_id.as_str() {
+            "" => None,
+            id => Some(SessionId::parse(id).ok_or(Unreadable::BadSessionId)?),
+        };
+        Ok(Self {
+            forum: forum(wire.forum_id)?,
+            request: wire.request,
+            session,
+            creates_message: wire.creates_message,
+            origin_hub: wire.origin_hub,
+        })
+    }
+}
+
+impl TryFrom<v1::AnswerTask> for AnswerTask {
+    type Error = Unreadable;
+
+    fn try_from(wire: v1::AnswerTask) -> Result<Self, Unreadable> {
+        let receipt = wire.receipt.unwrap_or_default();
+        for text in [&receipt.sid_json, &receipt.lid].into_iter().flatten() {
+            at_most("receipt", text.len(), RECEIPT_TEXT_BYTES_MAX)?;
+        }
+        Ok(Self {
+            task: TaskId::new(wire.task_id).ok_or(Unreadable::ZeroId("task_id"))?,
+            forum: forum(wire.forum_id)?,
+            peer: peer(wire.peer_id)?,
+            epoch: ForumEpoch(wire.epoch),
+            receipt,
+            facts: NewFacts::read(wire.forum_facts, wire.directory_facts, wire.sessions)?,
+        })
+    }
+}
+
+impl TryFrom<v1::StoreFacts> for StoreFacts {
+    type Error = Unreadable;
+
+    fn try_from(wire: v1::StoreFacts) -> Result<Self, Unreadable> {
+        Ok(Self {
+            forum: forum(wire.forum_id)?,
+            peer: peer(wire.peer_id)?,
+            epoch: ForumEpoch(wire.epoch),
+            facts: NewFacts::read(wire.forum_facts, wire.directory_facts, wire.sessions)?,
+        })
+    }
+}
+
+impl TryFrom<v1::RegisterPeer> for RegisterPeer {
+    type Error = Unreadable;
+
+    fn try_from(wire: v1::RegisterPeer) -> Result<Self, Unreadable> {
+        let bytes = wire.secret_hash.len();
+        let secret_hash = <[u8; 32]>::try_from(wire.secret_hash.as_ref())
+            .map_err(|_| Unreadable::BadLength { field: "secret_hash", bytes })?;
+        at_most("name", wire.name.len(), LABEL_BYTES_MAX)?;
+        at_most("owner", wire.owner.len(), LABEL_BYTES_MAX)?;
+        at_most("network", wire.network.len(), LABEL_BYTES_MAX)?;
+        Ok(Self { name: wire.name, secret_hash, owner: wire.owner, network: wire.network })
+    }
+}
+
+impl NewFacts {
+    fn read(forum: Bytes, directory: Bytes, sessions: Vec<v1::SessionRecord>) -> Result<Self, Unreadable> {
+        at_most("sessions", sessions.len(), SESSIONS_PER_COMMAND_MAX)?;
+        let mut read: Vec<NewSession> = Vec::with_capacity(sessions.len());
+        for record in sessions {
+            let id = SessionId::parse(&record.id).ok_or(Unreadable::BadSessionId)?;
+            let user_bytes = record.user_id.as_ref().map_or(0, String::len);
+            at_most("user_id", user_bytes, SESSION_USER_BYTES_MAX)?;
+            if read.iter().any(|other| other.id == id) {
+                return Err(Unreadable::DoubledSession);
+            }
+            read.push(NewSession { id, record });
+        }
+        Ok(Self { forum, directory, sessions: read })
+    }
+}
+
+fn forum(raw: u32) -> Result<ForumId, Unreadable> {
+    ForumId::new(raw).ok_or(Unreadable::ZeroId("forum_id"))
+}
+
+fn peer(raw: u32) -> Result<PeerId, Unreadable> {
+    PeerId::new(raw).ok_or(Unreadable::ZeroId("peer_id"))
+}
+
+fn at_most(field: &'static str, len: usize, max: usize) -> Result<(), Unreadable> {
+    if len > max { Err(Unreadable::TooLong { field, max }) } else { Ok(()) }
+}

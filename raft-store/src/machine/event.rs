@@ -1,0 +1,25 @@
+//! What happened, in the past tense: what a hub's feed, projection and metrics follow.
+
+use std::sync::Arc;
+
+use loop_proto::ids::{ForumId, PeerId};
+
+use super::{record::Record, sessions::SessionId};
+
+/// One thing that happened. Details are in the state, or in the record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The log grew by one record. Records come in the order of their ids, without gaps.
+    RecordAppended(Arc<Record>),
+    /// A forum was opened; its assignment follows as a record.
+    ForumOpened(ForumId),
+    /// A peer was made known, or its labels changed.
+    PeerRegistered(PeerId),
+    /// A session has a new committed record.
+    SessionStored(SessionId),
+    /// Records up to and including `through` are gone from the log.
+    Trimmed {
+        /// The newest record that is gone.
+        through: u64,
+    },
+}

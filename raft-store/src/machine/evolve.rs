@@ -1,0 +1,155 @@
+//! The sole writer of [`HubState`]. Owns what each change does to the state and its indexes. Cannot fail, and decides
+//! nothing: what reaches it has been decided.
+
+use std::sync::Arc;
+
+use loop_proto::ids::{HubTime, RequestId};
+
+use super::{
+    event::Event,
+    forum::Forum,
+    peers::Peer,
+    receipts::{Made, SeenAnswer},
+    record::{Assignment, FactsBody, Record, RecordBody, TaskBody},
+    sessions::{Session, SessionId},
+    state::HubState,
+};
+
+/// One decided change.
+pub(super) enum Change {
+    /// A record joins the log; it says itself what follows from it.
+    RecordAppended(Arc<Record>),
+    /// A record joins the log and closes its task; `proposal` brought the answer.
+    TaskAnswered { proposal: RequestId, record: Arc<Record> },
+    /// A new forum; its assignment record follows.
+    ForumOpened(Forum),
+    /// A new peer, or new labels of a known one.
+    PeerRegistered(Peer),
+    /// The next `count` user ids are given away.
+    UserIdsLeased { count: u32 },
+    /// A hub's proposal is remembered for its retries.
+    ProposalMade { proposal: RequestId, made: Made },
+    /// Records up to and including `through` leave the log.
+    Trimmed { through: u64 },
+}
+
+/// What time and bounds made due.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Upkeep {
+    /// The new trim point.
+    pub trim_through: Option<u64>,
+    /// How many sessions lapse.
+    pub sessions: usize,
+    /// How many answered requests are forgotten.
+    pub receipts: usize,
+    /// How many proposals are forgotten.
+    pub proposals: usize,
+}
+
+/// Moves the log's time forward; it never falls, whatever clock a new leader has.
+pub(super) fn advance_time(state: &mut HubState, at: HubTime) {
+    state.now = state.now.max(at);
+}
+
+/// Makes one change and says what happened.
+pub(super) fn evolve(state: &mut HubState, change: Change, events: &mut Vec<Event>) {
+    match change {
+        Change::RecordAppended(record) => append(state, record, None, events),
+        Change::TaskAnswered { proposal, record } => append(state, record, Some(proposal), events),
+        Change::ForumOpened(forum) => {
+            events.push(Event::ForumOpened(forum.id));
+            state.forums.push(forum);
+        }
+        Change::PeerRegistered(peer) => {
+            events.push(Event::PeerRegistered(peer.id));
+            state.peers.store(peer);
+        }
+        Change::UserIdsLeased { count } => state.next_user += u64::from(count),
+        Change::ProposalMade { proposal, made } => state.receipts.remember(state.now, proposal, made),
+        Change::Trimmed { through } => trim(state, through, events),
+    }
+}
+
+/// Lets go of what has lapsed or is above the bounds.
+pub(super) fn upkeep(state: &mut HubState, upkeep: &Upkeep, events: &mut Vec<Event>) {
+    if let Some(through) = upkeep.trim_through {
+        trim(state, through, events);
+    }
+    state.sessions.forget(upkeep.sessions);
+    state.receipts.forget_answered(upkeep.receipts);
+    state.receipts.forget_proposals(upkeep.proposals);
+}
+
+fn trim(state: &mut HubState, through: u64, events: &mut Vec<Event>) {
+    state.tasks.trim(through);
+    events.push(Event::Trimmed { through });
+}
+
+fn append(state: &mut HubState, record: Arc<Record>, proposal: Option<RequestId>, events: &mut Vec<Event>) {
+    state.tasks.push(record.clone());
+    match record.forum.and_then(|id| state.forums.get_mut(id)) {
+        Some(forum) => {
+            forum.newest_record = record.id.get();
+            match &record.body {
+                RecordBody::Task(_) => {
+                    forum.open_tasks.insert(record.id);
+                    forum.tasks_appended += 1;
+                }
+                RecordBody::Facts(FactsBody { task: Some(task), .. }) => {
+                    forum.open_tasks.remove(task);
+                }
+                RecordBody::Facts(_) => {}
+                RecordBody::Assignment(assignment) => assign(forum, assignment),
+            }
+        }
+        None => state.directory_newest = record.id.get(),
+    }
+    events.push(Event::RecordAppended(record.clone()));
+    match &record.body {
+        RecordBody::Task(task) => task_appended(state, &record, task),
+        RecordBody::Facts(facts) => facts_appended(state, &record, facts, proposal, events),
+        RecordBody::Assignment(_) => {}
+    }
+}
+
+/// The set of replicas stays: only who leads them changes here.
+fn assign(forum: &mut Forum, assignment: &Assignment) {
+    forum.epoch = assignment.epoch;
+    forum.primary = assignment.primary;
+}
+
+fn task_appended(state: &mut HubState, record: &Record, task: &TaskBody) {
+    if let Some(message) = task.message_id {
+        state.next_message = u64::from(message.get()) + 1;
+    }
+    if let Some(forum) = record.forum {
+        state.receipts.open(task.request_id, record.id, forum, task.message_id);
+    }
+}
+
+fn facts_appended(
+    state: &mut HubState,
+    record: &Record,
+    facts: &FactsBody,
+    proposal: Option<RequestId>,
+    events: &mut Vec<Event>,
+) {
+    let closed = facts.task.and_then(|task| state.tasks.close(task));
+    if let (Some(task), Some(proposal)) = (closed.as_ref().and_then(|record| record.task()), proposal) {
+        let answer = SeenAnswer {
+            peer: facts.peer,
+            record: record.id,
+            proposal,
+            at: state.now,
+            receipt: facts.receipt.clone().unwrap_or_default(),
+        };
+        state.receipts.answer(task.request_id, answer);
+    }
+    for session in &facts.sessions {
+        // Ids were parsed when the command was read.
+        let Some(id) = SessionId::parse(&session.id) else { continue };
+        let session = Session { record: session.clone(), stored_at: state.now };
+        state.sessions.store(id, session, &state.bounds);
+        events.push(Event::SessionStored(id));
+    }
+}

@@ -1,0 +1,208 @@
+//! The newest committed record of each browser session, until it lapses by log time.
+//!
+//! Never reads a session's content, and never prints its id: whoever has the id is the user.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use loop_proto::{ids::HubTime, v1};
+
+use super::bounds::Bounds;
+
+/// Longest session id, characters, as in `php_session.session_id`.
+pub const SESSION_ID_MAX: usize = 32;
+/// What a session costs in memory besides its data: record, strings, two indexes' entries.
+const SESSION_OVERHEAD_BYTES: u64 = 320;
+
+/// A session id: 1 to 32 of `[A-Za-z0-9,-]`. Full authority over a user's session, so it never prints.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionId {
+    // Padded with zeros, which no id contains: inline, so that look-ups allocate nothing.
+    padded: [u8; SESSION_ID_MAX],
+}
+
+impl SessionId {
+    /// `None` unless it is 1 to 32 of the allowed characters.
+    pub fn parse(id: &str) -> Option<Self> {
+        let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b',' | b'-');
+        if id.is_empty() || id.len() > SESSION_ID_MAX || !id.as_bytes().iter().all(allowed) {
+            return None;
+        }
+        let mut padded = [0; SESSION_ID_MAX];
+        padded[..id.len()].copy_from_slice(id.as_bytes());
+        Some(Self { padded })
+    }
+
+    /// The id itself. A secret.
+    pub fn as_str(&self) -> &str {
+        let len = self.padded.iter().position(|byte| *byte == 0).unwrap_or(SESSION_ID_MAX);
+        std::str::from_utf8(&self.padded[..len]).expect("a session id was parsed from ASCII")
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("session …")
+    }
+}
+
+/// One session as the hubs keep it.
+#[derive(Clone, PartialEq)]
+pub(super) struct Session {
+    pub record: Arc<v1::SessionRecord>,
+    /// When it was stored, by the log's time; a peer's own dates decide nothing.
+    pub stored_at: HubTime,
+}
+
+/// All sessions.
+#[derive(Clone, Default, PartialEq)]
+pub struct Sessions {
+    by_id: BTreeMap<SessionId, Session>,
+    by_expiry: BTreeSet<(HubTime, SessionId)>,
+    bytes: u64,
+}
+
+impl Sessions {
+    /// The newest committed record of a session.
+    pub fn get(&self, id: &SessionId) -> Option<&Arc<v1::SessionRecord>> {
+        self.by_id.get(id).map(|session| &session.record)
+    }
+
+    /// The version a change must be based on; 0: none is kept.
+    pub fn version(&self, id: &SessionId) -> u64 {
+        self.get(id).map_or(0, |record| record.version)
+    }
+
+    /// How many are kept.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether none is kept.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// What they cost, bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &Session> {
+        self.by_id.values()
+    }
+
+    pub(super) fn store(&mut self, id: SessionId, session: Session, bounds: &Bounds) {
+        self.remove(&id, bounds);
+        self.bytes += bytes(&session.record);
+        self.by_expiry.insert((expiry(&session, bounds), id));
+        self.by_id.insert(id, session);
+    }
+
+    /// Forgets the `count` sessions that lapse first.
+    pub(super) fn forget(&mut self, count: usize) {
+        for _ in 0..count {
+            let Some((_, id)) = self.by_expiry.pop_first() else { return };
+            let Some(session) = self.by_id.remove(&id) else { continue };
+            self.bytes -= bytes(&session.record);
+        }
+    }
+
+    /// How many sessions must go: all that is above the bounds, and of those that have lapsed at most `lapsed_max`.
+    pub(super) fn due(&self, now: HubTime, bounds: &Bounds, lapsed_max: usize) -> usize {
+        let (mut kept, mut bytes_kept) = (self.by_id.len() as u64, self.bytes);
+        let mut due = 0;
+        for (expiry, id) in &self.by_expiry {
+            let over = kept > bounds.sessions_max || bytes_kept > bounds.sessions_bytes_max;
+            if !over && (*expiry > now || due >= lapsed_max) {
+                break;
+            }
+            kept -= 1;
+            bytes_kept -= self.by_id.get(id).map_or(0, |session| bytes(&session.record));
+            due += 1;
+        }
+        due
+    }
+
+    fn remove(&mut self, id: &SessionId, bounds: &Bounds) {
+        if let Some(session) = self.by_id.remove(id) {
+            self.bytes -= bytes(&session.record);
+            self.by_expiry.remove(&(expiry(&session, bounds), *id));
+        }
+    }
+
+    pub(super) fn check(&self, bounds: &Bounds) -> Result<(), &'static str> {
+        let indexed = |(id, session): (&SessionId, &Session)| {
+            session.record.id == id.as_str() && self.by_expiry.contains(&(expiry(session, bounds), *id))
+        };
+        if self.by_id.len() != self.by_expiry.len() || !self.by_id.iter().all(indexed) {
+            return Err("the index of sessions by expiry is wrong");
+        }
+        if self.by_id.values().map(|session| bytes(&session.record)).sum::<u64>() != self.bytes {
+            return Err("the sessions' bytes are miscounted");
+        }
+        Ok(())
+    }
+}
+
+/// A record to be kept for long: its data is copied, so that it does not keep a network frame alive.
+pub(super) fn own(mut record: v1::SessionRecord, version: u64) -> Arc<v1::SessionRecord> {
+    record.version = version;
+    record.data = Bytes::copy_from_slice(&record.data);
+    Arc::new(record)
+}
+
+/// When a session lapses.
+fn expiry(session: &Session, bounds: &Bounds) -> HubTime {
+    let has_user = session.record.user_id.as_ref().is_some_and(|user| !user.is_empty());
+    let age = if has_user { bounds.session_age_ms } else { bounds.session_without_user_age_ms };
+    HubTime(session.stored_at.0.saturating_add(age))
+}
+
+fn bytes(record: &v1::SessionRecord) -> u64 {
+    record.data.len() as u64 + SESSION_OVERHEAD_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_id_is_1_to_32_of_phps_characters_and_never_prints() {
+        let id = SessionId::parse("0abcdefghij,-KLMNOPQRSTUVWXYZ019").unwrap();
+        assert_eq!(id.as_str(), "0abcdefghij,-KLMNOPQRSTUVWXYZ019");
+        assert_eq!(format!("{id:?}"), "session …");
+        let too_long = "a".repeat(33);
+        for bad in ["", "a b", "é", "a\0", "../x", too_long.as_str()] {
+            assert_eq!(SessionId::parse(bad), None);
+        }
+    }
+
+    #[test]
+    fn a_stored_session_replaces_the_one_before_in_count_bytes_and_expiry() {
+        let bounds = Bounds { session_age_ms: 100, session_without_user_age_ms: 10, ..Bounds::STANDARD };
+        let id = SessionId::parse("abc").unwrap();
+        let record = |user: &str, data: &'static [u8]| {
+            let user_id = Some(user.to_owned());
+            let data = Bytes::from_static(data);
+            own(v1::SessionRecord { id: "abc".into(), user_id, data, ..Default::default() }, 1)
+        };
+        let mut sessions = Sessions::default();
+        let at = |ms| HubTime(ms);
+        sessions.store(id, Session { record: record("", b"long data"), stored_at: at(0) }, &bounds);
+        assert_eq!(sessions.due(at(9), &bounds, 8), 0);
+        assert_eq!(sessions.due(at(10), &bounds, 8), 1);
+        sessions.store(id, Session { record: record("414", b""), stored_at: at(5) }, &bounds);
+        assert_eq!((sessions.len(), sessions.bytes()), (1, SESSION_OVERHEAD_BYTES));
+        assert_eq!(sessions.due(at(104), &bounds, 8), 0);
+        assert_eq!(sessions.due(at(105), &bounds, 8), 1);
+        sessions.check(&bounds).unwrap();
+        sessions.forget(3);
+        assert!(sessions.is_empty() && sessions.bytes() == 0);
+        sessions.check(&bounds).unwrap();
+    }
+}

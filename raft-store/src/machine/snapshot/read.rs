@@ -1,0 +1,218 @@
+//! Reads frames back into a state. Trusts nothing: each id is checked, each count ends where the bytes end.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use loop_proto::ids::{ForumEpoch, ForumId, ForumKey, HubTime, MessageId, PeerId, RequestId, TaskId};
+use prost::Message;
+
+use super::{
+    super::{
+        forum::{Forum, Forums, Replica, ReplicaRole},
+        peers::{Peer, Peers},
+        receipts::{Made, SeenAnswer},
+        record::Record,
+        sessions::{self, Session, SessionId},
+        state::HubState,
+        tasks::Tasks,
+    },
+    BadSnapshot,
+    wire::{
+        AnsweredFrame, ForumFrame, Head, MadeFrame, OpenFrame, PeerFrame, ProposalFrame, RoleFrame,
+        SessionFrame,
+    },
+};
+
+type Read<T> = Result<T, BadSnapshot>;
+
+/// The frames that are left.
+struct Frames<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Frames<'a> {
+    fn bytes(&mut self) -> Read<&'a [u8]> {
+        let len = prost::decode_length_delimiter(&mut self.rest).map_err(|_| bad("a frame is cut off"))?;
+        if len > self.rest.len() {
+            return Err(bad("a frame is cut off"));
+        }
+        let (frame, rest) = self.rest.split_at(len);
+        self.rest = rest;
+        Ok(frame)
+    }
+
+    fn message<M: Message + Default>(&mut self) -> Read<M> {
+        M::decode(self.bytes()?).map_err(|_| bad("a frame cannot be read"))
+    }
+
+    /// Records keep a copy of their own bytes, or one of them would keep the whole snapshot in memory.
+    fn record(&mut self) -> Read<Arc<Record>> {
+        let bytes = Bytes::copy_from_slice(self.bytes()?);
+        Record::decode(bytes).map_err(|_| bad("a record cannot be read"))
+    }
+}
+
+/// Reads all frames. The state's invariants are the caller's to check.
+pub(super) fn state(bytes: &[u8]) -> Read<HubState> {
+    let mut frames = Frames { rest: bytes };
+    let head: Head = frames.message()?;
+    let mut state = HubState::new((&head.bounds).into());
+    state.now = HubTime(head.now_ms);
+    state.next_message = head.next_message;
+    state.next_user = head.next_user;
+    state.directory_newest = head.directory_newest;
+    state.tasks = Tasks::after(head.trimmed_through);
+    read_peers(&mut frames, head.peers, &mut state.peers)?;
+    read_forums(&mut frames, head.forums, &mut state.forums)?;
+    read_tasks(&mut frames, &head, &mut state)?;
+    read_receipts(&mut frames, &head, &mut state)?;
+    for _ in 0..head.sessions {
+        read_session(frames.message()?, &mut state)?;
+    }
+    if state.sessions.len() as u64 != head.sessions {
+        return Err(bad("a session is kept twice"));
+    }
+    if !frames.rest.is_empty() {
+        return Err(bad("bytes follow the last frame"));
+    }
+    Ok(state)
+}
+
+fn read_peers(frames: &mut Frames<'_>, count: u64, peers: &mut Peers) -> Read<()> {
+    for _ in 0..count {
+        let frame: PeerFrame = frames.message()?;
+        let id = PeerId::new(frame.id).filter(|id| Some(*id) == peers.next_id());
+        peers.store(Peer {
+            id: id.ok_or(bad("a peer id is out of order"))?,
+            name: frame.name,
+            secret_hash: frame.secret_hash.as_ref().try_into().map_err(|_| bad("a secret's hash"))?,
+            owner: frame.owner,
+            network: frame.network,
+            registered_at: HubTime(frame.registered_at_ms),
+        });
+    }
+    Ok(())
+}
+
+fn read_forums(frames: &mut Frames<'_>, count: u64, forums: &mut Forums) -> Read<()> {
+    for _ in 0..count {
+        let frame: ForumFrame = frames.message()?;
+        let id = u32::try_from(forums.next_id()).ok().and_then(ForumId::new);
+        let replicas = frame.replicas.iter().map(|replica| {
+            let Some(RoleFrame::Serving(since)) = replica.role else { return Err(bad("a replica's role")) };
+            let role = ReplicaRole::Serving { since: ForumEpoch(since) };
+            Ok(Replica { peer: PeerId::new(replica.peer).ok_or(bad("a replica's peer"))?, role })
+        });
+        let forum = Forum {
+            id: id.ok_or(bad("too many forums"))?,
+            key: ForumKey::from_bytes(&frame.key).ok_or(bad("a forum's key"))?,
+            epoch: ForumEpoch(frame.epoch),
+            primary: PeerId::new(frame.primary).ok_or(bad("a forum's primary"))?,
+            replicas: replicas.collect::<Read<_>>()?,
+            newest_record: frame.newest_record,
+            open_tasks: Default::default(),
+            tasks_appended: frame.tasks_appended,
+            opened_at: HubTime(frame.opened_at_ms),
+        };
+        forums.push(forum);
+    }
+    Ok(())
+}
+
+fn read_tasks(frames: &mut Frames<'_>, head: &Head, state: &mut HubState) -> Read<()> {
+    for _ in 0..head.trimmed_tasks {
+        let record = frames.record()?;
+        if record.id.get() > head.trimmed_through {
+            return Err(bad("a trimmed task lies in the log"));
+        }
+        open(state, record)?;
+    }
+    for _ in 0..head.records {
+        let record = frames.record()?;
+        if Some(record.id) != state.tasks.next_id() {
+            return Err(bad("the log is not dense"));
+        }
+        state.tasks.push_closed(record);
+    }
+    for _ in 0..head.open_records {
+        let frame: OpenFrame = frames.message()?;
+        for id in frame.tasks {
+            let record = TaskId::new(id).and_then(|id| state.tasks.record(id)).cloned();
+            open(state, record.ok_or(bad("an open task is not in the log"))?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Opens a task again, in every place that follows from its being open.
+fn open(state: &mut HubState, record: Arc<Record>) -> Read<()> {
+    let task = record.task().ok_or(bad("an open task is no task"))?;
+    let forum = record.forum.ok_or(bad("an open task has no forum"))?;
+    if state.receipts.request(task.request_id).is_some() {
+        return Err(bad("a request is open twice"));
+    }
+    state.receipts.open(task.request_id, record.id, forum, task.message_id);
+    let forum = state.forums.get_mut(forum).ok_or(bad("an open task's forum is unknown"))?;
+    forum.open_tasks.insert(record.id);
+    state.tasks.open(record);
+    Ok(())
+}
+
+fn read_receipts(frames: &mut Frames<'_>, head: &Head, state: &mut HubState) -> Read<()> {
+    for _ in 0..head.answered {
+        let frame: AnsweredFrame = frames.message()?;
+        let request = RequestId::from_bytes(&frame.request).ok_or(bad("a request id"))?;
+        if state.receipts.request(request).is_some() {
+            return Err(bad("a request was seen twice"));
+        }
+        let message = match frame.message {
+            None => None,
+            Some(raw) => Some(MessageId::new(raw).ok_or(bad("a receipt's message"))?),
+        };
+        let task = TaskId::new(frame.task).ok_or(bad("a receipt's task"))?;
+        let forum = ForumId::new(frame.forum).ok_or(bad("a receipt's forum"))?;
+        let answer = SeenAnswer {
+            peer: PeerId::new(frame.peer).ok_or(bad("a receipt's peer"))?,
+            record: TaskId::new(frame.record).ok_or(bad("a receipt's record"))?,
+            proposal: RequestId::from_bytes(&frame.proposal).ok_or(bad("a receipt's proposal"))?,
+            at: HubTime(frame.at_ms),
+            receipt: frame.receipt,
+        };
+        state.receipts.open(request, task, forum, message);
+        state.receipts.answer(request, answer);
+    }
+    for _ in 0..head.proposals {
+        let frame: ProposalFrame = frames.message()?;
+        let made = made(&frame)?;
+        let id = RequestId::from_bytes(&frame.id).ok_or(bad("a proposal's id"))?;
+        state.receipts.remember(HubTime(frame.at_ms), id, made);
+    }
+    if state.receipts.proposals_len() as u64 != head.proposals {
+        return Err(bad("a proposal is remembered twice"));
+    }
+    Ok(())
+}
+
+fn made(frame: &ProposalFrame) -> Read<Made> {
+    let forum = || ForumId::new(frame.subject).ok_or(bad("a proposal's forum"));
+    let peer = || PeerId::new(frame.subject).ok_or(bad("a proposal's peer"));
+    Ok(match frame.made.as_ref().ok_or(bad("a proposal's outcome"))? {
+        MadeFrame::Facts(record) => Made::Facts { forum: forum()?, record: *record },
+        MadeFrame::Lease(lease) => Made::Lease { peer: peer()?, first: lease.first, count: lease.count },
+        MadeFrame::Move(epoch) => Made::Move { forum: forum()?, epoch: ForumEpoch(*epoch) },
+    })
+}
+
+fn read_session(frame: SessionFrame, state: &mut HubState) -> Read<()> {
+    let id = SessionId::parse(&frame.record.id).ok_or(bad("a session id"))?;
+    let version = frame.record.version;
+    let session =
+        Session { record: sessions::own(frame.record, version), stored_at: HubTime(frame.stored_at_ms) };
+    let bounds = state.bounds;
+    state.sessions.store(id, session, &bounds);
+    Ok(())
+}
+
+const fn bad(what: &'static str) -> BadSnapshot {
+    BadSnapshot::Content(what)
+}

@@ -1,0 +1,354 @@
+//! The frames of a snapshot: their messages, and writing them. Field numbers are for ever.
+
+use bytes::Bytes;
+use loop_proto::{
+    ids::{HubTime, RequestId},
+    v1,
+};
+use prost::Message;
+
+use super::super::{
+    bounds::Bounds,
+    forum::{Forum, Replica, ReplicaRole},
+    peers::Peer,
+    receipts::{Made, SeenAnswer, SeenRequest},
+    record::Record,
+    sessions::Session,
+    state::HubState,
+};
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Head {
+    #[prost(message, required, tag = "1")]
+    pub bounds: BoundsFrame,
+    #[prost(uint64, tag = "2")]
+    pub now_ms: u64,
+    #[prost(uint64, tag = "3")]
+    pub next_message: u64,
+    #[prost(uint64, tag = "4")]
+    pub next_user: u64,
+    #[prost(uint64, tag = "5")]
+    pub directory_newest: u64,
+    #[prost(uint64, tag = "6")]
+    pub trimmed_through: u64,
+    #[prost(uint64, tag = "7")]
+    pub peers: u64,
+    #[prost(uint64, tag = "8")]
+    pub forums: u64,
+    /// Open tasks at or below the trim point.
+    #[prost(uint64, tag = "9")]
+    pub trimmed_tasks: u64,
+    #[prost(uint64, tag = "10")]
+    pub records: u64,
+    /// Ids of the records that are open tasks follow the records, packed.
+    #[prost(uint64, tag = "11")]
+    pub open_records: u64,
+    #[prost(uint64, tag = "12")]
+    pub answered: u64,
+    #[prost(uint64, tag = "13")]
+    pub proposals: u64,
+    #[prost(uint64, tag = "14")]
+    pub sessions: u64,
+}
+
+macro_rules! bounds_frame {
+    ($($tag:literal $field:ident: $kind:ident as $repr:ty),* $(,)?) => {
+        /// [`Bounds`], field by field.
+        #[derive(Clone, PartialEq, Message)]
+        pub(super) struct BoundsFrame {
+            $(#[prost($kind, tag = $tag)] pub $field: $repr,)*
+        }
+
+        impl From<&Bounds> for BoundsFrame {
+            fn from(bounds: &Bounds) -> Self {
+                Self { $($field: bounds.$field,)* }
+            }
+        }
+
+        impl From<&BoundsFrame> for Bounds {
+            fn from(frame: &BoundsFrame) -> Self {
+                Self { $($field: frame.$field,)* }
+            }
+        }
+    };
+}
+
+bounds_frame! {
+    "1" forums_max: uint64 as u64,
+    "2" peers_max: uint64 as u64,
+    "3" replicas_max: uint64 as u64,
+    "4" open_tasks_max: uint64 as u64,
+    "5" open_tasks_per_forum_max: uint64 as u64,
+    "6" open_tasks_bytes_max: uint64 as u64,
+    "7" request_bytes_max: uint64 as u64,
+    "8" facts_bytes_max: uint64 as u64,
+    "9" records_max: uint64 as u64,
+    "10" records_bytes_max: uint64 as u64,
+    "11" receipts_max: uint64 as u64,
+    "12" receipts_bytes_max: uint64 as u64,
+    "13" receipt_age_ms: uint64 as u64,
+    "14" proposals_max: uint64 as u64,
+    "15" proposal_age_ms: uint64 as u64,
+    "16" sessions_max: uint64 as u64,
+    "17" sessions_bytes_max: uint64 as u64,
+    "18" session_bytes_max: uint64 as u64,
+    "19" session_age_ms: uint64 as u64,
+    "20" session_without_user_age_ms: uint64 as u64,
+    "21" user_id_block_max: uint32 as u32,
+    "22" message_id_first: uint32 as u32,
+    "23" message_id_max: uint32 as u32,
+    "24" user_id_first: uint32 as u32,
+    "25" user_id_max: uint32 as u32,
+    "26" forum_id_first: uint32 as u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct PeerFrame {
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    #[prost(string, tag = "2")]
+    pub name: String,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub secret_hash: Bytes,
+    #[prost(string, tag = "4")]
+    pub owner: String,
+    #[prost(string, tag = "5")]
+    pub network: String,
+    #[prost(uint64, tag = "6")]
+    pub registered_at_ms: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ForumFrame {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+    #[prost(uint32, tag = "3")]
+    pub primary: u32,
+    #[prost(message, repeated, tag = "4")]
+    pub replicas: Vec<ReplicaFrame>,
+    #[prost(uint64, tag = "5")]
+    pub newest_record: u64,
+    #[prost(uint64, tag = "6")]
+    pub tasks_appended: u64,
+    #[prost(uint64, tag = "7")]
+    pub opened_at_ms: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ReplicaFrame {
+    #[prost(uint32, tag = "1")]
+    pub peer: u32,
+    #[prost(oneof = "RoleFrame", tags = "2")]
+    pub role: Option<RoleFrame>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(super) enum RoleFrame {
+    /// The epoch it was admitted under.
+    #[prost(uint64, tag = "2")]
+    Serving(u64),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct OpenFrame {
+    #[prost(uint64, repeated, tag = "1")]
+    pub tasks: Vec<u64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct AnsweredFrame {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request: Bytes,
+    #[prost(uint64, tag = "2")]
+    pub task: u64,
+    #[prost(uint32, tag = "3")]
+    pub forum: u32,
+    #[prost(uint32, optional, tag = "4")]
+    pub message: Option<u32>,
+    #[prost(uint32, tag = "5")]
+    pub peer: u32,
+    #[prost(uint64, tag = "6")]
+    pub record: u64,
+    #[prost(bytes = "bytes", tag = "7")]
+    pub proposal: Bytes,
+    #[prost(uint64, tag = "8")]
+    pub at_ms: u64,
+    #[prost(message, required, tag = "9")]
+    pub receipt: v1::Receipt,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ProposalFrame {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub id: Bytes,
+    #[prost(uint64, tag = "2")]
+    pub at_ms: u64,
+    /// The forum, or for a lease the peer.
+    #[prost(uint32, tag = "3")]
+    pub subject: u32,
+    #[prost(oneof = "MadeFrame", tags = "4, 5, 6")]
+    pub made: Option<MadeFrame>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(super) enum MadeFrame {
+    #[prost(uint64, tag = "4")]
+    Facts(u64),
+    #[prost(message, tag = "5")]
+    Lease(v1::UserIdsLeased),
+    #[prost(uint64, tag = "6")]
+    Move(u64),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct SessionFrame {
+    #[prost(uint64, tag = "1")]
+    pub stored_at_ms: u64,
+    #[prost(message, required, tag = "2")]
+    pub record: v1::SessionRecord,
+}
+
+/// One frame, not yet encoded.
+pub(super) enum Frame<'a> {
+    Head(Box<Head>),
+    Peer(&'a Peer),
+    Forum(&'a Forum),
+    Record(&'a Record),
+    Open(OpenFrame),
+    Answered(RequestId, &'a SeenRequest, &'a SeenAnswer),
+    Proposal(HubTime, RequestId, Made),
+    Session(&'a Session),
+}
+
+/// How many open tasks one [`OpenFrame`] lists at most.
+const OPEN_PER_FRAME: usize = 4096;
+
+/// All frames of a state, in the order they are read.
+pub(super) fn frames(state: &HubState) -> impl Iterator<Item = Frame<'_>> {
+    let trimmed_through = state.trimmed_through();
+    let trimmed = state.open_tasks().take_while(move |record| record.id.get() <= trimmed_through);
+    let open: Vec<u64> =
+        state.open_tasks().map(|record| record.id.get()).filter(|id| *id > trimmed_through).collect();
+    let open: Vec<OpenFrame> =
+        open.chunks(OPEN_PER_FRAME).map(|tasks| OpenFrame { tasks: tasks.to_vec() }).collect();
+    std::iter::once(Frame::Head(Box::new(head(state, open.len() as u64))))
+        .chain(state.peers().map(Frame::Peer))
+        .chain(state.forums().map(Frame::Forum))
+        .chain(trimmed.map(|record| Frame::Record(record)))
+        .chain(state.records_after(0).map(|record| Frame::Record(record)))
+        .chain(open.into_iter().map(Frame::Open))
+        .chain(state.receipts.answered().map(|(id, seen, answer)| Frame::Answered(id, seen, answer)))
+        .chain(state.receipts.proposals().map(|(at, id, made)| Frame::Proposal(at, id, made)))
+        .chain(state.sessions.iter().map(Frame::Session))
+}
+
+/// About how many bytes the frames take.
+pub(super) fn size_hint(state: &HubState) -> usize {
+    let counts = state.counts();
+    let bytes = counts.records_bytes + counts.sessions_bytes + counts.receipts_bytes;
+    usize::try_from(bytes).unwrap_or(0) + counts.forums * 64 + counts.peers * 128 + 1024
+}
+
+fn head(state: &HubState, open_records: u64) -> Head {
+    let trimmed = |record: &&std::sync::Arc<Record>| record.id.get() <= state.trimmed_through();
+    let counts = state.counts();
+    Head {
+        bounds: (&state.bounds).into(),
+        now_ms: state.now.0,
+        next_message: state.next_message,
+        next_user: state.next_user,
+        directory_newest: state.directory_newest,
+        trimmed_through: state.trimmed_through(),
+        peers: counts.peers as u64,
+        forums: counts.forums as u64,
+        trimmed_tasks: state.open_tasks().take_while(trimmed).count() as u64,
+        records: counts.records as u64,
+        open_records,
+        answered: counts.receipts as u64,
+        proposals: counts.proposals as u64,
+        sessions: counts.sessions as u64,
+    }
+}
+
+impl Frame<'_> {
+    /// Appends the frame with its length.
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Head(head) => put(head.as_ref(), out),
+            Self::Peer(peer) => put(&peer_frame(peer), out),
+            Self::Forum(forum) => put(&forum_frame(forum), out),
+            Self::Record(record) => put_bytes(&record.encoded, out),
+            Self::Open(open) => put(open, out),
+            Self::Answered(id, seen, answer) => put(&answered_frame(*id, seen, answer), out),
+            Self::Proposal(at, id, made) => put(&proposal_frame(*at, *id, *made), out),
+            Self::Session(session) => put(
+                &SessionFrame { stored_at_ms: session.stored_at.0, record: session.record.as_ref().clone() },
+                out,
+            ),
+        }
+    }
+}
+
+fn peer_frame(peer: &Peer) -> PeerFrame {
+    PeerFrame {
+        id: peer.id.get(),
+        name: peer.name.clone(),
+        secret_hash: Bytes::copy_from_slice(&peer.secret_hash),
+        owner: peer.owner.clone(),
+        network: peer.network.clone(),
+        registered_at_ms: peer.registered_at.0,
+    }
+}
+
+fn forum_frame(forum: &Forum) -> ForumFrame {
+    let replica = |replica: &Replica| {
+        let ReplicaRole::Serving { since } = replica.role;
+        ReplicaFrame { peer: replica.peer.get(), role: Some(RoleFrame::Serving(since.0)) }
+    };
+    ForumFrame {
+        key: Bytes::copy_from_slice(&forum.key.0),
+        epoch: forum.epoch.0,
+        primary: forum.primary.get(),
+        replicas: forum.replicas.iter().map(replica).collect(),
+        newest_record: forum.newest_record,
+        tasks_appended: forum.tasks_appended,
+        opened_at_ms: forum.opened_at.0,
+    }
+}
+
+fn answered_frame(id: RequestId, seen: &SeenRequest, answer: &SeenAnswer) -> AnsweredFrame {
+    AnsweredFrame {
+        request: Bytes::copy_from_slice(&id.0),
+        task: seen.task.get(),
+        forum: seen.forum.get(),
+        message: seen.message.map(|id| id.get()),
+        peer: answer.peer.get(),
+        record: answer.record.get(),
+        proposal: Bytes::copy_from_slice(&answer.proposal.0),
+        at_ms: answer.at.0,
+        receipt: answer.receipt.clone(),
+    }
+}
+
+fn proposal_frame(at: HubTime, id: RequestId, made: Made) -> ProposalFrame {
+    let (subject, made) = match made {
+        Made::Facts { forum, record } => (forum.get(), MadeFrame::Facts(record)),
+        Made::Lease { peer, first, count } => {
+            (peer.get(), MadeFrame::Lease(v1::UserIdsLeased { first, count }))
+        }
+        Made::Move { forum, epoch } => (forum.get(), MadeFrame::Move(epoch.0)),
+    };
+    ProposalFrame { id: Bytes::copy_from_slice(&id.0), at_ms: at.0, subject, made: Some(made) }
+}
+
+fn put(message: &impl Message, out: &mut Vec<u8>) {
+    // A Vec grows as needed, so the only error prost knows here cannot happen.
+    message.encode_length_delimited(out).expect("a Vec has room");
+}
+
+fn put_bytes(message: &[u8], out: &mut Vec<u8>) {
+    prost::encode_length_delimiter(message.len(), out).expect("a Vec has room");
+    out.extend_from_slice(message);
+}

@@ -1,0 +1,8 @@
+//! What the hubs agree on, told as stories: each command, its outcome, what happened. `UPDATE_EXPECT=1` rewrites the
+//! transcripts; commit them only when you know why they changed.
+
+mod bounds;
+mod failover;
+mod sessions;
+mod story;
+mod writes;

@@ -1,0 +1,226 @@
+//! Tells what commands come to, line by line: `> command`, its outcome, its events.
+
+use std::fmt::Write;
+
+use bytes::Bytes;
+use loop_proto::{
+    ids::{ForumKey, PeerId, RequestId},
+    v1::{self, command::Body, outcome::Kind},
+};
+use loop_raft_store::machine::{Bounds, Event, HubState, apply_command, snapshot};
+
+/// A hub group of one, and the tale so far.
+pub struct Story {
+    pub state: HubState,
+    told: String,
+    now_ms: u64,
+    proposals: u8,
+}
+
+/// What a task's answer carries, the rest being empty.
+#[derive(Default)]
+pub struct Answer {
+    pub task: u64,
+    pub forum: u32,
+    pub peer: u32,
+    pub epoch: u64,
+    pub sid: Option<&'static str>,
+    pub facts: &'static str,
+    pub directory: &'static str,
+    pub sessions: Vec<v1::SessionRecord>,
+}
+
+impl Story {
+    pub fn new(bounds: Bounds) -> Self {
+        Self { state: HubState::new(bounds), told: String::new(), now_ms: 1_000_000, proposals: 0 }
+    }
+
+    /// Three peers and a forum that all of them hold, not told.
+    pub fn with_a_forum(bounds: Bounds) -> Self {
+        let mut story = Self::new(bounds);
+        for name in ["ann", "bob", "cat"] {
+            story.register(name);
+        }
+        story.open("ajps_test", &[1, 2, 3]);
+        story.told.clear();
+        story
+    }
+
+    pub fn told(&mut self) -> String {
+        std::mem::take(&mut self.told)
+    }
+
+    pub fn later(&mut self, ms: u64) {
+        self.now_ms += ms;
+        writeln!(self.told, "… {ms} ms later").unwrap();
+    }
+
+    /// The leader's clock stands back; log time must not.
+    pub fn clock_falls_to(&mut self, ms: u64) {
+        self.now_ms = ms;
+    }
+
+    pub fn register(&mut self, name: &str) -> Kind {
+        let body = Body::RegisterPeer(v1::RegisterPeer {
+            name: name.into(),
+            secret_hash: Bytes::from(name.bytes().cycle().take(32).collect::<Vec<_>>()),
+            owner: format!("{name}'s"),
+            network: "home".into(),
+        });
+        self.propose(&format!("register peer {name}"), body)
+    }
+
+    pub fn open(&mut self, name: &str, replicas: &[u32]) -> Kind {
+        let key = Bytes::copy_from_slice(&ForumKey::of_name(name.as_bytes()).0);
+        let body = Body::OpenForum(v1::OpenForum { key, replicas: replicas.to_vec() });
+        self.propose(&format!("open forum {name} on {replicas:?}"), body)
+    }
+
+    /// Appends a write of a client; `request` names it, however often it is sent.
+    pub fn write(&mut self, forum: u32, request: &str, session: &str) -> Kind {
+        let body = Body::AppendTask(v1::AppendTask {
+            forum_id: forum,
+            request: Bytes::copy_from_slice(request.as_bytes()),
+            session_id: session.into(),
+            creates_message: true,
+            origin_hub: 1,
+        });
+        self.command(&format!("write {request:?} to f{forum}"), request_id(request), body)
+    }
+
+    pub fn answer(&mut self, answer: Answer) -> Kind {
+        let title = format!("p{} answers t{} under e{}", answer.peer, answer.task, answer.epoch);
+        self.proposals += 1;
+        let proposal = RequestId([self.proposals; 16]);
+        self.answer_as(&title, proposal, answer)
+    }
+
+    pub fn answer_as(&mut self, title: &str, proposal: RequestId, answer: Answer) -> Kind {
+        let sid_json = answer.sid.map(String::from);
+        let body = Body::AnswerTask(v1::AnswerTask {
+            task_id: answer.task,
+            forum_id: answer.forum,
+            peer_id: answer.peer,
+            epoch: answer.epoch,
+            receipt: Some(v1::Receipt { status: 200, sid_json, lid: None }),
+            forum_facts: Bytes::from_static(answer.facts.as_bytes()),
+            directory_facts: Bytes::from_static(answer.directory.as_bytes()),
+            sessions: answer.sessions,
+        });
+        self.command(title, proposal, body)
+    }
+
+    /// What a read changed; `facts.task` and `facts.sid` do not count.
+    pub fn store(&mut self, facts: Answer) -> Kind {
+        let title = format!("p{} stores facts of a read under e{}", facts.peer, facts.epoch);
+        self.proposals += 1;
+        self.store_as(&title, RequestId([self.proposals; 16]), facts)
+    }
+
+    pub fn store_as(&mut self, title: &str, proposal: RequestId, facts: Answer) -> Kind {
+        let body = Body::StoreFacts(v1::StoreFacts {
+            forum_id: facts.forum,
+            peer_id: facts.peer,
+            epoch: facts.epoch,
+            forum_facts: Bytes::from_static(facts.facts.as_bytes()),
+            directory_facts: Bytes::from_static(facts.directory.as_bytes()),
+            sessions: facts.sessions,
+        });
+        self.command(title, proposal, body)
+    }
+
+    pub fn lease(&mut self, peer: u32, count: u32) -> Kind {
+        let body = Body::LeaseUserIds(v1::LeaseUserIds { peer_id: peer, count });
+        self.propose(&format!("lease {count} user ids to p{peer}"), body)
+    }
+
+    pub fn move_primary(&mut self, forum: u32, to: u32, expected_epoch: u64) -> Kind {
+        let body = Body::MovePrimary(v1::MovePrimary { forum_id: forum, to_peer: to, expected_epoch });
+        self.propose(&format!("move primary of f{forum} to p{to}, expecting e{expected_epoch}"), body)
+    }
+
+    pub fn trim(&mut self, through: u64) -> Kind {
+        self.propose(&format!("trim through t{through}"), Body::TrimTasks(v1::TrimTasks { through }))
+    }
+
+    fn propose(&mut self, title: &str, body: Body) -> Kind {
+        self.proposals += 1;
+        self.command(title, RequestId([self.proposals; 16]), body)
+    }
+
+    pub fn command(&mut self, title: &str, request: RequestId, body: Body) -> Kind {
+        let command = v1::Command {
+            request_id: Bytes::copy_from_slice(&request.0),
+            at_ms: self.now_ms,
+            body: Some(body),
+        };
+        let applied = apply_command(&mut self.state, command);
+        self.state.check_invariants().unwrap();
+        let read = snapshot::decode(&snapshot::encode(&self.state)).unwrap();
+        assert!(read == self.state, "the snapshot of {:?} reads as {read:?}", self.state);
+        let kind = applied.outcome.kind.expect("every command has an outcome");
+        writeln!(self.told, "> {title}\n  {}", outcome(&kind)).unwrap();
+        for event in &applied.events {
+            writeln!(self.told, "  - {}", shown(event)).unwrap();
+        }
+        kind
+    }
+}
+
+/// A client's request id: the request itself, cut to 16 bytes.
+pub fn request_id(request: &str) -> RequestId {
+    let mut id = [0; 16];
+    for (to, from) in id.iter_mut().zip(request.bytes()) {
+        *to = from;
+    }
+    RequestId(id)
+}
+
+/// A session as a peer changed it.
+pub fn session(id: &str, based_on: u64, user: Option<&str>, data: &'static str) -> v1::SessionRecord {
+    v1::SessionRecord {
+        id: id.into(),
+        version: based_on,
+        user_id: user.map(String::from),
+        created_at_s: 1000,
+        updated_at_s: 1000,
+        data: Bytes::from_static(data.as_bytes()),
+    }
+}
+
+fn outcome(kind: &Kind) -> String {
+    match kind {
+        Kind::Rejection(no) => {
+            let code = no.code().as_str_name().trim_start_matches("REJECTION_CODE_").to_owned();
+            format!("refused: {code} held {} current {}", no.held, no.current)
+        }
+        Kind::ForumOpened(opened) => {
+            let existed = if opened.existed { "was open" } else { "opened" };
+            let held = opened.assignment.as_ref().unwrap();
+            format!("f{} {existed} e{} p{} {:?}", opened.forum_id, held.epoch, held.primary, held.replicas)
+        }
+        Kind::TaskAppended(appended) => {
+            let message = appended.message_id.map_or(String::new(), |id| format!(" m{id}"));
+            let known = if appended.duplicate { " known" } else { "" };
+            let sid = appended.receipt.as_ref().map(|receipt| receipt.sid_json.clone().unwrap_or_default());
+            let answered = sid.map_or(String::new(), |sid| format!(", answered with sid {sid}"));
+            format!("t{}{message}{known}{answered}", appended.task_id)
+        }
+        Kind::TaskAnswered(answered) => format!("answered by t{}", answered.record_id),
+        Kind::FactsStored(stored) => format!("stored by t{}", stored.record_id),
+        Kind::PeerRegistered(peer) => PeerId::new(peer.peer_id).unwrap().to_string(),
+        Kind::UserIdsLeased(lease) => format!("{} users from u{}", lease.count, lease.first),
+        Kind::PrimaryMoved(moved) => format!("now e{}", moved.epoch),
+        Kind::TasksTrimmed(trimmed) => format!("trimmed through t{}", trimmed.through),
+    }
+}
+
+fn shown(event: &Event) -> String {
+    match event {
+        Event::RecordAppended(record) => format!("{record:?}"),
+        Event::ForumOpened(id) => format!("{id} opened"),
+        Event::PeerRegistered(id) => format!("{id} registered"),
+        Event::SessionStored(id) => format!("session {} stored", id.as_str()),
+        Event::Trimmed { through } => format!("trimmed through t{through}"),
+    }
+}
