@@ -89,9 +89,6 @@ fn captured_exchanges_have_the_captured_outcome() {
         };
         counts[column] += 1;
         table.push_str(&format!("{} {:45} {verdict}\n", capture.number, capture.name));
-        if column == 1 && std::env::var_os("SHOW_IMPROVED").is_some() {
-            table.push_str(&format!("      {}\n", differences.join("\n      ")));
-        }
     }
     let [same, improved, different] = counts;
     println!("{table}\n{same} same, {improved} improved, {different} different");

@@ -85,7 +85,8 @@ fn anonymous_user(id: u32, ip: &str, now_s: u64) -> v1::UserStored {
 
 /// The row of a forum nobody has read or written yet; `None` if the request does not name it.
 fn new_forum(request: &Request, forum: ForumId) -> Option<v1::ForumStored> {
-    let name = request.params.non_empty("passcode")?;
+    let name =
+        request.params.non_empty("passcode").or_else(|| request.params.non_empty("uniqueFeedbackId"))?;
     let general = request.params.text("general").unwrap_or_default();
     Some(v1::ForumStored {
         id: forum.get(),
