@@ -347,9 +347,7 @@ fn move_primary(
     if !forum.is_served_by(to) {
         return Err(rejection(RejectionCode::NotAReplica, to.get().into(), 0));
     }
-    if to == forum.primary {
-        return Ok(Decision::unchanged(moved(forum.epoch)));
-    }
+    // Also to the present primary: a new epoch refuses what that peer answered before it was restarted.
     let epoch = ForumEpoch(forum.epoch.0.checked_add(1).ok_or_else(exhausted)?);
     let assignment = Assignment { epoch, primary: to, replicas: forum.serving().collect() };
     let body = RecordBody::Assignment(assignment);
