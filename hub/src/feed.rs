@@ -74,13 +74,14 @@ impl ApplySink for Feed {
             self.tell_browsers(record);
             match record.forum {
                 None => everybody = true,
-                Some(forum) if !forums.contains(&forum) => forums.push(forum),
-                Some(_) => {}
+                Some(forum) => forums.push(forum),
             }
         }
         if everybody {
             return self.wake_all();
         }
+        forums.sort_unstable();
+        forums.dedup();
         if let (false, Some(reader)) = (forums.is_empty(), self.reader.get()) {
             reader.read(|state| {
                 for forum in forums.iter().filter_map(|forum| state.forum(*forum)) {

@@ -135,7 +135,8 @@ pub fn snapshot_meta_to_proto(meta: &SnapshotMeta, data: &[u8]) -> v1::SnapshotM
 /// What a snapshot covers, from a message. Length and sum are the caller's to compare with what arrived:
 /// [`snapshot_data_matches`].
 pub fn snapshot_meta_from_proto(meta: &v1::SnapshotMeta) -> Result<SnapshotMeta, CodecError> {
-    let membership = membership_from_proto(meta.membership.as_ref().ok_or(CodecError::Missing("membership"))?)?;
+    let membership =
+        membership_from_proto(meta.membership.as_ref().ok_or(CodecError::Missing("membership"))?)?;
     Ok(SnapshotMeta {
         last_log_id: meta.last_log_id.as_ref().map(log_id_from_proto),
         last_membership: StoredMembership::new(

@@ -183,7 +183,10 @@ impl AsyncRuntime for HubRt {
         openraft::TokioRuntime::sleep_until(deadline)
     }
 
-    fn timeout<R, F: Future<Output = R> + OptionalSend>(duration: Duration, future: F) -> Self::Timeout<R, F> {
+    fn timeout<R, F: Future<Output = R> + OptionalSend>(
+        duration: Duration,
+        future: F,
+    ) -> Self::Timeout<R, F> {
         openraft::TokioRuntime::timeout(duration, future)
     }
 
@@ -204,7 +207,9 @@ impl AsyncRuntime for HubRt {
             None => StdRng::from_rng(&mut rand::rng()),
             Some(seed) => {
                 // The multiplier and increment of Knuth's MMIX generator: each call gets its own seed.
-                SEED.set(Some(seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407)));
+                SEED.set(Some(
+                    seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407),
+                ));
                 StdRng::seed_from_u64(seed)
             }
         }

@@ -1,1 +1,21 @@
-//! loop-sim-tests
+//! Tests of whole systems, and what they are written with.
+//!
+//! Owns the client's view: what was sent, what was acknowledged, what must be there afterwards.
+//! Nothing depends on this package.
+
+// An exported RUSTFLAGS replaces .cargo/config.toml without a word, and seeded runs would no longer repeat.
+const _: () =
+    assert!(cfg!(tokio_unstable), "unset RUSTFLAGS: it hides --cfg tokio_unstable of .cargo/config.toml");
+
+pub mod browser;
+pub mod bystander;
+pub mod client;
+pub mod expect;
+pub mod kill_story;
+pub mod oracle;
+pub mod raw_http;
+pub mod replica;
+pub mod resources;
+pub mod source;
+pub mod system;
+pub mod writers;

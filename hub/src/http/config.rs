@@ -40,12 +40,10 @@ pub struct HttpConfig {
     pub public_url: Option<String>,
     /// The operator's own files, served before those of peers.
     pub static_dir: Option<PathBuf>,
-    /// Longest file served from `static_dir`, bytes; longer ones are not found.
-    pub static_file_bytes_max: u64,
-    /// Memory for files that came from peers, bytes.
+    /// Longest file served from `static_dir`, and longest of a peer that is kept in memory, bytes.
+    pub static_file_bytes_max: usize,
+    /// Memory for files, the operator's and those of peers, bytes.
     pub static_cache_bytes_max: usize,
-    /// Longest single file kept in that memory, bytes.
-    pub static_cache_entry_bytes_max: usize,
     /// How long a file of a peer is served from memory before a peer is asked again.
     pub static_cache_ttl: Duration,
     /// How long it is remembered that no peer has a file.
@@ -73,9 +71,8 @@ impl Default for HttpConfig {
             trust_proxy: false,
             public_url: None,
             static_dir: None,
-            static_file_bytes_max: 16 * 1024 * 1024,
+            static_file_bytes_max: 8 * 1024 * 1024,
             static_cache_bytes_max: 64 * 1024 * 1024,
-            static_cache_entry_bytes_max: 4 * 1024 * 1024,
             static_cache_ttl: Duration::from_secs(300),
             static_missing_ttl: Duration::from_secs(5),
             demo_forum: "ajps_test".to_owned(),

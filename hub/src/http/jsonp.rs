@@ -33,6 +33,11 @@ impl Callback {
         String::from_utf8(bytes.to_vec()).map(Self).map_err(|_| BadCallback)
     }
 
+    /// Whether the request named none.
+    pub fn is_missing(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// `callback(json)`; without a callback `if_missing(json)`.
     pub fn wrap(&self, json: &[u8], if_missing: &str) -> Bytes {
         let name = if self.0.is_empty() { if_missing } else { &self.0 };

@@ -67,8 +67,8 @@ pub struct Head<'a> {
 pub enum Parsed {
     /// Ask the cluster.
     Call(Box<Call>),
-    /// The answer is `json`, and nothing is written. In the envelope of the endpoint.
-    Nothing(Box<Call>, &'static str),
+    /// A removal that removes nothing: the answer is the same as if it did.
+    Nothing(Box<Call>),
     /// `index.php` with nothing to do.
     Running,
 }
@@ -205,7 +205,7 @@ pub fn parse(
     let call = Box::new(Call { call, writes, endpoint, callback, session, remote_app });
     // A removal that removes nothing needs no peer to say so.
     if endpoint == Endpoint::HideMessage && !writes {
-        return Ok(Parsed::Nothing(call, r#""""#));
+        return Ok(Parsed::Nothing(call));
     }
     Ok(Parsed::Call(call))
 }

@@ -65,10 +65,7 @@ impl LocalCluster {
     /// Starts everything and waits until every hub is ready and every peer connected.
     pub async fn start(config: LocalConfig) -> Result<Self, LocalError> {
         let mut cluster = Self::prepare(config)?;
-        for process in cluster.hubs.iter_mut().chain(&mut cluster.peers) {
-            process.start()?;
-        }
-        cluster.wait_ready().await?;
+        cluster.start_all().await?;
         Ok(cluster)
     }
 
@@ -102,7 +99,11 @@ impl LocalCluster {
 
     fn process(&self, name: String, program: &Path, args: Vec<String>) -> Process {
         let log = self.config.data_dir.join("logs").join(format!("{name}.log"));
-        Process::new(name, program.to_path_buf(), args, self.config.env.clone(), log)
+        // Not as an argument: everybody on the machine can read those.
+        let token = ["LOOP_HUB_JOIN_TOKEN", "LOOP_PEER_JOIN_TOKEN"];
+        let token = token.map(|variable| (variable.to_owned(), self.join_token.clone()));
+        let env = self.config.env.iter().cloned().chain(token).collect();
+        Process::new(name, program.to_path_buf(), args, env, log)
     }
 
     fn hub_args(&self, at: usize) -> Vec<String> {
@@ -112,7 +113,6 @@ impl LocalCluster {
             .pair("--http-listen", self.hub_http(at))
             .pair("--grpc-listen", self.hub_grpc(at))
             .pair("--cluster", self.layout.cluster_argument())
-            .pair("--join-token", &self.join_token)
             .option("--log-engine", self.config.log_engine.as_deref())
             .option("--static-dir", self.config.static_dir.as_ref().map(|folder| folder.display()))
             .flag("--bootstrap");
@@ -122,7 +122,6 @@ impl LocalCluster {
     fn peer_args(&self, at: usize) -> Vec<String> {
         let mut args = Args::default();
         args.pair("--data-dir", self.data_dir(Who::Peer(at)).display())
-            .pair("--join-token", &self.join_token)
             .pair("--name", format!("peer-{}", at + 1))
             .option("--static-dir", self.config.static_dir.as_ref().map(|folder| folder.display()));
         // Each peer tries another hub first, so that a quiet system is spread evenly.
@@ -237,6 +236,14 @@ impl LocalCluster {
             self.kill(who).await?;
         }
         self.start_one(who)?;
+        self.wait_ready().await
+    }
+
+    /// Starts what does not run and waits until the whole system is ready.
+    pub async fn start_all(&mut self) -> Result<(), LocalError> {
+        for process in self.hubs.iter_mut().chain(&mut self.peers) {
+            process.start()?;
+        }
         self.wait_ready().await
     }
 

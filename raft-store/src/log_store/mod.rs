@@ -163,8 +163,7 @@ pub fn open_on(config: LogStoreConfig, disk: Arc<dyn Dir>, sink: Sink) -> Result
     refuse_other_engine(&config, &*disk)?;
     let (engine, recovered): (Box<dyn LogEngine>, Recovered) = match config.engine {
         Engine::Sled => {
-            let (engine, recovered) =
-                sled_engine::SledEngine::open(&config.dir, config.sled_cache_bytes)?;
+            let (engine, recovered) = sled_engine::SledEngine::open(&config.dir, config.sled_cache_bytes)?;
             (Box::new(engine), recovered)
         }
         Engine::Segment => {

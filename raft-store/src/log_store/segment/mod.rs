@@ -290,11 +290,19 @@ impl SegmentReader {
             if bytes > max_bytes && !runs.is_empty() {
                 break;
             }
-            match runs.last_mut().filter(|run| run.places.last().is_some_and(|last| last.segment == place.segment)) {
+            match runs
+                .last_mut()
+                .filter(|run| run.places.last().is_some_and(|last| last.segment == place.segment))
+            {
                 Some(run) => run.places.push(place),
                 None => {
                     let Some(file) = index.files.get(&place.segment).cloned() else {
-                        return Err(corrupt(&self.dir, at, segment_name(place.segment), "the file is missing"));
+                        return Err(corrupt(
+                            &self.dir,
+                            at,
+                            segment_name(place.segment),
+                            "the file is missing",
+                        ));
                     };
                     runs.push(Run { file, first: at, places: vec![place] });
                 }

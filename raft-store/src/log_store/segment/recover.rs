@@ -27,8 +27,12 @@ pub(super) struct Replay {
 /// Reads all files of `dir`.
 pub(super) fn replay(dir: &dyn Dir) -> Result<Replay, LogError> {
     let io = |what| LogError::io(dir.path(), what);
-    let mut numbers: Vec<u32> =
-        dir.list().map_err(io("list the directory"))?.iter().filter_map(|name| segment_number(name)).collect();
+    let mut numbers: Vec<u32> = dir
+        .list()
+        .map_err(io("list the directory"))?
+        .iter()
+        .filter_map(|name| segment_number(name))
+        .collect();
     numbers.sort_unstable();
     let mut replay = Replay { index: Index::default(), meta: Meta::default(), last: None };
     for (i, &number) in numbers.iter().enumerate() {
@@ -120,7 +124,11 @@ impl Segment<'_> {
             return Err(self.corrupt(replay, offset, "a record of a finished file is damaged or missing"));
         }
         match self.later_group(offset).map_err(self.io("read a segment"))? {
-            Some(_) => Err(self.corrupt(replay, offset, "its checksum does not match, and later ones were written after it was durable")),
+            Some(_) => Err(self.corrupt(
+                replay,
+                offset,
+                "its checksum does not match, and later ones were written after it was durable",
+            )),
             None => Ok(offset),
         }
     }
@@ -175,8 +183,12 @@ impl Segment<'_> {
                 };
                 replay.index.first = next;
             }
-            Some((number, _)) if number + 1 != self.number => return wrong(replay, "the file before it is missing"),
-            Some((_, len)) if len != head.previous_len => return wrong(replay, "the file before it has another length"),
+            Some((number, _)) if number + 1 != self.number => {
+                return wrong(replay, "the file before it is missing");
+            }
+            Some((_, len)) if len != head.previous_len => {
+                return wrong(replay, "the file before it has another length");
+            }
             Some(_) if replay.index.next() != next => return wrong(replay, "entries before it are missing"),
             Some(_) => {}
         }

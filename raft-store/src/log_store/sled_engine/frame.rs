@@ -219,7 +219,15 @@ mod tests {
         use Key::{Frame, Part};
         assert_eq!(
             keys,
-            [Frame(65530), Part(65532, 0), Part(65532, 1), Part(65532, 2), Frame(65533), Frame(65534), Frame(65535)]
+            [
+                Frame(65530),
+                Part(65532, 0),
+                Part(65532, 1),
+                Part(65532, 2),
+                Frame(65533),
+                Frame(65534),
+                Frame(65535)
+            ]
         );
     }
 

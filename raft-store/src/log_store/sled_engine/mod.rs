@@ -86,8 +86,7 @@ impl SledEngine {
             }
         }
         let trees = Arc::new(RwLock::new(trees));
-        let mut engine =
-            Self { dir: dir.to_owned(), db, file, meta_tree, trees, first_kept: 0, dirty: true };
+        let mut engine = Self { dir: dir.to_owned(), db, file, meta_tree, trees, first_kept: 0, dirty: true };
         let recovered = guarded(dir, || engine.recover())?;
         engine.sync()?;
         sync_files(&sled_dir(dir)).and_then(|()| sync_dir(dir)).map_err(io("sync the directory"))?;
@@ -275,7 +274,11 @@ impl SledReader {
                     }
                 })?;
                 if let Some((from, to)) = gap {
-                    return Err(corrupt(&self.dir, Some(from), format!("entries {from} to {to} are missing")));
+                    return Err(corrupt(
+                        &self.dir,
+                        Some(from),
+                        format!("entries {from} to {to} are missing"),
+                    ));
                 }
                 if !go_on {
                     return Ok(());
@@ -309,7 +312,9 @@ impl SledReader {
         let Some(parsed) = Key::parse(key) else {
             return Err(corrupt(&self.dir, None, "a key is of another format".into()));
         };
-        decoder.take(parsed, value, found).map_err(|Damage(at, what)| corrupt(&self.dir, Some(at), what.into()))
+        decoder
+            .take(parsed, value, found)
+            .map_err(|Damage(at, what)| corrupt(&self.dir, Some(at), what.into()))
     }
 }
 
@@ -335,7 +340,12 @@ impl EngineReader for SledReader {
 
 /// Decodes a single frame.
 fn decode_one(dir: &Path, key: &[u8], value: &[u8], found: &mut impl FnMut(Record)) -> Result<(), LogError> {
-    SledReader { dir: dir.to_owned(), trees: Trees::default() }.decode(&mut Decoder::default(), key, value, found)
+    SledReader { dir: dir.to_owned(), trees: Trees::default() }.decode(
+        &mut Decoder::default(),
+        key,
+        value,
+        found,
+    )
 }
 
 fn write_meta(meta: &Meta) -> Vec<u8> {

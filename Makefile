@@ -1,0 +1,49 @@
+# Everything a contributor does. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run build test verify fix bench clean
+
+# For `make run`: more flags for loop-local, for example  make run ARGS="--http-port 8090 --data-dir /tmp/loop"
+ARGS ?=
+
+# Cargo puts its own tools where a fresh shell may not look yet.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+run: build ## Build, start 3 hubs and 3 peers in ./data, print where to look (Ctrl-C stops all)
+	@exec target/debug/loop-local $(ARGS)
+
+build:
+	@scripts/install-tools.sh build
+	@cargo build --locked --package loop-hub --package loop-peer --bins
+
+test: ## Install what is missing, then run every test, browsers and killed processes included
+	@start=$$SECONDS; trap 'echo "make test took $$((SECONDS - start)) s"' EXIT; \
+	scripts/install-tools.sh test; \
+	cargo build --locked --workspace --bins --tests; \
+	cargo nextest run --locked --workspace; \
+	cargo test --locked --workspace --doc --quiet
+
+verify: ## Everything a change must pass; writes nothing
+	@scripts/install-tools.sh verify
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --lib --bins -- -D warnings
+	cargo clippy --locked --workspace --all-targets -- -D warnings -A clippy::disallowed_methods
+	cargo deny --locked check --hide-inclusion-graph licenses bans sources
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+	@$(MAKE) --no-print-directory test
+
+fix: ## Format, and apply what clippy can fix by itself
+	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+	cargo fmt --all
+
+bench: ## Measure, beside other systems where they are installed
+	cargo bench --locked --package loop-benches
+
+clean: ## Remove what was built and fetched; ./data stays
+	cargo clean
+	rm -rf sim-tests/browser/node_modules

@@ -1,0 +1,44 @@
+// Opens and closes the chat of the front page. The chat is loaded when it is first opened and unloaded when it is
+// closed, so that a closed pop-up polls nothing.
+(function () {
+  'use strict';
+
+  var popup = document.getElementById('chat-popup');
+  var frame = document.getElementById('chat-frame');
+  var opener = document.getElementById('chat-open');
+  var closer = document.getElementById('chat-close');
+  var title = document.getElementById('chat-title');
+
+  function open() {
+    if (popup.hidden) {
+      frame.src = frame.dataset.src;
+      popup.hidden = false;
+      opener.setAttribute('aria-expanded', 'true');
+    }
+    closer.focus();
+  }
+
+  function close() {
+    popup.hidden = true;
+    frame.removeAttribute('src');
+    opener.setAttribute('aria-expanded', 'false');
+    opener.focus();
+  }
+
+  opener.addEventListener('click', function () { if (popup.hidden) { open(); } else { close(); } });
+  closer.addEventListener('click', close);
+  document.addEventListener('keydown', function (event) {
+    if (event.key === 'Escape' && !popup.hidden) {
+      close();
+    }
+  });
+  window.addEventListener('message', function (event) {
+    var fromChat = event.source === frame.contentWindow && event.data;
+    if (fromChat && typeof event.data.title === 'string' && event.data.title) {
+      title.textContent = event.data.title;
+    }
+  });
+  if (window.location.hash === '#chat') {
+    open();
+  }
+})();

@@ -1,0 +1,125 @@
+//! Files: the hub's own, the operator's, those of peers.
+
+mod http_support;
+
+use std::fs;
+
+use http_support::{start, start_usual, usual};
+use loop_hub::{gateway::CallError, http::HttpConfig};
+use loop_proto::v1::{self, Endpoint};
+
+#[tokio::test]
+async fn the_hubs_own_files_are_served_with_validators() {
+    let server = start_usual().await;
+    let script = server.get("/front/chat.js").await;
+    assert_eq!(script.header("content-type"), Some("text/javascript; charset=utf-8"));
+    let etag = script.header("etag").unwrap();
+    let known = server.request("GET", "/api/front/chat.js", &[("If-None-Match", etag)], b"").await;
+    assert_eq!((known.status, known.body.len(), known.header("etag")), (304, 0, Some(etag)));
+    let other = server.request("GET", "/front/chat.js", &[("If-None-Match", "\"other\"")], b"").await;
+    assert_eq!(other.body, script.body);
+    assert_eq!(server.request("POST", "/front/chat.js", &[], b"").await.status, 405);
+    assert!(server.asked().is_empty());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_peers_file_is_fetched_once_and_remembered_with_its_query() {
+    let server = start_usual().await;
+    let picture =
+        server.request("GET", "/api/art/face1.png?ver=1", &[("Cookie", "PHPSESSID=abc; ses=abc")], b"").await;
+    assert_eq!((picture.status, picture.text()), (200, "PNG"));
+    assert_eq!(picture.header("content-type"), Some("image/png"), "by its name, not by what the peer says");
+    assert!(picture.header("content-security-policy").unwrap().contains("sandbox"));
+    assert_eq!(picture.header("set-cookie"), None);
+    let asked = server.last_asked();
+    assert_eq!(asked.endpoint(), Endpoint::Static);
+    assert!(asked.call.request.headers.is_empty() && asked.call.request.session_id.is_empty());
+
+    let etag = picture.header("etag").unwrap();
+    let known = server.request("GET", "/art/face1.png?ver=1", &[("If-None-Match", etag)], b"").await;
+    assert_eq!(known.status, 304);
+    assert_eq!(server.asked().len(), 1);
+    server.get("/art/face1.png?ver=2").await;
+    assert_eq!(server.asked().len(), 2, "another query is another file");
+
+    for _ in 0..3 {
+        assert_eq!(server.get("/art/none.png").await.status, 404);
+    }
+    assert_eq!(server.asked().len(), 3, "that nobody has it is remembered too");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_peer_says_is_private_or_too_big_is_not_remembered() {
+    let config = HttpConfig { static_file_bytes_max: 10, ..HttpConfig::default() };
+    let server = start(config, |asked| {
+        let private = asked.call.request.path.ends_with(b"private.txt");
+        let value = if private { "private" } else { "max-age=60" };
+        Ok(v1::ResponseBody {
+            status: 200,
+            headers: vec![v1::Header { name: "cache-control".into(), value: value.into() }],
+            body: if private { "x".into() } else { "much too long".into() },
+            ..Default::default()
+        })
+    })
+    .await;
+    for path in ["/private.txt", "/private.txt", "/big.txt", "/big.txt"] {
+        assert_eq!(server.get(path).await.status, 200);
+    }
+    assert_eq!(server.asked().len(), 4);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn without_peers_a_file_is_not_missing_but_unavailable() {
+    let server = start(HttpConfig::default(), |_| Err(CallError::NoPeer)).await;
+    let answer = server.get("/art/face1.png").await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.header("retry-after").is_some());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_operators_folder_and_nothing_around_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("www");
+    fs::create_dir_all(root.join("img")).unwrap();
+    fs::write(root.join("img/logo.svg"), "<svg/>").unwrap();
+    fs::write(root.join(".env"), "hidden").unwrap();
+    fs::write(dir.path().join("secret.txt"), "secret").unwrap();
+    let server = start(HttpConfig { static_dir: Some(root.clone()), ..HttpConfig::default() }, usual).await;
+
+    let logo = server.get("/img/logo.svg").await;
+    assert_eq!(
+        (logo.status, logo.text(), logo.header("content-type")),
+        (200, "<svg/>", Some("image/svg+xml"))
+    );
+    let date = logo.header("last-modified").unwrap();
+    assert_eq!(server.request("GET", "/img/logo.svg", &[("If-Modified-Since", date)], b"").await.status, 304);
+    assert_eq!(server.request("HEAD", "/img/logo.svg", &[], b"").await.header("content-length"), Some("6"));
+
+    fs::write(root.join("img/logo.svg"), "<svg></svg>").unwrap();
+    assert_eq!(server.get("/img/logo.svg").await.text(), "<svg></svg>", "a changed file is read again");
+
+    let attempts = [
+        "/../secret.txt",
+        "/img/../../secret.txt",
+        "/%2e%2e/secret.txt",
+        "/..%2fsecret.txt",
+        "/img/%2e%2e%2f%2e%2e%2fsecret.txt",
+        "/.env",
+        "/%2eenv",
+        "/img/..%5c..%5csecret.txt",
+        "//secret.txt",
+        "/img/",
+        "/api/../secret.txt",
+        "/%252e%252e/secret.txt",
+    ];
+    for path in attempts {
+        let answer = server.get(path).await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(!answer.text().contains("secret") && !answer.text().contains("hidden"));
+    }
+    server.stop().await;
+}

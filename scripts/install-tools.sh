@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Installs what the tests need and is missing, on Debian. Quick when nothing is. Needs root or sudo only to install.
+#   scripts/install-tools.sh         everything `make test` uses
+#   scripts/install-tools.sh build   only what a build needs (a C compiler, for SQLite)
+#   scripts/install-tools.sh verify  everything and what `make verify` uses
+set -euo pipefail
+cd "$(dirname "$0")/.."
+wanted=${1:-test}
+
+say() { printf 'install-tools: %s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Cargo puts its binaries where a fresh shell may not look yet.
+export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
+
+case $wanted in build | test | verify) ;; *) fail "unknown argument '$wanted' (build, test or verify)" ;; esac
+have cargo || fail "cargo is missing: install Rust (https://rustup.rs), stable 1.95 or newer, then run this again"
+
+missing=()
+need() { have "$1" || missing+=("$2"); }
+need cc gcc
+need ar binutils
+if [ ! -e /usr/include/stdlib.h ]; then missing+=(libc6-dev); fi
+if [ "$wanted" != build ]; then
+    need node nodejs
+    need npm npm
+    need chromium chromium
+    have mariadbd || [ -x /usr/sbin/mariadbd ] || missing+=(mariadb-server)
+fi
+
+if [ ${#missing[@]} -gt 0 ]; then
+    have apt-get || fail "missing: ${missing[*]} (named as on Debian); install them and run this again"
+    if [ "$(id -u)" = 0 ]; then
+        as_root=()
+    elif have sudo && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
+        as_root=(sudo)
+    else
+        fail "missing: ${missing[*]}; run as root: apt-get install ${missing[*]}"
+    fi
+    say "installing ${missing[*]}"
+    "${as_root[@]}" apt-get update -qq
+    # A policy of 101 keeps Debian from starting services: tests start their own servers on their own folders.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        "${as_root[@]}" sh -c "printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy"
+        trap '"${as_root[@]}" rm -f $policy' EXIT
+    fi
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+if [ "$wanted" = build ]; then exit 0; fi
+
+cargo_tool() {
+    have "$1" && return
+    say "building $1 $2 (once; takes some minutes)"
+    cargo install --locked --quiet "$1" --version "$2"
+}
+cargo_tool cargo-nextest '^0.9'
+if [ "$wanted" = verify ]; then cargo_tool cargo-deny '^0.20'; fi
+
+# The lockfile's packages are there exactly when npm's own record of them is newer than the lockfile.
+browser=sim-tests/browser
+if [ ! "$browser/node_modules/.package-lock.json" -nt "$browser/package-lock.json" ]; then
+    say "fetching the browser driver"
+    npm ci --prefix "$browser" --no-audit --no-fund --silent
+    touch "$browser/node_modules/.package-lock.json"
+fi

@@ -1,0 +1,148 @@
+//! Who may depend on whom, and what the two pure cores may not touch. The table is ARCHITECTURE's; this holds it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use loop_sim_tests::source::{Source, files, repository, words};
+
+/// Package → the packages of ours it may use, in any kind of dependency.
+const ARROWS: [(&str, &[&str]); 6] = [
+    ("loop-proto", &[]),
+    ("loop-raft-store", &["loop-proto"]),
+    ("loop-hub", &["loop-proto", "loop-raft-store"]),
+    ("loop-peer", &["loop-proto"]),
+    ("loop-sim-tests", &["loop-proto", "loop-raft-store", "loop-hub", "loop-peer"]),
+    ("loop-benches", &["loop-proto", "loop-raft-store", "loop-hub", "loop-peer"]),
+];
+
+/// Folders of synchronous functions over values: the same input gives the same output on every machine.
+const PURE: [&str; 2] = ["raft-store/src/machine", "peer/src/replica"];
+
+/// Words that have no place in them, with the reason.
+const IMPURE: [(&[&str], &str); 6] = [
+    (&["async", "await", "tokio", "futures", "spawn"], "waiting"),
+    (&["SystemTime", "Instant", "sleep"], "a clock"),
+    (&["rand", "random", "thread_rng", "RandomState"], "chance"),
+    (&["HashMap", "HashSet"], "an order that differs between machines"),
+    (&["tracing", "log", "metrics", "println", "eprintln", "print", "eprint"], "output"),
+    (
+        &[
+            "fs", "net", "env", "process", "thread", "Mutex", "RwLock", "openraft", "sled", "tonic",
+            "rusqlite",
+        ],
+        "the outside world",
+    ),
+];
+
+fn metadata() -> serde_json::Value {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline", "--locked"])
+        .current_dir(repository())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("cargo prints JSON")
+}
+
+#[test]
+fn packages_depend_on_one_another_only_along_the_arrows() {
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().expect("a list of packages");
+    let allowed: BTreeMap<&str, &[&str]> = ARROWS.into_iter().collect();
+    let mut wrong = Vec::new();
+    for package in packages {
+        let name = package["name"].as_str().expect("a name");
+        let Some(allowed) = allowed.get(name) else {
+            wrong.push(format!("{name} is a new package: give it its arrows here and in ARCHITECTURE.md"));
+            continue;
+        };
+        for dependency in package["dependencies"].as_array().expect("a list of dependencies") {
+            let to = dependency["name"].as_str().expect("a name");
+            let ours = dependency["path"].is_string() || to.starts_with("loop-");
+            if ours && !allowed.contains(&to) {
+                let kind = dependency["kind"].as_str().unwrap_or("normal");
+                wrong.push(format!("{name} → {to} ({kind})"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "arrows that are not in the table:\n  {}", wrong.join("\n  "));
+    assert_eq!(packages.len(), ARROWS.len(), "a package of the table is gone");
+}
+
+#[test]
+fn the_pure_cores_know_no_clock_no_chance_and_no_outside() {
+    let mut wrong = Vec::new();
+    for folder in PURE {
+        let paths = files(&repository().join(folder), &[".rs"]).unwrap_or_default();
+        assert!(!paths.is_empty(), "no source under {folder}: where did the pure core go?");
+        let sources: Vec<Source> =
+            paths.iter().map(|path| Source::read(path).expect("a readable file")).collect();
+        let tests: BTreeSet<PathBuf> = sources.iter().flat_map(Source::test_modules).collect();
+        for source in sources.iter().filter(|source| !tests.contains(&source.path)) {
+            impurities(source, &mut wrong);
+        }
+    }
+    assert!(wrong.is_empty(), "a pure core touches:\n  {}", wrong.join("\n  "));
+}
+
+fn impurities(source: &Source, found: &mut Vec<String>) {
+    let code = source.shipped_code();
+    let path = source.path.strip_prefix(repository()).unwrap_or(&source.path).display();
+    for (line, word) in words(&code) {
+        for (banned, reason) in IMPURE {
+            if banned.contains(&word) && !is_name_of_ours(&code, line, word) {
+                found.push(format!("{path}:{line}: {word} ({reason})"));
+            }
+        }
+    }
+}
+
+/// `log` and the like are also good names for fields: only a path (`log::`, `std::fs`) or a macro (`print!`) counts.
+fn is_name_of_ours(code: &str, line: usize, word: &str) -> bool {
+    if !matches!(
+        word,
+        "log" | "metrics" | "random" | "fs" | "net" | "env" | "process" | "thread" | "print" | "spawn"
+    ) {
+        return false;
+    }
+    let text = code.lines().nth(line - 1).unwrap_or_default();
+    let as_path = text.contains(&format!("{word}::")) || text.contains(&format!("::{word}"));
+    !as_path && !text.contains(&format!("{word}!"))
+}
+
+#[test]
+fn the_scan_sees_what_it_is_for() {
+    let text = "use std::time::Instant;\nlet log = 1; // tokio\nfn f() { print!(\"HashMap\"); x.await; std::fs::read(y) }\n";
+    let mut found = Vec::new();
+    impurities(&Source::new(Path::new("core.rs"), text), &mut found);
+    let lines: Vec<String> = found.iter().map(|f| f.replace("core.rs:", "")).collect();
+    assert_eq!(
+        lines,
+        ["1: Instant (a clock)", "3: print (output)", "3: await (waiting)", "3: fs (the outside world)"]
+    );
+}
+
+#[test]
+fn a_peer_carries_no_part_of_a_hub() {
+    // A peer is a volunteer's machine: it must not carry the hubs' consensus, not even through somebody else.
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let tree = Command::new(cargo)
+        .args(["tree", "-p", "loop-peer", "-e", "normal", "--prefix", "none", "--offline", "--locked"])
+        .current_dir(repository())
+        .output()
+        .expect("cargo runs");
+    let text = String::from_utf8_lossy(&tree.stdout);
+    assert!(
+        tree.status.success() && text.contains("loop-proto"),
+        "{}",
+        String::from_utf8_lossy(&tree.stderr)
+    );
+    for banned in ["openraft ", "sled ", "loop-hub ", "loop-raft-store "] {
+        let carried: Vec<&str> = text.lines().filter(|line| line.starts_with(banned)).collect();
+        assert!(carried.is_empty(), "loop-peer carries {carried:?}");
+    }
+}
