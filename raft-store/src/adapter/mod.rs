@@ -240,7 +240,11 @@ impl RaftStateMachine<HubRaft> for StateMachine {
         self.sink.replaced(applied);
         self.applied.send_replace(applied);
         // A large state takes long to take apart; nobody waits for it.
-        run_job(self.work, move || Ok(drop(old))).await
+        let discard = move || {
+            drop(old);
+            Ok(())
+        };
+        run_job(self.work, discard).await
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {

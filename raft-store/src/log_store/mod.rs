@@ -118,7 +118,7 @@ struct Inner {
 
 enum SinkState {
     Thread { requests: Option<mpsc::Sender<Op>>, thread: Option<thread::JoinHandle<()>> },
-    Inline(Mutex<Wal>),
+    Inline(Box<Mutex<Wal>>),
 }
 
 /// What is true as far as Raft is concerned: everything asked for, on disk or not.
@@ -220,7 +220,7 @@ impl LogStore {
         let shared = (state.clone(), room.clone());
         let wal = Wal::new(engine, mark, config.dir.clone(), (meta, next), shared, counters.clone());
         let sink = match sink {
-            Sink::Inline => SinkState::Inline(Mutex::new(wal)),
+            Sink::Inline => SinkState::Inline(Box::new(Mutex::new(wal))),
             Sink::Thread => {
                 let (requests, queue) = mpsc::channel();
                 let thread = thread::Builder::new()
