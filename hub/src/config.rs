@@ -78,7 +78,7 @@ pub struct Options {
     /// Allow listening on other than loopback addresses although nothing is encrypted yet
     #[arg(long, env = "LOOP_HUB_INSECURE_PLAINTEXT", num_args = 0..=1, default_missing_value = "true")]
     pub insecure_plaintext: Option<bool>,
-    /// What to log, e.g. "info,loop_hub=debug" [default: info]
+    /// What to log, e.g. "info,loop_hub=debug" [default: info,openraft=warn]
     #[arg(long, env = "LOOP_HUB_LOG")]
     pub log: Option<String>,
 }

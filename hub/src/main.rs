@@ -50,7 +50,7 @@ fn try_main() -> anyhow::Result<()> {
     if let Some(path) = &cli.config {
         options = options.or(Options::from_file(path)?);
     }
-    let filter = options.log.clone().unwrap_or_else(|| "info".into());
+    let filter = options.log.clone().unwrap_or_else(|| "info,openraft=warn".into());
     let config = HubConfig::try_from(options)?;
     if cli.print_config {
         print!("{}", toml::to_string_pretty(&config).context("cannot print the configuration")?);

@@ -103,7 +103,8 @@ async fn prepare(
 pub async fn fresh(hub: &Hub, deadline: Instant) -> Result<(), CallError> {
     let within = deadline.saturating_duration_since(Instant::now());
     let index = hub.proposer.read_index(within).await.map_err(|_| CallError::NoLeader)?;
-    timeout_at(deadline, hub.state.wait_applied(index)).await.map_err(|_| CallError::Timeout)
+    let applied = timeout_at(deadline, hub.state.wait_applied(index)).await;
+    applied.map_err(|_| CallError::Timeout)?.map_err(|_| CallError::NoLeader)
 }
 
 /// Asks the better of two replicas chosen by chance, and a further one whenever an answer is overdue or lost.

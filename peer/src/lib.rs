@@ -5,6 +5,11 @@
 pub mod config;
 pub mod identity;
 pub mod io;
+mod run;
 
 pub mod backend;
 pub mod replica;
+mod session;
+
+pub use run::{PeerError, run};
+pub use session::{Report, check};

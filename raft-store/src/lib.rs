@@ -2,6 +2,7 @@
 //!
 //! Never knows HTTP, MySQL or peers' sockets.
 
+pub mod adapter;
 pub mod log_store;
 pub mod machine;
 pub mod raft_codec;

@@ -4,120 +4,58 @@ mod log_support;
 
 use std::path::Path;
 
-use log_support::{ENGINES, append, durable, entry, log_id, open, read};
+use log_support::{Change, ENGINES, Model, append, durable, entry, log_id, open, read};
 use loop_raft_store::{
     log_store::{Engine, LogError, LogStore},
-    raft_types::{Entry, LeaderId, LogId, Vote},
+    raft_types::Entry,
 };
 use openraft::{LogState, RaftLogReader, storage::RaftLogStorage};
 use proptest::prelude::*;
 
-/// What the log should hold.
-#[derive(Clone, Debug, Default)]
-struct Model {
-    entries: Vec<Entry>,
-    purged: Option<LogId>,
-    vote: Option<Vote>,
-    term: u64,
-}
-
-impl Model {
-    fn first(&self) -> u64 {
-        self.purged.map_or(0, |id| id.index() + 1)
-    }
-
-    fn next(&self) -> u64 {
-        self.first() + self.entries.len() as u64
-    }
-
-    fn last(&self) -> Option<LogId> {
-        self.entries.last().map(|entry| entry.log_id).or(self.purged)
-    }
-}
-
 #[derive(Clone, Debug)]
 enum Step {
-    Append {
-        sizes: Vec<usize>,
-    },
-    /// How many of the newest entries to keep out.
-    Truncate {
-        back: u64,
-    },
-    /// How many of the oldest to give up; may pass the end, as after a snapshot.
-    Purge {
-        count: u64,
-    },
-    Vote,
+    Change(Change),
     Reopen,
-    Read {
-        start: u64,
-        len: u64,
-    },
+    Read { start: u64, len: u64 },
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let size = prop_oneof![6 => 0..700usize, 1 => 3_950..4_050usize, 1 => 8_000..13_000usize];
+    let change = prop_oneof![
+        6 => prop::collection::vec(size, 1..12).prop_map(|sizes| Change::Append { sizes }),
+        2 => (1..30u64).prop_map(|back| Change::Truncate { back }),
+        2 => (1..40u64).prop_map(|count| Change::Purge { count }),
+        1 => Just(Change::Vote),
+    ];
     prop_oneof![
-        6 => prop::collection::vec(size, 1..12).prop_map(|sizes| Step::Append { sizes }),
-        2 => (1..30u64).prop_map(|back| Step::Truncate { back }),
-        2 => (1..40u64).prop_map(|count| Step::Purge { count }),
-        1 => Just(Step::Vote),
+        8 => change.prop_map(Step::Change),
         2 => Just(Step::Reopen),
         2 => (0..80u64, 0..40u64).prop_map(|(start, len)| Step::Read { start, len }),
     ]
 }
 
-async fn take(store: LogStore, model: &mut Model, step: Step, dir: &Path, engine: Engine) -> LogStore {
-    let mut store = store;
+async fn change(store: &mut LogStore, model: &mut Model, change: &Change) {
+    match change {
+        Change::Append { sizes } => append(store, model.new_entries(sizes)).await.unwrap(),
+        Change::Truncate { back } => store.truncate_after(model.last_before(*back)).await.unwrap(),
+        Change::Purge { count } => store.purge(model.purge_id(*count)).await.unwrap(),
+        Change::Vote => store.save_vote(&model.next_vote()).await.unwrap(),
+    }
+    model.take(change);
+}
+
+async fn take(mut store: LogStore, model: &mut Model, step: Step, dir: &Path, engine: Engine) -> LogStore {
     match step {
-        Step::Append { sizes } => {
-            let entries: Vec<Entry> =
-                (model.next()..).zip(sizes).map(|(index, size)| entry(model.term, index, size)).collect();
-            append(&mut store, entries.clone()).await.unwrap();
-            model.entries.extend(entries);
-        }
-        Step::Truncate { back } => {
-            let keep = (model.entries.len() as u64).saturating_sub(back);
-            let last = match keep {
-                0 => model.purged,
-                _ => Some(model.entries[keep as usize - 1].log_id),
-            };
-            store.truncate_after(last).await.unwrap();
-            model.entries.truncate(keep as usize);
-            // A truncation comes with a new leader, whose entries differ from those that went.
-            model.term += 1;
-        }
-        Step::Purge { count } => {
-            let index = model.first() + count - 1;
-            let id = match model.entries.get(count as usize - 1) {
-                Some(entry) => entry.log_id,
-                None => log_id(model.term, index),
-            };
-            store.purge(id).await.unwrap();
-            model.entries.drain(..model.entries.len().min(count as usize));
-            model.purged = Some(id);
-        }
-        Step::Vote => {
-            model.term += 1;
-            let vote = Vote { leader_id: LeaderId { term: model.term, node_id: 2 }, committed: true };
-            store.save_vote(&vote).await.unwrap();
-            model.vote = Some(vote);
-        }
+        Step::Change(next) => change(&mut store, model, &next).await,
         Step::Reopen => {
             drop(store);
             store = open(dir, engine).unwrap();
-            let all = read(&store, 0, u64::MAX).await.unwrap();
-            assert!(all == model.entries, "after reopening");
+            assert!(Model::of(&store, model.term).await.unwrap() == *model, "after reopening");
         }
         Step::Read { start, len } => {
             let (start, end) = (model.first() + start, model.first() + start + len);
-            let expected: Vec<Entry> = model
-                .entries
-                .iter()
-                .filter(|entry| (start..end).contains(&entry.log_id.index()))
-                .cloned()
-                .collect();
+            let inside = |entry: &&Entry| (start..end).contains(&entry.log_id.index());
+            let expected: Vec<Entry> = model.entries.iter().filter(inside).cloned().collect();
             assert!(read(&store, start, end).await.unwrap() == expected, "{start}..{end}");
             let limited = store.limited_get_log_entries(start, end).await.unwrap();
             assert!(limited == expected[..limited.len()] && limited.is_empty() == expected.is_empty());
@@ -134,7 +72,7 @@ fn agrees_with_the_model(engine: Engine, steps: Vec<Step>) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let mut store = open(temp.path(), engine).unwrap();
-        let mut model = Model { term: 1, ..Model::default() };
+        let mut model = Model::new();
         for step in steps.into_iter().chain([Step::Reopen]) {
             store = take(store, &mut model, step, temp.path(), engine).await;
         }
@@ -142,7 +80,7 @@ fn agrees_with_the_model(engine: Engine, steps: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
     fn the_segment_log_does_what_a_vector_would(steps in prop::collection::vec(step(), 1..40)) {

@@ -6,7 +6,7 @@
   'use strict';
 
   // Milliseconds, unless said otherwise.
-  var POLL_VISIBLE = 1000; // somebody is looking: a message is seen within a second
+  var POLL_VISIBLE = 600; // somebody is looking: with the way there and back a message is seen within a second
   var POLL_HIDDEN = 5000; // AtomJump's own pace
   var SLOW = 3000; // an answer that takes longer gets a warning
   var RESEND_AFTER = 20000; // a commit unanswered for so long counts as lost
@@ -110,96 +110,14 @@
 
   // ---------------------------------------------------------------- showing messages
 
-  var ALLOWED = { A: 1, B: 1, BR: 1, EM: 1, I: 1, IMG: 1, SPAN: 1, STRONG: 1 };
-  var WHISPER_CALL = /^\s*whisper\(\s*("(?:[^"\\]|\\.)*")\s*,\s*("(?:[^"\\]|\\.)*")/;
-
-  function unquoted(literal) {
-    try {
-      return JSON.parse(literal.replace(/\\x([0-9a-fA-F]{2})/g, '\\u00$1').replace(/\\'/g, "'"));
-    } catch (error) {
-      return null;
-    }
-  }
-
-  function webAddress(value) {
-    try {
-      var url = new URL(value, document.baseURI);
-      return url.protocol === 'http:' || url.protocol === 'https:' ? url.href : null;
-    } catch (error) {
-      return null;
-    }
-  }
-
-  function cleanLink(from) {
-    var link = document.createElement('a');
-    var call = WHISPER_CALL.exec(from.getAttribute('onclick') || '');
-    var address = call && unquoted(call[1]);
-    var name = call && unquoted(call[2]);
-    if (address !== null && name !== null) {
-      link.href = '#';
-      link.className = 'author';
-      link.dataset.whisperTo = address;
-      link.dataset.whisperName = name;
-      link.title = from.getAttribute('title') || '';
-      return link;
-    }
-    var href = webAddress(from.getAttribute('href') || '');
-    if (href) {
-      link.href = href;
-      link.target = '_blank';
-      link.rel = 'noopener noreferrer';
-    }
-    return link;
-  }
-
-  function cleanImage(from) {
-    var src = webAddress(from.getAttribute('src') || '');
-    if (!src) {
-      return document.createTextNode('');
-    }
-    var image = document.createElement('img');
-    image.src = src;
-    image.alt = from.getAttribute('alt') || '';
-    image.loading = 'lazy';
-    image.referrerPolicy = 'no-referrer';
-    return image;
-  }
-
-  function copyClean(from, to) {
-    from.childNodes.forEach(function (node) {
-      if (node.nodeType === Node.TEXT_NODE) {
-        to.appendChild(document.createTextNode(node.data));
-      } else if (node.nodeType === Node.ELEMENT_NODE) {
-        var known = ALLOWED[node.tagName];
-        var copy = to;
-        if (node.tagName === 'A') {
-          copy = to.appendChild(cleanLink(node));
-        } else if (node.tagName === 'IMG') {
-          copy = to.appendChild(cleanImage(node));
-        } else if (known) {
-          copy = to.appendChild(document.createElement(node.tagName));
-        } else if (node.tagName === 'SCRIPT' || node.tagName === 'STYLE') {
-          return;
-        }
-        copyClean(node, copy);
-      }
-    });
-  }
-
-  // Messages come as markup made by some peer. Only known elements without their handlers get into the page.
-  function cleaned(markup) {
-    var parsed = new DOMParser().parseFromString(markup, 'text/html');
-    var fragment = document.createDocumentFragment();
-    copyClean(parsed.body, fragment);
-    return fragment;
-  }
-
+  var cleaned = window.loopCleaned;
   var own = new Set(); // ids of messages sent from this page
+  var markupOf = new WeakMap(); // what an item on the screen was made from
 
   function itemOf(message) {
     var item = document.createElement('li');
     item.dataset.id = String(message.id);
-    item.dataset.markup = String(message.text);
+    markupOf.set(item, String(message.text));
     var body = document.createElement('div');
     body.className = 'body';
     body.appendChild(cleaned(String(message.text)));
@@ -260,7 +178,7 @@
     var next = list.firstElementChild;
     messages.forEach(function (message) {
       var item = before.get(String(message.id));
-      if (item && item.dataset.markup !== String(message.text)) {
+      if (item && markupOf.get(item) !== String(message.text)) {
         if (item === next) {
           next = next.nextElementSibling;
         }

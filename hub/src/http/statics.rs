@@ -24,13 +24,19 @@ use super::{
 };
 use crate::gateway::{CallError, ClientCall, Gateway};
 
+const CHAT_SCRIPT: &str =
+    concat!(include_str!("../../assets/front/clean.js"), include_str!("../../assets/front/chat.js"));
+
+const FAVICON: &[u8] = include_bytes!("../../assets/favicon.svg");
+
 /// Files compiled in: path, content.
-const ASSETS: [(&str, &[u8]); 5] = [
-    ("/front/chat.js", include_bytes!("../../assets/front/chat.js")),
+const ASSETS: [(&str, &[u8]); 6] = [
+    ("/front/chat.js", CHAT_SCRIPT.as_bytes()),
     ("/front/chat.css", include_bytes!("../../assets/front/chat.css")),
     ("/front/popup.js", include_bytes!("../../assets/front/popup.js")),
     ("/front/popup.css", include_bytes!("../../assets/front/popup.css")),
-    ("/favicon.svg", include_bytes!("../../assets/favicon.svg")),
+    ("/favicon.svg", FAVICON),
+    ("/favicon.ico", FAVICON),
 ];
 
 /// Serves files.
@@ -141,6 +147,8 @@ impl Statics {
 }
 
 fn asset(path: &str, body: &'static [u8]) -> File {
+    // Browsers ask for this name unasked, and take any picture.
+    let path = if path == "/favicon.ico" { "/favicon.svg" } else { path };
     File {
         body: Bytes::from_static(body),
         content_type: files::type_of(path).unwrap_or(files::UNKNOWN_TYPE),

@@ -108,7 +108,7 @@ impl PeerService for PeerGrpc {
                 }));
             }
             tokio::select! {
-                () = self.hub.state.wait_applied(applied + 1) => {}
+                _ = self.hub.state.wait_applied(applied + 1) => {}
                 () = tokio::time::sleep_until(until) => {}
                 () = self.hub.shutdown.cancelled() => {
                     return Err(Status::unavailable("this hub is shutting down"));

@@ -254,7 +254,8 @@ impl Server {
         }
         head.push_str("\r\n");
         let mut client = Client::connect(self.addr).await;
-        client.send(&[head.as_bytes(), body].concat()).await;
+        client.send(head.as_bytes()).await;
+        client.send(body).await;
         client.answer(method == "HEAD").await.expect("an answer")
     }
 

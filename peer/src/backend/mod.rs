@@ -3,6 +3,8 @@
 //! Owns the boundary: everything above (`session`, `replica`) knows tasks, cursors and epochs but no row;
 //! everything below knows rows but neither hubs nor epochs.
 
+pub mod embedded;
+
 use bytes::Bytes;
 use loop_proto::{
     ids::{ForumId, HubTime, MessageId, TaskId},

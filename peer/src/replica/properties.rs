@@ -10,6 +10,7 @@ use loop_proto::ids::HubTime;
 use proptest::prelude::*;
 
 use super::*;
+use crate::backend::Work;
 
 const ME: u32 = 1;
 

@@ -1,6 +1,7 @@
 //! One rule each, told as a story.
 
 use super::*;
+use crate::backend::Work;
 use loop_proto::ids::{HubId, HubTime};
 
 const ME: u32 = 1;

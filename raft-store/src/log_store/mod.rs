@@ -112,11 +112,13 @@ struct Inner {
     room: Arc<Semaphore>,
     room_total: usize,
     counters: Arc<Counters>,
+    /// Last, for its lock: the next user must find everything closed.
+    _disk: Arc<dyn Dir>,
 }
 
 enum SinkState {
     Thread { requests: Option<mpsc::Sender<Op>>, thread: Option<thread::JoinHandle<()>> },
-    Inline(Mutex<Wal>),
+    Inline(Box<Mutex<Wal>>),
 }
 
 /// What is true as far as Raft is concerned: everything asked for, on disk or not.
@@ -218,22 +220,17 @@ impl LogStore {
         let shared = (state.clone(), room.clone());
         let wal = Wal::new(engine, mark, config.dir.clone(), (meta, next), shared, counters.clone());
         let sink = match sink {
-            Sink::Inline => SinkState::Inline(Mutex::new(wal)),
+            Sink::Inline => SinkState::Inline(Box::new(Mutex::new(wal))),
             Sink::Thread => {
                 let (requests, queue) = mpsc::channel();
-                // The disk handle goes along for its lock: it must outlive the last write.
-                let run = move || {
-                    wal.run(queue);
-                    drop(disk);
-                };
                 let thread = thread::Builder::new()
                     .name("raft-log".into())
-                    .spawn(run)
+                    .spawn(move || wal.run(queue))
                     .map_err(LogError::io(&config.dir, "start the log's thread"))?;
                 SinkState::Thread { requests: Some(requests), thread: Some(thread) }
             }
         };
-        let inner = Inner { dir: config.dir, sink, state, reader, room, room_total, counters };
+        let inner = Inner { dir: config.dir, sink, state, reader, room, room_total, counters, _disk: disk };
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -7,7 +7,7 @@ use std::{io, path::Path};
 use bytes::Bytes;
 use loop_raft_store::{
     log_store::{self, Engine, LogStore, LogStoreConfig, OpenError},
-    raft_types::{Entry, HubRaft, LeaderId, LogId, Proposal},
+    raft_types::{Entry, HubRaft, LeaderId, LogId, Proposal, Vote},
 };
 use openraft::{
     EntryPayload, RaftLogReader,
@@ -67,4 +67,105 @@ pub async fn append(store: &mut LogStore, entries: Vec<Entry>) -> io::Result<()>
 
 pub async fn read(store: &LogStore, start: u64, end: u64) -> io::Result<Vec<Entry>> {
     store.clone().try_get_log_entries(start..end).await
+}
+
+/// What a log should hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Model {
+    pub entries: Vec<Entry>,
+    pub purged: Option<LogId>,
+    pub vote: Option<Vote>,
+    /// The term of what is appended next.
+    pub term: u64,
+}
+
+/// One thing to do to a log.
+#[derive(Clone, Debug)]
+pub enum Change {
+    Append {
+        sizes: Vec<usize>,
+    },
+    /// How many of the newest entries to forget.
+    Truncate {
+        back: u64,
+    },
+    /// How many of the oldest to give up; may pass the end, as after a snapshot.
+    Purge {
+        count: u64,
+    },
+    Vote,
+}
+
+impl Model {
+    pub fn new() -> Self {
+        Self { term: 1, ..Self::default() }
+    }
+
+    pub fn first(&self) -> u64 {
+        self.purged.map_or(0, |id| id.index() + 1)
+    }
+
+    pub fn next(&self) -> u64 {
+        self.first() + self.entries.len() as u64
+    }
+
+    pub fn last(&self) -> Option<LogId> {
+        self.entries.last().map(|entry| entry.log_id).or(self.purged)
+    }
+
+    /// The entries that an append of these sizes adds.
+    pub fn new_entries(&self, sizes: &[usize]) -> Vec<Entry> {
+        (self.next()..).zip(sizes).map(|(index, size)| entry(self.term, index, *size)).collect()
+    }
+
+    /// The id up to which a purge of `count` goes.
+    pub fn purge_id(&self, count: u64) -> LogId {
+        match self.entries.get(count as usize - 1) {
+            Some(entry) => entry.log_id,
+            None => log_id(self.term, self.first() + count - 1),
+        }
+    }
+
+    /// What is last once the newest `back` entries are forgotten.
+    pub fn last_before(&self, back: u64) -> Option<LogId> {
+        match self.entries.len().saturating_sub(back as usize) {
+            0 => self.purged,
+            keep => Some(self.entries[keep - 1].log_id),
+        }
+    }
+
+    pub fn next_vote(&self) -> Vote {
+        Vote { leader_id: LeaderId { term: self.term + 1, node_id: 2 }, committed: true }
+    }
+
+    pub fn take(&mut self, change: &Change) {
+        match change {
+            Change::Append { sizes } => self.entries.extend(self.new_entries(sizes)),
+            Change::Truncate { back } => {
+                self.entries.truncate(self.entries.len().saturating_sub(*back as usize));
+                // A truncation comes with a new leader, whose entries differ from those that went.
+                self.term += 1;
+            }
+            Change::Purge { count } => {
+                let id = self.purge_id(*count);
+                self.entries.drain(..self.entries.len().min(*count as usize));
+                self.purged = Some(id);
+            }
+            Change::Vote => {
+                self.vote = Some(self.next_vote());
+                self.term += 1;
+            }
+        }
+    }
+
+    /// What a store holds, as far as a model knows it.
+    pub async fn of(store: &LogStore, term: u64) -> io::Result<Self> {
+        let mut store = store.clone();
+        Ok(Self {
+            entries: read(&store, 0, u64::MAX).await?,
+            purged: store.get_log_state().await?.last_purged_log_id,
+            vote: store.read_vote().await?,
+            term,
+        })
+    }
 }

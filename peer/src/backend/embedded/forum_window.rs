@@ -1,0 +1,340 @@
+//! One forum in memory: its newest messages, its row and subscriptions, and what was executed and is not committed yet.
+//!
+//! Owns two layers: *committed* (what `apply` brought) and *pending* (executions waiting for their record), so that an
+//! execution sees both and a read only the first. Rows older than the window are on disk; below the `floor` this
+//! module knows nothing but through which record the disk must have come. Never touches the disk itself.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use loop_proto::v1::{self, fact::Kind};
+use parking_lot::Mutex;
+
+use super::{
+    store::Loaded,
+    view::{Row, Viewer},
+};
+
+/// Authors of one name that matter: from the tenth on they are all marked alike.
+const AUTHORS_OF_A_NAME: usize = 10;
+/// Names remembered of a forum's older messages.
+const OLD_NAMES_MAX: usize = 20_000;
+
+/// Place in a forum: time, then id. Later is greater.
+type Key = (u64, u32);
+
+/// Authors of a name by their first message.
+type Authors = Vec<(u32, Option<u32>)>;
+
+/// An execution whose record has not come yet.
+struct Pending {
+    task: u64,
+    facts: Vec<v1::Fact>,
+    session: Option<v1::SessionRecord>,
+}
+
+/// One forum.
+#[derive(Default)]
+pub struct ForumWindow {
+    forum: Option<v1::ForumStored>,
+    subscriptions: BTreeMap<u32, v1::SubscriptionStored>,
+    messages: BTreeMap<Key, Arc<Row>>,
+    /// Time of each message in `messages`. Never iterated.
+    times: HashMap<u32, u64>,
+    /// Everything from here on is in `messages`; `None`: everything is.
+    floor: Option<Key>,
+    /// The last record that changed something below the floor: the disk must have it before it is asked.
+    below_through: u64,
+    capacity: usize,
+    pending: Vec<Pending>,
+    /// Messages as the pending executions leave them; `None`: removed.
+    overlay: BTreeMap<u32, Option<Arc<Row>>>,
+    /// The row a pending execution made.
+    overlay_forum: Option<v1::ForumStored>,
+    /// Authors of names below the floor, once asked for.
+    old_names: Mutex<Option<BTreeMap<String, Authors>>>,
+}
+
+impl ForumWindow {
+    /// Takes what the disk holds.
+    pub fn new(loaded: Loaded, capacity: usize) -> Self {
+        let mut window = Self { forum: loaded.forum, capacity, ..Self::default() };
+        window.subscriptions = loaded.subscriptions.into_iter().map(|row| (row.user_id, row)).collect();
+        for message in loaded.messages {
+            window.insert(Row::new(message));
+        }
+        if !loaded.is_complete {
+            window.floor = window.messages.first_key_value().map(|(key, _)| *key);
+        }
+        window
+    }
+
+    /// The forum's row, a pending one too if `pending`.
+    pub fn forum(&self, pending: bool) -> Option<&v1::ForumStored> {
+        self.overlay_forum.as_ref().filter(|_| pending).or(self.forum.as_ref())
+    }
+
+    /// Whether `user` is an active subscriber.
+    pub fn is_subscriber(&self, user: u32) -> bool {
+        self.subscriptions.get(&user).is_some_and(|row| row.active)
+    }
+
+    /// Whether executions are pending; such a forum must stay in memory.
+    pub fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// The window's lower end, and what the disk must hold before it is asked about what is below.
+    pub fn below(&self) -> Option<(Key, u64)> {
+        self.floor.map(|floor| (floor, self.below_through))
+    }
+
+    /// A message in memory: `Some(None)` if it is known to be gone.
+    pub fn message(&self, id: u32, pending: bool) -> Option<Option<Arc<Row>>> {
+        if pending && let Some(row) = self.overlay.get(&id) {
+            return Some(row.clone());
+        }
+        match self.times.get(&id).and_then(|time| self.messages.get(&(*time, id))) {
+            Some(row) => Some(Some(Arc::clone(row))),
+            None if self.floor.is_none() => Some(None),
+            None => None,
+        }
+    }
+
+    /// Whether a pending execution changed this message.
+    pub fn is_overlaid(&self, id: u32) -> bool {
+        self.overlay.contains_key(&id)
+    }
+
+    /// Shows active messages `viewer` may see, newest first, until `visit` has had `limit`. How many it had.
+    pub fn newest(
+        &self,
+        viewer: &Viewer<'_>,
+        pending: bool,
+        limit: usize,
+        visit: &mut dyn FnMut(&Row),
+    ) -> usize {
+        let mut shown = 0;
+        let mut show = |row: &Row| {
+            if shown < limit && row.message.active && viewer.sees(&row.message) {
+                visit(row);
+                shown += 1;
+            }
+            shown < limit
+        };
+        if !pending || self.overlay.is_empty() {
+            let _ = self.messages.values().rev().all(|row| show(row));
+            return shown;
+        }
+        let mut overlaid: Vec<&Row> = self.overlay.values().flatten().map(Arc::as_ref).collect();
+        overlaid.sort_unstable_by_key(|row| row.key());
+        for (key, row) in self.messages.iter().rev() {
+            while let Some(newer) = overlaid.pop_if(|newer| newer.key() >= *key) {
+                if !show(newer) {
+                    return shown;
+                }
+            }
+            if !self.overlay.contains_key(&key.1) && !show(row) {
+                return shown;
+            }
+        }
+        let _ = overlaid.iter().rev().all(|row| show(row));
+        shown
+    }
+
+    /// Committed and pending messages in memory.
+    fn rows(&self) -> impl Iterator<Item = &Row> {
+        let committed = self.messages.values().filter(|row| !self.overlay.contains_key(&row.message.id));
+        committed.chain(self.overlay.values().flatten()).map(Arc::as_ref)
+    }
+
+    /// Whether one of the messages in memory says `text`, from `ip`, since `since_s`, apart from `except`.
+    pub fn was_said(&self, ip: &str, text: &str, since_s: u64, except: u32) -> bool {
+        self.rows().any(|row| {
+            let message = &row.message;
+            message.shouted_at_s >= since_s
+                && message.id != except
+                && message.author_address == ip
+                && message.text == text
+        })
+    }
+
+    /// Authors who used `name` in active messages, by their first one. `load` reads those below the floor.
+    pub fn authors_named<E>(
+        &self,
+        name: &str,
+        load: impl FnOnce(Key, u64) -> Result<Vec<(String, Option<u32>, u32)>, E>,
+    ) -> Result<Vec<Option<u32>>, E> {
+        let name = name.to_lowercase();
+        let mut authors = Authors::new();
+        if let Some((floor, through)) = self.below() {
+            let mut old = self.old_names.lock();
+            if old.is_none() {
+                let mut names = BTreeMap::new();
+                for (name, author, first) in load(floor, through)? {
+                    remember(&mut names, &name, author, first);
+                }
+                *old = Some(names);
+            }
+            authors.extend(old.iter().filter_map(|names| names.get(&name)).flatten().copied());
+        }
+        for row in self.rows().filter(|row| row.message.active) {
+            if row.name_key == name {
+                add_author(&mut authors, row.message.author_id, row.message.id);
+            }
+        }
+        authors.sort_unstable_by_key(|(first, _)| *first);
+        Ok(authors.into_iter().map(|(_, author)| author).collect())
+    }
+
+    /// The session as the last pending execution left it.
+    pub fn pending_session(&self, id: &str) -> Option<&v1::SessionRecord> {
+        self.pending
+            .iter()
+            .rev()
+            .filter_map(|pending| pending.session.as_ref())
+            .find(|session| session.id == id)
+    }
+
+    /// Adds an execution.
+    pub fn push_pending(&mut self, task: u64, facts: &[v1::Fact], session: Option<&v1::SessionRecord>) {
+        for fact in facts {
+            self.overlay_fact(fact);
+        }
+        self.pending.push(Pending { task, facts: facts.to_vec(), session: session.cloned() });
+    }
+
+    /// Drops the execution of `task` and of all after it: it is executed once more.
+    pub fn drop_pending_from(&mut self, task: u64) {
+        let before = self.pending.len();
+        self.pending.retain(|pending| pending.task < task);
+        if self.pending.len() < before {
+            self.rebuild_overlay();
+        }
+    }
+
+    /// Drops executions of tasks up to `task`: their records are here.
+    pub fn close_pending(&mut self, task: u64) {
+        let before = self.pending.len();
+        self.pending.retain(|pending| pending.task > task);
+        if self.pending.len() < before {
+            self.rebuild_overlay();
+        }
+    }
+
+    /// Drops all executions.
+    pub fn forget_pending(&mut self) {
+        self.pending.clear();
+        self.rebuild_overlay();
+    }
+
+    /// Applies a committed row of this forum.
+    pub fn apply(&mut self, fact: &v1::Fact, record: u64) {
+        match &fact.kind {
+            Some(Kind::MessageStored(message)) => self.store(message, record),
+            Some(Kind::MessageRemoved(removed)) => {
+                if !self.remove(removed.id) {
+                    self.touch_below(record);
+                }
+            }
+            Some(Kind::ForumStored(forum)) => self.forum = Some(forum.clone()),
+            Some(Kind::SubscriptionStored(row)) => {
+                self.subscriptions.insert(row.user_id, *row);
+            }
+            Some(Kind::UserStored(_)) | None => {}
+        }
+    }
+
+    fn store(&mut self, message: &v1::MessageStored, record: u64) {
+        let was_here = self.remove(message.id);
+        let key = (message.shouted_at_s, message.id);
+        if self.floor.is_some_and(|floor| key < floor) {
+            self.touch_below(record);
+            return;
+        }
+        if !was_here && self.floor.is_some() {
+            // It may have been below until now.
+            self.below_through = self.below_through.max(record);
+        }
+        self.insert(Row::new(message.clone()));
+        if self.messages.len() > self.capacity {
+            self.evict(record);
+        }
+    }
+
+    /// Gives the oldest message up to the disk.
+    fn evict(&mut self, record: u64) {
+        let Some((key, row)) = self.messages.pop_first() else { return };
+        self.times.remove(&key.1);
+        self.below_through = self.below_through.max(record);
+        self.floor = self.messages.first_key_value().map(|(key, _)| *key);
+        let message = &row.message;
+        if let Some(names) = self.old_names.get_mut().as_mut().filter(|_| message.active) {
+            remember(names, &message.author_name, message.author_id, message.id);
+        }
+    }
+
+    fn touch_below(&mut self, record: u64) {
+        if self.floor.is_some() {
+            self.below_through = self.below_through.max(record);
+            *self.old_names.get_mut() = None;
+        }
+    }
+
+    fn insert(&mut self, row: Arc<Row>) {
+        self.times.insert(row.message.id, row.message.shouted_at_s);
+        self.messages.insert(row.key(), row);
+    }
+
+    fn remove(&mut self, id: u32) -> bool {
+        let time = self.times.remove(&id);
+        time.is_some_and(|time| self.messages.remove(&(time, id)).is_some())
+    }
+
+    fn rebuild_overlay(&mut self) {
+        self.overlay.clear();
+        self.overlay_forum = None;
+        let pending = std::mem::take(&mut self.pending);
+        for fact in pending.iter().flat_map(|pending| &pending.facts) {
+            self.overlay_fact(fact);
+        }
+        self.pending = pending;
+    }
+
+    fn overlay_fact(&mut self, fact: &v1::Fact) {
+        match &fact.kind {
+            Some(Kind::MessageStored(message)) => {
+                self.overlay.insert(message.id, Some(Row::new(message.clone())));
+            }
+            Some(Kind::MessageRemoved(removed)) => {
+                self.overlay.insert(removed.id, None);
+            }
+            Some(Kind::ForumStored(forum)) => self.overlay_forum = Some(forum.clone()),
+            Some(Kind::UserStored(_) | Kind::SubscriptionStored(_)) | None => {}
+        }
+    }
+}
+
+fn remember(names: &mut BTreeMap<String, Authors>, name: &str, author: Option<u32>, first: u32) {
+    let name = name.to_lowercase();
+    if names.len() < OLD_NAMES_MAX || names.contains_key(&name) {
+        add_author(names.entry(name).or_default(), author, first);
+    }
+}
+
+/// Adds an author, or moves the first message of a known one; keeps the earliest.
+fn add_author(authors: &mut Authors, author: Option<u32>, first: u32) {
+    match authors.iter_mut().find(|(_, known)| *known == author) {
+        Some((known_first, _)) => *known_first = first.min(*known_first),
+        None => authors.push((first, author)),
+    }
+    if authors.len() > AUTHORS_OF_A_NAME {
+        authors.sort_unstable_by_key(|(first, _)| *first);
+        authors.truncate(AUTHORS_OF_A_NAME);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! The tables, with AtomJump's names and columns. Dates are whole seconds of Unix time; enums are AtomJump's words.
+
+use rusqlite::Connection;
+
+use super::failed;
+use crate::backend::BackendError;
+
+/// Version of the tables below. A newer one is refused, an older one would be brought up to date here.
+const VERSION: i32 = 1;
+
+const TABLES: &str = "
+CREATE TABLE tbl_ssshout (
+    int_ssshout_id INTEGER PRIMARY KEY,
+    var_shouted TEXT NOT NULL,
+    dec_latitude TEXT NOT NULL,
+    dec_longitude TEXT NOT NULL,
+    date_when_shouted INTEGER NOT NULL,
+    int_peano1 INTEGER NOT NULL,
+    int_peano2 INTEGER NOT NULL,
+    int_peano1inv INTEGER NOT NULL,
+    int_peano2inv INTEGER NOT NULL,
+    int_layer_id INTEGER NOT NULL,
+    enm_active TEXT NOT NULL,
+    var_whisper_to TEXT NOT NULL,
+    var_ip TEXT NOT NULL,
+    int_whisper_to_id INTEGER,
+    int_author_id INTEGER,
+    enm_status TEXT NOT NULL,
+    var_shouted_processed TEXT NOT NULL,
+    flt_sentiment REAL,
+    var_username TEXT NOT NULL
+) STRICT;
+CREATE INDEX ssshout_of_forum ON tbl_ssshout (int_layer_id, date_when_shouted, int_ssshout_id);
+CREATE TABLE tbl_layer (
+    int_layer_id INTEGER PRIMARY KEY,
+    enm_access TEXT NOT NULL,
+    passcode TEXT NOT NULL,
+    int_group_id INTEGER,
+    var_public_code TEXT,
+    date_owner_start INTEGER NOT NULL,
+    var_subscribers_limit TEXT,
+    var_title TEXT NOT NULL,
+    date_to_decay INTEGER
+) STRICT;
+CREATE TABLE tbl_user (
+    int_user_id INTEGER PRIMARY KEY,
+    var_last_ip TEXT NOT NULL,
+    var_email TEXT,
+    enm_alerts TEXT NOT NULL,
+    var_phone TEXT NOT NULL,
+    dec_balance TEXT NOT NULL,
+    var_confirmcode TEXT NOT NULL,
+    date_created INTEGER NOT NULL,
+    date_updated INTEGER NOT NULL,
+    enm_confirmed TEXT NOT NULL,
+    var_pass TEXT
+) STRICT;
+CREATE INDEX user_by_email ON tbl_user (var_email) WHERE var_email IS NOT NULL;
+CREATE TABLE tbl_layer_subscription (
+    int_layer_id INTEGER NOT NULL,
+    int_user_id INTEGER NOT NULL,
+    enm_active TEXT NOT NULL,
+    enm_sms TEXT NOT NULL,
+    PRIMARY KEY (int_layer_id, int_user_id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE php_session (
+    session_id TEXT PRIMARY KEY,
+    user_id TEXT,
+    date_created INTEGER NOT NULL,
+    last_updated INTEGER NOT NULL,
+    session_data BLOB NOT NULL,
+    version INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE meta (
+    name TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO meta VALUES ('cursor', 0);
+";
+
+/// Sets the connection up and makes the tables.
+pub fn prepare(connection: &mut Connection) -> Result<(), BackendError> {
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+    // FULL: a commit returns only when the log is on the disk. With NORMAL a power cut takes the newest ones.
+    connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    let version: i32 =
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    match version {
+        VERSION => Ok(()),
+        0 => {
+            let transaction = connection.transaction().map_err(failed)?;
+            transaction.execute_batch(TABLES).map_err(failed)?;
+            transaction.pragma_update(None, "user_version", VERSION).map_err(failed)?;
+            transaction.commit().map_err(failed)
+        }
+        newer => Err(BackendError::Fatal(format!(
+            "the database has version {newer}, this program knows {VERSION}: start the newer program again"
+        ))),
+    }
+}

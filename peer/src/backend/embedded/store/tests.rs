@@ -1,0 +1,128 @@
+use super::*;
+
+fn message(id: u32, at_s: u64) -> Change {
+    Change::Message(v1::MessageStored {
+        id,
+        forum_id: 178,
+        text: "x".into(),
+        html: "y".into(),
+        shouted_at_s: at_s,
+        active: true,
+        status: v1::MessageStatus::Typing.into(),
+        author_id: Some(414),
+        author_name: "Jane".into(),
+        sentiment: Some(0.5),
+        ..Default::default()
+    })
+}
+
+fn stored(change: &Change) -> v1::MessageStored {
+    match change {
+        Change::Message(message) => message.clone(),
+        _ => unreachable!("only called with messages"),
+    }
+}
+
+#[test]
+fn rows_and_cursor_are_found_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let user = v1::UserStored {
+        id: 414,
+        last_ip: "192.1.1.1".into(),
+        email: Some("a@b.c".into()),
+        alerts: true,
+        balance: "0.000".into(),
+        created_at_s: 5,
+        confirmed: true,
+        ..Default::default()
+    };
+    let forum = v1::ForumStored {
+        id: 178,
+        access: v1::ForumAccess::PublicAdminWriteOnly.into(),
+        passcode: "k".into(),
+        title: "t".into(),
+        decays_at_s: Some(9),
+        ..Default::default()
+    };
+    let subscription = v1::SubscriptionStored { forum_id: 178, user_id: 414, active: true, sms: false };
+    let session = v1::SessionRecord {
+        id: "s".into(),
+        version: 3,
+        user_id: None,
+        created_at_s: 1,
+        updated_at_s: 2,
+        data: "lat|i:51;".into(),
+    };
+    let first = message(2867, 100);
+    {
+        let store = Store::open(dir.path()).unwrap();
+        let changes = vec![
+            Change::User(user.clone()),
+            Change::Forum(forum.clone()),
+            Change::Subscription(subscription),
+            Change::Session(session.clone()),
+            first.clone(),
+            message(2868, 100),
+        ];
+        store.write(changes, 7).unwrap();
+        store.write(vec![Change::MessageRemoved(2868, 178), Change::MessageRemoved(2867, 99)], 8).unwrap();
+        store.close();
+        assert_eq!(store.durable(), 8);
+        assert!(matches!(store.write(Vec::new(), 9), Err(BackendError::Unavailable(_))));
+    }
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.durable(), 8);
+    assert_eq!(store.user(414).unwrap(), Some(user));
+    assert_eq!(store.session("s").unwrap(), Some(session));
+    assert_eq!(store.message(178, 2867).unwrap(), Some(stored(&first)));
+    assert_eq!(store.message(179, 2867).unwrap(), None);
+    let loaded = store.load_forum(178, 10).unwrap();
+    assert_eq!((loaded.forum, loaded.subscriptions), (Some(forum), vec![subscription]));
+    assert_eq!((loaded.messages, loaded.is_complete), (vec![stored(&first)], true));
+    assert!(store.disk_bytes() > 0);
+}
+
+#[test]
+fn the_cursor_never_falls_and_waiting_ends_when_it_has_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    for through in [5, 4, 6] {
+        store.write(vec![message(1, through)], through).unwrap();
+    }
+    store.wait_durable(6).unwrap();
+    assert_eq!(store.durable(), 6);
+    store.close();
+    drop(store);
+    assert_eq!(Store::open(dir.path()).unwrap().durable(), 6);
+}
+
+#[test]
+fn a_folder_in_use_and_a_newer_database_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let error = Store::open(dir.path()).err().unwrap().to_string();
+    assert!(error.contains("used by another process"), "{error}");
+    drop(store);
+    let connection = Connection::open(dir.path().join(DATABASE)).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    let error = Store::open(dir.path()).err().unwrap().to_string();
+    assert!(error.contains("version 99"), "{error}");
+}
+
+#[test]
+fn what_is_dropped_without_close_is_whole_up_to_its_cursor() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..5_u32 {
+        let store = Store::open(dir.path()).unwrap();
+        let held = store.durable();
+        let count = store.load_forum(178, 100_000).unwrap().messages.len();
+        // Every record up to the cursor brought two messages, and no other one did.
+        assert_eq!(count as u64, 2 * held, "round {round}");
+        for record in held + 1..held + 200 {
+            let id = u32::try_from(record).unwrap() * 2;
+            store.write(vec![message(id, record), message(id + 1, record)], record).unwrap();
+        }
+        drop(store);
+    }
+}

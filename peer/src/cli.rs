@@ -1,0 +1,85 @@
+//! The command line: what can be said, and what `status` prints. Never runs a peer.
+
+use std::path::Path;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use loop_peer::{config::Flags, identity::Identity};
+use loop_proto::ids::PeerId;
+use rusqlite::{Connection, OpenFlags};
+
+/// Holds forums for a group of hubs and executes their requests.
+#[derive(Parser)]
+#[command(name = "loop-peer", version, args_conflicts_with_subcommands = false)]
+pub struct Cli {
+    /// Settings.
+    #[command(flatten)]
+    pub flags: Flags,
+    /// Print the configuration as it would be used, secrets masked, and stop.
+    #[arg(long)]
+    pub print_config: bool,
+    /// Check configuration and hubs, say what is wrong, and stop.
+    #[arg(long)]
+    pub check: bool,
+    /// What to do instead of running.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do instead of running.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Show who the peer in the data folder is and how far it has come. Works beside a running peer.
+    Status {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// The machine's name, as far as it can be shown.
+pub fn machine_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name: String = name.trim().chars().filter(|c| !c.is_control()).take(64).collect();
+    if name.is_empty() { "loop-peer".to_owned() } else { name }
+}
+
+/// What `status` prints.
+pub fn status(dir: &Path, json: bool) -> anyhow::Result<String> {
+    let identity = Identity::load(dir)?;
+    let cursor = cursor(dir)?;
+    anyhow::ensure!(
+        identity.is_some() || cursor.is_some(),
+        "{} is not a peer's data folder; name it with --data-dir",
+        dir.display()
+    );
+    let peer_id = identity.as_ref().and_then(|identity| identity.peer_id).map(PeerId::get);
+    let joined = identity.as_ref().map_or(0, |identity| identity.joined_at_ms);
+    if json {
+        let status = serde_json::json!({
+            "data_dir": dir.display().to_string(),
+            "peer_id": peer_id,
+            "joined_at_ms": (joined > 0).then_some(joined),
+            "cursor": cursor,
+        });
+        return Ok(format!("{status:#}\n"));
+    }
+    let peer = peer_id.map_or("has not joined yet".to_owned(), |id| format!("p{id}"));
+    let cursor = cursor.map_or("no database yet".to_owned(), |cursor| cursor.to_string());
+    Ok(format!("data folder  {}\npeer         {peer}\ncursor       {cursor}\n", dir.display()))
+}
+
+/// The durable cursor, read beside a peer that may be running; `None` before its first start.
+fn cursor(dir: &Path) -> anyhow::Result<Option<u64>> {
+    let path = dir.join("loop.sqlite3");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let read = || -> rusqlite::Result<i64> {
+        let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.busy_timeout(std::time::Duration::from_secs(1))?;
+        connection.query_row("SELECT value FROM meta WHERE name = 'cursor'", [], |row| row.get(0))
+    };
+    let value = read().with_context(|| format!("{} cannot be read", path.display()))?;
+    Ok(Some(u64::try_from(value).unwrap_or(0)))
+}

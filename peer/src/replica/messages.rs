@@ -1,0 +1,137 @@
+//! What goes into the core and what comes out of it. Owns the words only.
+
+use std::sync::Arc;
+
+use loop_proto::{
+    ids::{ForumEpoch, ForumId, TaskId},
+    v1,
+};
+
+use super::{
+    FORUMS_MAX, OPEN_TASK_BYTES_MAX, OPEN_TASKS_MAX,
+    entry::{Entry, ForumSnapshot, Refusal},
+};
+use crate::backend::{AppliedRecord, Work};
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// A work stream begins; the hub was told this durable cursor.
+    Connected {
+        /// The cursor it was told; records after it will come.
+        cursor: u64,
+    },
+    /// Records are going to be polled after this durable cursor, without a work stream.
+    Polling {
+        /// The cursor it was told.
+        cursor: u64,
+    },
+    /// The stream is gone.
+    Disconnected,
+    /// The hub described a forum this peer holds.
+    Forum(ForumSnapshot),
+    /// Records came.
+    Records {
+        /// Ascending, after everything that came before on this connection.
+        entries: Vec<Entry>,
+        /// Nothing else for this peer up to this id.
+        through: u64,
+    },
+    /// The backend has executed what [`Output::Execute`] asked.
+    Executed(Box<v1::Answer>),
+    /// The backend could not execute it now; nothing was changed.
+    NotExecuted {
+        /// The forum.
+        forum: ForumId,
+    },
+    /// The time set by [`Output::RetryLater`] has come.
+    RetryDue(ForumId),
+    /// A hub did not take an answer.
+    Refused {
+        /// The forum.
+        forum: ForumId,
+        /// The task that was answered.
+        task: TaskId,
+        /// What to do about it.
+        refusal: Refusal,
+    },
+    /// The time set by [`Output::ResendLater`] has come.
+    ResendDue(ForumId),
+    /// Half a second has passed.
+    Tick,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub enum Output {
+    /// Apply rows, then move the cursor.
+    Apply {
+        /// In log order; may be empty.
+        records: Vec<AppliedRecord>,
+        /// Where the cursor stands then.
+        through: u64,
+    },
+    /// Drop the forum's pending executions.
+    Forget(ForumId),
+    /// Execute a task and report it with [`Input::Executed`] or [`Input::NotExecuted`].
+    Execute {
+        /// The forum.
+        forum: ForumId,
+        /// The task.
+        task: TaskId,
+        /// The epoch to answer under.
+        epoch: ForumEpoch,
+        /// What to execute.
+        work: Arc<Work>,
+        /// The hub that waits for the body; 0 if unknown.
+        origin_hub: u64,
+    },
+    /// Send an answer to the hub.
+    Send(Box<v1::Answer>),
+    /// Come back with [`Input::RetryDue`] after a pause that grows with `attempt`.
+    RetryLater {
+        /// The forum.
+        forum: ForumId,
+        /// How often this has failed in a row, from 1.
+        attempt: u32,
+    },
+    /// Come back with [`Input::ResendDue`] after a short pause that grows with `attempt`.
+    ResendLater {
+        /// The forum.
+        forum: ForumId,
+        /// How often this has been asked in a row, from 1.
+        attempt: u32,
+    },
+}
+
+/// A feed that breaks its contract. Nothing of the input was taken; the connection must be dropped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// Records must ascend, above all that came before and not above `through`.
+    #[error("record {id} came where only records in {after}..={through} may")]
+    Order {
+        /// The record that came.
+        id: u64,
+        /// Everything up to here had come before.
+        after: u64,
+        /// What the batch said it goes through to.
+        through: u64,
+    },
+    /// `through` fell.
+    #[error("the feed went back from {fed} to {through}")]
+    Backwards {
+        /// How far it had come.
+        fed: u64,
+        /// What it said then.
+        through: u64,
+    },
+    /// Something that needs a connection came without one.
+    #[error("the hub spoke of forums before the connection began")]
+    NotConnected,
+    /// More open tasks than this peer takes.
+    #[error("more than {OPEN_TASKS_MAX} open tasks or {OPEN_TASK_BYTES_MAX} bytes of them")]
+    TooManyTasks,
+    /// More forums than this peer takes.
+    #[error("more than {FORUMS_MAX} forums")]
+    TooManyForums,
+}

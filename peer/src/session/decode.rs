@@ -1,0 +1,244 @@
+//! The one reader of what a hub sends: wire messages in, typed ones out. Nothing here panics on any input.
+//! Never knows what is done with it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use loop_proto::{
+    ids::{ForumEpoch, ForumId, HubId, HubTime, MessageId, PeerId, TaskId},
+    v1,
+};
+use prost::Message;
+
+use crate::{
+    backend::Work,
+    replica::{Assignment, Entry, EntryBody, Facts, ForumSnapshot, OpenTask, Refusal},
+};
+
+/// Replicas an assignment may name; the design's most is 4.
+const REPLICAS_MAX: usize = 64;
+
+/// What a hub may not send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed message from the hub: {0}")]
+pub struct Malformed(pub &'static str);
+
+/// A read as the peer works on it.
+#[derive(Debug)]
+pub struct Read {
+    /// The hub's name for it.
+    pub id: u64,
+    /// The epoch the hub asked under.
+    pub epoch: ForumEpoch,
+    /// Answer only after this position is applied.
+    pub fence: u64,
+    /// What to answer.
+    pub work: Work,
+    /// Set: render this write's answer again.
+    pub receipt: Option<v1::Receipt>,
+}
+
+/// One encoded record.
+pub fn record(bytes: &Bytes) -> Result<Entry, Malformed> {
+    let record = v1::Record::decode(bytes.clone()).map_err(|_| Malformed("a record cannot be decoded"))?;
+    let id = TaskId::new(record.id).ok_or(Malformed("a record has no id"))?;
+    let forum = ForumId::new(record.forum_id);
+    let body = match record.body.ok_or(Malformed("a record has no body"))? {
+        v1::record::Body::Task(task) => {
+            let forum = forum.ok_or(Malformed("a task belongs to no forum"))?;
+            EntryBody::Task(open_task(forum, HubTime(record.at_ms), task, bytes.len())?)
+        }
+        v1::record::Body::Facts(facts) => EntryBody::Facts(task_facts(facts)?),
+        v1::record::Body::Assignment(assigned) => {
+            forum.ok_or(Malformed("an assignment belongs to no forum"))?;
+            EntryBody::Assignment(assignment(assigned)?)
+        }
+    };
+    Ok(Entry { id, forum, body })
+}
+
+/// A batch of records, with `through`.
+pub fn batch(batch: &v1::RecordBatch) -> Result<(Vec<Entry>, u64), Malformed> {
+    let entries: Result<Vec<Entry>, Malformed> = batch.records.iter().map(record).collect();
+    Ok((entries?, batch.through))
+}
+
+/// A forum as the hub describes it on connecting.
+pub fn forum_state(state: v1::ForumState) -> Result<ForumSnapshot, Malformed> {
+    let forum = ForumId::new(state.forum_id).ok_or(Malformed("a forum state has no forum"))?;
+    let assigned = state.assignment.ok_or(Malformed("a forum state has no assignment"))?;
+    let mut open = Vec::with_capacity(state.open_tasks.len());
+    for bytes in &state.open_tasks {
+        let entry = record(bytes)?;
+        match entry.body {
+            EntryBody::Task(task) if entry.forum == Some(forum) && entry.id.get() <= state.as_of => {
+                open.push((entry.id, task));
+            }
+            _ => return Err(Malformed("an open task is none, or of another forum, or of the future")),
+        }
+    }
+    Ok(ForumSnapshot { forum, assignment: assignment(assigned)?, as_of: state.as_of, open })
+}
+
+/// A read.
+pub fn read(read: v1::ReadRequest) -> Result<Read, Malformed> {
+    if let Some(session) = &read.session {
+        check_session(session)?;
+    }
+    let work = Work {
+        forum: ForumId::new(read.forum_id),
+        request: request(read.request)?,
+        session: read.session,
+        message_id: None,
+        now: HubTime(read.now_ms),
+    };
+    Ok(Read {
+        id: read.read_id,
+        epoch: ForumEpoch(read.epoch),
+        fence: read.fence,
+        work,
+        receipt: read.receipt,
+    })
+}
+
+/// A verdict: which answer, and what to do about it.
+pub fn verdict(verdict: &v1::Verdict) -> Result<(ForumId, TaskId, Refusal), Malformed> {
+    let forum = ForumId::new(verdict.forum_id).ok_or(Malformed("a verdict has no forum"))?;
+    let task = TaskId::new(verdict.task_id).ok_or(Malformed("a verdict has no task"))?;
+    let refusal = match &verdict.rejection {
+        None => Refusal::SendAgain,
+        Some(rejection) => match rejection.code() {
+            // A full hub takes it later; the pause before that grows.
+            v1::RejectionCode::OutOfOrder | v1::RejectionCode::Full => Refusal::SendAgain,
+            _ => Refusal::FeedKnows,
+        },
+    };
+    Ok((forum, task, refusal))
+}
+
+fn open_task(forum: ForumId, at: HubTime, task: v1::Task, size: usize) -> Result<OpenTask, Malformed> {
+    if let Some(session) = &task.session {
+        check_session(session)?;
+    }
+    let message_id = match task.message_id {
+        Some(raw) => Some(MessageId::new(raw).ok_or(Malformed("a task has message id 0"))?),
+        None => None,
+    };
+    let work = Work {
+        forum: Some(forum),
+        request: request(task.request)?,
+        session: task.session,
+        message_id,
+        now: at,
+    };
+    Ok(OpenTask { work: Arc::new(work), origin: HubId::new(task.origin_hub), size })
+}
+
+fn task_facts(facts: v1::TaskFacts) -> Result<Facts, Malformed> {
+    let closes = match facts.task_id {
+        Some(raw) => Some(TaskId::new(raw).ok_or(Malformed("facts close task 0"))?),
+        None => None,
+    };
+    facts.sessions.iter().try_for_each(check_session)?;
+    Ok(Facts {
+        closes,
+        peer: PeerId::new(facts.peer_id),
+        epoch: ForumEpoch(facts.epoch),
+        rows: facts.facts,
+        sessions: facts.sessions,
+    })
+}
+
+fn assignment(assigned: v1::Assignment) -> Result<Assignment, Malformed> {
+    if assigned.replicas.len() > REPLICAS_MAX {
+        return Err(Malformed("an assignment names too many replicas"));
+    }
+    let replicas: Option<Vec<PeerId>> = assigned.replicas.iter().map(|raw| PeerId::new(*raw)).collect();
+    Ok(Assignment {
+        epoch: ForumEpoch(assigned.epoch),
+        primary: PeerId::new(assigned.primary).ok_or(Malformed("an assignment has no primary"))?,
+        replicas: replicas.ok_or(Malformed("an assignment names peer 0"))?,
+    })
+}
+
+fn request(bytes: Bytes) -> Result<v1::ClientRequest, Malformed> {
+    v1::ClientRequest::decode(bytes).map_err(|_| Malformed("a client's request cannot be decoded"))
+}
+
+/// As PHP names its sessions; anything else must not reach a database key.
+fn check_session(session: &v1::SessionRecord) -> Result<(), Malformed> {
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b',' | b'-');
+    let id = session.id.as_bytes();
+    if (1..=32).contains(&id.len()) && id.iter().copied().all(fine) {
+        Ok(())
+    } else {
+        Err(Malformed("a session's id is none"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn encoded(body: v1::record::Body, id: u64, forum_id: u32) -> Bytes {
+        v1::Record { id, at_ms: 5, forum_id, body: Some(body) }.encode_to_vec().into()
+    }
+
+    #[test]
+    fn a_task_becomes_work_with_the_logs_time() {
+        let task = v1::Task { message_id: Some(2867), origin_hub: 2, ..Default::default() };
+        let entry = record(&encoded(v1::record::Body::Task(task), 9, 7)).unwrap();
+        let EntryBody::Task(task) = entry.body else { panic!("not a task") };
+        assert_eq!(task.work.message_id, MessageId::new(2867));
+        assert_eq!((task.work.now, task.origin), (HubTime(5), HubId::new(2)));
+    }
+
+    #[test]
+    fn what_a_hub_may_not_send_is_refused() {
+        let task = || v1::record::Body::Task(v1::Task::default());
+        let nameless = v1::SessionRecord { id: "../x".into(), ..Default::default() };
+        let bad_session = v1::Task { session: Some(nameless), ..Default::default() };
+        let bad_request = v1::Task { request: Bytes::from_static(b"\xff"), ..Default::default() };
+        for bytes in [
+            Bytes::from_static(b"\xff\xff"),
+            Bytes::new(),
+            encoded(task(), 0, 7),
+            encoded(task(), 9, 0),
+            encoded(v1::record::Body::Task(bad_session), 9, 7),
+            encoded(v1::record::Body::Task(bad_request), 9, 7),
+            encoded(v1::record::Body::Assignment(v1::Assignment::default()), 9, 7),
+        ] {
+            assert!(record(&bytes).is_err(), "{bytes:?}");
+        }
+        let assignment = Some(v1::Assignment { epoch: 1, primary: 1, replicas: vec![1] });
+        let elsewhere = vec![encoded(task(), 9, 8)];
+        let state = v1::ForumState { forum_id: 7, assignment, as_of: 10, open_tasks: elsewhere };
+        assert!(forum_state(state).is_err());
+    }
+
+    #[test]
+    fn verdicts_say_whether_sending_again_can_help() {
+        let with = |code: Option<v1::RejectionCode>| v1::Verdict {
+            task_id: 1,
+            forum_id: 1,
+            rejection: code.map(|code| v1::Rejection { code: code.into(), ..Default::default() }),
+        };
+        let told = |code| verdict(&with(code)).unwrap().2;
+        assert_eq!(told(None), Refusal::SendAgain);
+        assert_eq!(told(Some(v1::RejectionCode::OutOfOrder)), Refusal::SendAgain);
+        assert_eq!(told(Some(v1::RejectionCode::StaleEpoch)), Refusal::FeedKnows);
+        assert_eq!(told(Some(v1::RejectionCode::AlreadyAnswered)), Refusal::FeedKnows);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>, id: u64, forum_id: u32) {
+            let bytes = Bytes::from(bytes);
+            let _ = record(&bytes);
+            let task = v1::Task { request: bytes.clone(), ..Default::default() };
+            let _ = record(&encoded(v1::record::Body::Task(task), id, forum_id));
+            let _ = read(v1::ReadRequest { request: bytes, forum_id, ..Default::default() });
+        }
+    }
+}

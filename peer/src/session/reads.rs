@@ -1,0 +1,202 @@
+//! Reads: wait for their fence, then answer beside the feed. Owns their bounds.
+//!
+//! A read runs inline in a task of its own: it works on memory, and the runtime spreads tasks over threads; a
+//! simulation with one thread runs the same code. Only files are read on the blocking pool. Never delays the feed.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use loop_proto::{ids::ForumEpoch, v1};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::JoinSet,
+    time::Instant,
+};
+
+use super::{
+    decode::Read, driver::encode_facts, outbox::Outbox, static_files::StaticFiles, user_ids::UserIdPool,
+};
+use crate::{
+    backend::{Backend, BackendError, Execution},
+    replica::Replica,
+};
+
+/// Reads waiting or running at once.
+const READS_MAX: usize = 1024;
+/// Kilobytes of requests among them.
+const READ_KILOBYTES_MAX: usize = 64 * 1024;
+/// Longest wait for a fence, and for user ids.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+/// Files read at once: each may be 8 MiB.
+const FILES_MAX: usize = 4;
+
+/// What every read needs.
+pub struct Reader {
+    backend: Arc<dyn Backend>,
+    ids: Arc<UserIdPool>,
+    files: Option<StaticFiles>,
+    file_turns: Semaphore,
+    broken: mpsc::Sender<String>,
+}
+
+impl Reader {
+    /// `broken` is told when the backend cannot go on.
+    pub fn new(
+        backend: Arc<dyn Backend>,
+        ids: Arc<UserIdPool>,
+        files: Option<StaticFiles>,
+        broken: mpsc::Sender<String>,
+    ) -> Self {
+        Self { backend, ids, files, file_turns: Semaphore::new(FILES_MAX), broken }
+    }
+
+    async fn answer(&self, read: Read, epoch: ForumEpoch, outbox: &Outbox) {
+        let forum_id = read.work.forum.map_or(0, |forum| forum.get());
+        let mut reply = v1::ReadReply { read_id: read.id, forum_id, epoch: epoch.0, ..Default::default() };
+        if read.work.request.endpoint() == v1::Endpoint::Static {
+            // Held until the file has left, so that only a few are in memory at once.
+            let Ok(_turn) = self.file_turns.acquire().await else { return };
+            reply.body = self.file(read).await;
+            let _ = outbox.send(v1::peer_to_hub::Kind::ReadReply(reply)).await;
+            return;
+        }
+        if let Some(made) = self.render(&read).await {
+            reply.body = Some(made.body);
+            reply.forum_facts = encode_facts(made.forum_facts);
+            reply.directory_facts = encode_facts(made.directory_facts);
+            reply.sessions = made.session.into_iter().collect();
+        }
+        // A closed outbox means the connection is gone, and with it whoever asked.
+        let _ = outbox.send(v1::peer_to_hub::Kind::ReadReply(reply)).await;
+    }
+
+    async fn file(&self, read: Read) -> Option<v1::ResponseBody> {
+        let files = self.files.clone()?;
+        tokio::task::spawn_blocking(move || files.answer(&read.work.request)).await.ok()
+    }
+
+    async fn render(&self, read: &Read) -> Option<Execution> {
+        let until = Instant::now() + WAIT_MAX;
+        let mut grants = self.ids.grants();
+        loop {
+            let mut taker = self.ids.taker();
+            match self.backend.read(&read.work, read.receipt.as_ref(), &mut taker) {
+                Ok(made) => return Some(made),
+                Err(BackendError::Unavailable(_)) if taker.ran_dry() => {
+                    tokio::time::timeout_at(until, grants.changed()).await.ok()?.ok()?;
+                }
+                Err(BackendError::Unavailable(why)) => {
+                    tracing::debug!(why, "cannot answer a read now");
+                    return None;
+                }
+                Err(error @ BackendError::Fatal(_)) => {
+                    let _ = self.broken.try_send(error.to_string());
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+struct Parked {
+    read: Read,
+    until: Instant,
+    room: OwnedSemaphorePermit,
+}
+
+/// The reads of one connection. Dropping it ends them.
+pub struct Reads {
+    reader: Arc<Reader>,
+    outbox: Outbox,
+    room: Arc<Semaphore>,
+    /// By fence, then by arrival.
+    parked: BTreeMap<(u64, u64), Parked>,
+    arrivals: u64,
+    /// Not later than the first of the parked ones runs out of time.
+    wake: Option<Instant>,
+    jobs: JoinSet<()>,
+}
+
+impl Reads {
+    /// None yet.
+    pub fn new(reader: Arc<Reader>, outbox: Outbox) -> Self {
+        let room = Arc::new(Semaphore::new(READ_KILOBYTES_MAX));
+        Self { reader, outbox, room, parked: BTreeMap::new(), arrivals: 0, wake: None, jobs: JoinSet::new() }
+    }
+
+    /// Reads not answered yet.
+    pub fn count(&self) -> usize {
+        self.parked.len() + self.jobs.len()
+    }
+
+    /// When to call [`Self::expire`].
+    pub fn deadline(&self) -> Option<Instant> {
+        self.wake
+    }
+
+    /// Takes a read of `bytes` on the wire. Gives back a reply if it cannot be answered here.
+    pub fn accept(&mut self, read: Read, bytes: usize, replica: &Replica) -> Option<v1::ReadReply> {
+        while self.jobs.try_join_next().is_some() {}
+        let kilobytes = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(kilobytes);
+        let Ok(room) =
+            room.map_err(drop).and_then(|room| if self.count() < READS_MAX { Ok(room) } else { Err(()) })
+        else {
+            return Some(cannot(&read));
+        };
+        if replica.applied() < read.fence {
+            self.arrivals += 1;
+            let until = Instant::now() + WAIT_MAX;
+            self.wake.get_or_insert(until);
+            self.parked.insert((read.fence, self.arrivals), Parked { read, until, room });
+            return None;
+        }
+        self.start(read, room, replica)
+    }
+
+    /// Starts those whose fence is applied now. Gives back replies for those that cannot be answered here.
+    pub fn release(&mut self, replica: &Replica) -> Vec<v1::ReadReply> {
+        let mut refused = Vec::new();
+        while let Some(first) = self.parked.first_entry() {
+            if first.key().0 > replica.applied() {
+                break;
+            }
+            let Parked { read, room, .. } = first.remove();
+            refused.extend(self.start(read, room, replica));
+        }
+        refused
+    }
+
+    /// Gives up those that have waited too long.
+    pub fn expire(&mut self, now: Instant) -> Vec<v1::ReadReply> {
+        let late: Vec<_> =
+            self.parked.iter().filter(|(_, parked)| parked.until <= now).map(|(key, _)| *key).collect();
+        let refused =
+            late.iter().filter_map(|key| self.parked.remove(key)).map(|parked| cannot(&parked.read));
+        let refused = refused.collect();
+        self.wake = self.parked.values().map(|parked| parked.until).min();
+        refused
+    }
+
+    fn start(&mut self, read: Read, room: OwnedSemaphorePermit, replica: &Replica) -> Option<v1::ReadReply> {
+        let static_file = read.work.request.endpoint() == v1::Endpoint::Static;
+        let epoch = match read.work.forum {
+            Some(forum) if !static_file => match replica.epoch_of(forum) {
+                Some(epoch) => epoch,
+                None => return Some(cannot(&read)),
+            },
+            _ => read.epoch,
+        };
+        let (reader, outbox) = (Arc::clone(&self.reader), self.outbox.clone());
+        self.jobs.spawn(async move {
+            let _room = room;
+            reader.answer(read, epoch, &outbox).await;
+        });
+        None
+    }
+}
+
+/// "Ask another."
+fn cannot(read: &Read) -> v1::ReadReply {
+    let forum_id = read.work.forum.map_or(0, |forum| forum.get());
+    v1::ReadReply { read_id: read.id, forum_id, epoch: read.epoch.0, ..Default::default() }
+}

@@ -1,0 +1,289 @@
+//! One work stream, from the greeting to its end: a single loop that owns the driver and selects over the hub,
+//! the clock, the disk and the lease. Never dials and never decides what to do after the end.
+
+use std::time::Duration;
+
+use loop_proto::v1::{self, hub_to_peer, peer_to_hub};
+use prost::Message;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Peer, decode,
+    driver::{DriveError, Effect},
+    link::{Quoted, WorkStream},
+    outbox::Outbox,
+    reads::Reads,
+    timers::{Due, Later, Timers},
+    user_ids::LEASE_COUNT,
+};
+use crate::replica::Input;
+
+/// How long the hub is given, on shutdown, to take what is on its way to it.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// How a work stream ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// We were asked to stop.
+    Shutdown,
+    /// The hub asked us to go elsewhere.
+    GoAway(String),
+    /// Anything else that a new connection may heal.
+    Broken(String),
+    /// The process cannot go on.
+    Backend(String),
+    /// Records this peer needs are gone.
+    Behind {
+        /// Applied durably through here.
+        cursor: u64,
+        /// Gone through here.
+        trimmed_through: u64,
+    },
+}
+
+type Step = Result<(), Ended>;
+
+/// One connection's state.
+pub struct Worker<'a> {
+    peer: &'a mut Peer,
+    outbox: Outbox,
+    reads: Reads,
+    timers: Timers,
+    durable: watch::Receiver<u64>,
+    welcome: v1::Welcome,
+    cursor: u64,
+    disk_bytes: u64,
+    /// Whether records have come: the stream works.
+    pub fed: bool,
+}
+
+impl<'a> Worker<'a> {
+    /// Takes over a greeted stream that began from `cursor`.
+    pub fn new(peer: &'a mut Peer, stream: &WorkStream, cursor: u64) -> Self {
+        let reads = Reads::new(peer.reader.clone(), stream.outbox.clone());
+        let heartbeat = Duration::from_millis(u64::from(stream.welcome.heartbeat_ms));
+        Self {
+            outbox: stream.outbox.clone(),
+            reads,
+            timers: Timers::new(heartbeat, Instant::now()),
+            durable: peer.backend.durable_changed(),
+            welcome: stream.welcome.clone(),
+            cursor,
+            disk_bytes: 0,
+            fed: false,
+            peer,
+        }
+    }
+
+    /// Works until the stream ends.
+    pub async fn run(
+        &mut self,
+        stream: WorkStream,
+        broken: &mut mpsc::Receiver<String>,
+        shutdown: &CancellationToken,
+    ) -> Ended {
+        let WorkStream { mut inbound, outbox, .. } = stream;
+        drop(outbox);
+        let mut ended = match self.push(Input::Connected { cursor: self.cursor }).await {
+            Ok(()) => self.select(&mut inbound, broken, shutdown).await,
+            Err(ended) => ended,
+        };
+        // The feed is over for the core, whatever ended it.
+        if let Err(error) = self.peer.driver.push(Input::Disconnected) {
+            tracing::error!(%error, "the core refused a disconnect");
+        }
+        while let Ok(Some(_)) = self.peer.driver.next() {}
+        if matches!(ended, Ended::Shutdown) {
+            ended = self.farewell(inbound).await;
+        }
+        ended
+    }
+
+    async fn select(
+        &mut self,
+        inbound: &mut tonic::Streaming<v1::HubToPeer>,
+        broken: &mut mpsc::Receiver<String>,
+        shutdown: &CancellationToken,
+    ) -> Ended {
+        let ids = self.peer.ids.clone();
+        loop {
+            let wake = self.reads.deadline().map_or(self.timers.next(), |at| at.min(self.timers.next()));
+            // In this order, and never at random: a simulation must be able to repeat it. Those that are rarely ready
+            // come first, so that a busy hub cannot starve them.
+            let step = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ended::Shutdown,
+                Some(error) = broken.recv() => return Ended::Backend(error),
+                () = tokio::time::sleep_until(wake) => self.on_clock().await,
+                Ok(()) = self.durable.changed(), if !self.timers.status_pending() => {
+                    self.timers.cursor_moved(Instant::now());
+                    Ok(())
+                }
+                () = ids.low() => self.ask_for_ids().await,
+                message = inbound.message() => match message {
+                    Ok(Some(message)) => self.on_message(message).await,
+                    Ok(None) => return Ended::Broken("the hub closed the stream".into()),
+                    Err(status) => return Ended::Broken(Quoted(status.message()).to_string()),
+                },
+            };
+            if let Err(ended) = step {
+                return ended;
+            }
+        }
+    }
+
+    async fn on_message(&mut self, message: v1::HubToPeer) -> Step {
+        self.timers.heard(Instant::now());
+        match message.kind {
+            Some(hub_to_peer::Kind::Records(batch)) => {
+                let (entries, through) = decode::batch(&batch).map_err(broken)?;
+                self.fed = true;
+                self.push(Input::Records { entries, through }).await?;
+                let refused = self.reads.release(self.peer.driver.replica());
+                self.reply(refused).await
+            }
+            Some(hub_to_peer::Kind::Read(read)) => {
+                let bytes = read.encoded_len();
+                let read = decode::read(read).map_err(broken)?;
+                let refused = self.reads.accept(read, bytes, self.peer.driver.replica());
+                self.reply(refused).await
+            }
+            Some(hub_to_peer::Kind::Forum(state)) => {
+                let snapshot = decode::forum_state(state).map_err(broken)?;
+                if self.welcome.trimmed_through > self.cursor {
+                    let trimmed_through = self.welcome.trimmed_through;
+                    return Err(Ended::Behind { cursor: self.cursor, trimmed_through });
+                }
+                self.push(Input::Forum(snapshot)).await
+            }
+            Some(hub_to_peer::Kind::Verdict(verdict)) => {
+                let (forum, task, refusal) = decode::verdict(&verdict).map_err(broken)?;
+                tracing::debug!(%forum, %task, ?refusal, "an answer was not taken");
+                self.push(Input::Refused { forum, task, refusal }).await
+            }
+            Some(hub_to_peer::Kind::UserIds(lease)) => {
+                if !self.peer.ids.grant(lease.first, lease.count) {
+                    return Err(broken(decode::Malformed("a lease of user ids that cannot be")));
+                }
+                self.retry_all().await?;
+                self.ask_for_ids().await
+            }
+            Some(hub_to_peer::Kind::GoAway(away)) => Err(Ended::GoAway(Quoted(&away.reason).to_string())),
+            Some(hub_to_peer::Kind::Welcome(_)) => Err(broken(decode::Malformed("a second welcome"))),
+            // Unknown kinds are a newer hub's.
+            Some(hub_to_peer::Kind::Heartbeat(_)) | None => Ok(()),
+        }
+    }
+
+    async fn on_clock(&mut self) -> Step {
+        let now = Instant::now();
+        while let Some(due) = self.timers.due(now) {
+            match due {
+                Due::Silence => {
+                    let ms = self.timers.patience().as_millis();
+                    return Err(Ended::Broken(format!("the hub was silent for {ms} ms")));
+                }
+                Due::Heartbeat => {
+                    self.disk_bytes = self.peer.backend.disk_bytes();
+                    self.ask_for_ids().await?;
+                    self.send_status().await?;
+                }
+                Due::Status => self.send_status().await?,
+                Due::Tick => self.push(Input::Tick).await?,
+                Due::Later(Later::Retry(forum)) => self.push(Input::RetryDue(forum)).await?,
+                Due::Later(Later::Resend(forum)) => self.push(Input::ResendDue(forum)).await?,
+            }
+        }
+        let late = self.reads.expire(now);
+        self.reply(late).await
+    }
+
+    /// Gives the core an input and carries out what follows, sending each answer before the next execution.
+    async fn push(&mut self, input: Input) -> Step {
+        self.peer.driver.push(input).map_err(|error| drive_error(error.into()))?;
+        while let Some(effect) = self.peer.driver.next().map_err(drive_error)? {
+            match effect {
+                Effect::Send(answer) => {
+                    self.peer.has_answered = true;
+                    self.send(peer_to_hub::Kind::Answer(*answer)).await?;
+                }
+                Effect::RetryLater { forum, attempt } => {
+                    self.timers.put_off(Later::Retry(forum), attempt, Instant::now());
+                }
+                Effect::ResendLater { forum, attempt } => {
+                    self.timers.put_off(Later::Resend(forum), attempt, Instant::now());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn retry_all(&mut self) -> Step {
+        for forum in self.timers.retries() {
+            self.push(Input::RetryDue(forum)).await?;
+        }
+        Ok(())
+    }
+
+    async fn ask_for_ids(&mut self) -> Step {
+        if self.peer.ids.should_ask() {
+            let request = v1::UserIdRequest { count: LEASE_COUNT };
+            self.send(peer_to_hub::Kind::UserIds(request)).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_status(&mut self) -> Step {
+        let replica = self.peer.driver.replica();
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let status = v1::PeerStatus {
+            cursor: self.peer.backend.durable_cursor(),
+            executing: count(replica.unexecuted() + self.reads.count()),
+            disk_bytes: self.disk_bytes,
+            forums: count(replica.forum_count()),
+        };
+        self.send(peer_to_hub::Kind::Status(status)).await
+    }
+
+    async fn reply(&self, replies: impl IntoIterator<Item = v1::ReadReply>) -> Step {
+        for reply in replies {
+            self.send(peer_to_hub::Kind::ReadReply(reply)).await?;
+        }
+        Ok(())
+    }
+
+    /// A hub that takes nothing for as long as it may be silent is as good as gone.
+    async fn send(&self, kind: peer_to_hub::Kind) -> Step {
+        match timeout(self.timers.patience(), self.outbox.send(kind)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Ended::Broken("the stream to the hub is closed".into())),
+            Err(_) => Err(Ended::Broken("the hub takes nothing any more".into())),
+        }
+    }
+
+    /// Ends our side of the stream after all that is queued, and waits a moment for the hub to end its own.
+    async fn farewell(&mut self, mut inbound: tonic::Streaming<v1::HubToPeer>) -> Ended {
+        let (closed, nothing) = Outbox::new();
+        drop(nothing);
+        self.reads = Reads::new(self.peer.reader.clone(), closed.clone());
+        self.outbox = closed;
+        let drained = async { while let Ok(Some(_)) = inbound.message().await {} };
+        let _ = timeout(FAREWELL, drained).await;
+        Ended::Shutdown
+    }
+}
+
+fn broken(error: decode::Malformed) -> Ended {
+    Ended::Broken(error.to_string())
+}
+
+fn drive_error(error: DriveError) -> Ended {
+    match error {
+        DriveError::Violation(violation) => Ended::Broken(format!("malformed feed: {violation}")),
+        DriveError::Backend(error) => Ended::Backend(error),
+    }
+}
