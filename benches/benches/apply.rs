@@ -112,6 +112,10 @@ fn write_and_answer(c: &mut Criterion) {
                 BatchSize::PerIteration,
             );
         });
+        // Apply stands still while the state is copied for a snapshot.
+        group.bench_function(format!("copy of full windows, {forums} forums"), |b| {
+            b.iter(|| black_box(state.clone()));
+        });
         println!("{state:?}");
     }
     group.finish();

@@ -19,8 +19,9 @@ use tower::service_fn;
 
 use crate::io::{Acceptor, BoxedConnection, Io};
 
-/// Largest message hubs take from one another or from peers, bytes. An append carries up to 1 MiB of entries.
-pub const MESSAGE_BYTES_MAX: usize = 8 << 20;
+/// Largest message hubs take from one another or from peers, bytes. An append carries up to 1 MiB of entries, a peer's
+/// answer facts of up to 4 MiB for each of two streams and a body.
+pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// HTTP/2 windows: a batch must not wait for a window update.
 pub const WINDOW_BYTES: u32 = 4 << 20;

@@ -33,7 +33,16 @@ pub async fn serve(
         return Err(CallError::Overloaded);
     }
     let key = call.forum.ok_or(CallError::Full("no forum"))?;
-    let forum = open(hub, key, deadline).await?;
+    let forum = if call.opens_forum {
+        open(hub, key, deadline).await?
+    } else {
+        reads::fresh(hub, deadline).await?;
+        match hub.state.read(|state| state.forum_by_key(key)) {
+            Some(forum) => forum,
+            // There is nothing to change in a forum nobody has opened; a peer says so in AtomJump's words.
+            None => return reads::serve(hub, &Read::new(None, &call), deadline).await,
+        }
+    };
     let mut place = hub.waiters.enter(call.request_id);
     let appended = append(hub, forum, &call, deadline).await?;
     let task = TaskId::new(appended.task_id).ok_or(CallError::Indeterminate)?;

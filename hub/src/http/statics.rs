@@ -24,11 +24,14 @@ use super::{
 };
 use crate::gateway::{CallError, ClientCall, Gateway};
 
+const CHAT_SCRIPT: &str =
+    concat!(include_str!("../../assets/front/clean.js"), include_str!("../../assets/front/chat.js"));
+
 const FAVICON: &[u8] = include_bytes!("../../assets/favicon.svg");
 
 /// Files compiled in: path, content.
 const ASSETS: [(&str, &[u8]); 6] = [
-    ("/front/chat.js", include_bytes!("../../assets/front/chat.js")),
+    ("/front/chat.js", CHAT_SCRIPT.as_bytes()),
     ("/front/chat.css", include_bytes!("../../assets/front/chat.css")),
     ("/front/popup.js", include_bytes!("../../assets/front/popup.js")),
     ("/front/popup.css", include_bytes!("../../assets/front/popup.css")),

@@ -42,7 +42,8 @@ async fn send_all(hub: &Hub, connection: &PeerConnection, cursor: u64) -> Result
     for forum in forums {
         connection.send(Kind::Forum(forum)).await?;
     }
-    let (mut at, mut told) = (cursor, cursor);
+    // The first batch is sent even if it is empty: it tells the peer that it has caught up.
+    let (mut at, mut told) = (cursor, None);
     let mut heartbeat = interval(hub.config.peer_heartbeat);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -52,7 +53,7 @@ async fn send_all(hub: &Hub, connection: &PeerConnection, cursor: u64) -> Result
         };
         at = portion.through;
         if !portion.records.is_empty() {
-            told = at;
+            told = Some(at);
             connection.send(Kind::Records(v1::RecordBatch { records: portion.records, through: at })).await?;
         }
         if portion.more {
@@ -62,8 +63,8 @@ async fn send_all(hub: &Hub, connection: &PeerConnection, cursor: u64) -> Result
             () = connection.wake.notified() => {}
             _ = heartbeat.tick() => {
                 // A gap is told with the heartbeat: others' traffic must not cost this peer a message each.
-                if told < at {
-                    told = at;
+                if told != Some(at) {
+                    told = Some(at);
                     connection.send(Kind::Records(v1::RecordBatch { records: Vec::new(), through: at })).await?;
                 }
                 let newest = hub.state.read(HubState::newest);

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt, stream::BoxStream};
+use futures::{StreamExt, future::join_all, stream::BoxStream};
 use loop_proto::{
     ids::PeerId,
     v1::{self, command, hub_to_peer, outcome, peer_to_hub},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
@@ -15,6 +15,7 @@ use super::{answers, outgoing};
 use crate::{
     hub::{Hub, PROPOSE_WITHIN},
     presence::{OUTGOING_MAX, PeerConnection},
+    reads,
 };
 
 /// A connection is broken after this many heartbeats of silence.
@@ -49,7 +50,16 @@ pub(super) async fn accept(
     let version: String = hello.version.chars().filter(|c| !c.is_control()).take(32).collect();
     tracing::info!(%peer, cursor = hello.cursor, version, "a peer has connected");
     hub.presence.arrived(connection.clone());
-    tokio::spawn(outgoing::run(hub.clone(), connection.clone(), hello.cursor));
+    tokio::spawn({
+        let (hub, connection) = (hub.clone(), connection.clone());
+        async move {
+            if hello.restarted && !void_earlier_answers(&hub, peer).await {
+                connection.gone.send_replace(true);
+                return;
+            }
+            outgoing::run(hub, connection, hello.cursor).await;
+        }
+    });
     tokio::spawn(async move {
         let why = receive(&hub, &connection, incoming).await;
         connection.gone.send_replace(true);
@@ -57,6 +67,25 @@ pub(super) async fn accept(
         tracing::info!(%peer, why, "a peer's connection has ended");
     });
     Ok(ReceiverStream::new(rx).boxed())
+}
+
+/// A restarted peer no longer knows what it had answered, and such an answer may still be on its way into the log: a
+/// second execution must not mix with it. A new epoch refuses the old answers. `false`: not now, the peer comes again.
+async fn void_earlier_answers(hub: &Arc<Hub>, peer: PeerId) -> bool {
+    let deadline = Instant::now() + PROPOSE_WITHIN;
+    if reads::fresh(hub, deadline).await.is_err() {
+        return false;
+    }
+    let forums: Vec<(u32, u64)> = hub.state.read(|state| {
+        let own = state.forums_of(peer).filter(|f| f.primary == peer && !f.open_tasks.is_empty());
+        own.map(|forum| (forum.id.get(), forum.epoch.0)).collect()
+    });
+    let moves = forums.into_iter().map(|(forum_id, expected_epoch)| {
+        let renew = v1::MovePrimary { forum_id, to_peer: peer.get(), expected_epoch };
+        hub.proposer.propose(hub.new_request_id(), command::Body::MovePrimary(renew), PROPOSE_WITHIN)
+    });
+    // A refusal means that somebody else has raised the epoch, which serves as well.
+    join_all(moves).await.iter().all(Result::is_ok) && reads::fresh(hub, deadline).await.is_ok()
 }
 
 /// Takes what the peer says until the stream ends; says why it ended.

@@ -13,11 +13,13 @@ pub struct Capture {
     pub json: Value,
     /// Seconds of Unix time at which it was answered.
     pub now_s: u64,
+    answer: Value,
 }
 
 impl Capture {
     pub fn read_all(folder: &Path) -> Vec<Self> {
-        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut files: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
         files.iter().map(|file| Self::read(file)).collect()
     }
@@ -26,9 +28,17 @@ impl Capture {
         let json: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
         let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
         let number = file.file_name().unwrap().to_str().unwrap()[..3].to_owned();
-        let mut capture =
-            Self { number, name: text("name"), browser: text("browser"), now_s: 0, json: Value::Null };
+        let mut capture = Self {
+            number,
+            name: text("name"),
+            browser: text("browser"),
+            now_s: 0,
+            json: Value::Null,
+            answer: Value::Null,
+        };
         capture.json = json;
+        capture.answer =
+            capture.unwrapped().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         // A row that was dated by the request is nearer to its time than the answer is.
         let dated = capture.effects("tbl_ssshout").find_map(|effect| {
             let column = match effect["op"].as_str() {
@@ -71,7 +81,14 @@ impl Capture {
 
     /// The JSON inside the callback.
     pub fn answer(&self) -> &Value {
-        &self.json["response"]["jsonp"]["value"]
+        &self.answer
+    }
+
+    /// The same as text; `None` for a body without one.
+    pub fn unwrapped(&self) -> Option<&str> {
+        let body = self.body()?.strip_suffix(')')?;
+        let at = body.find("({").or_else(|| body.find("(\""))?;
+        Some(&body[at + 1..])
     }
 
     pub fn path(&self) -> &str {
@@ -99,8 +116,9 @@ impl Capture {
         let encode = |text: &str| text.bytes().map(|b| format!("%{b:02X}")).collect::<String>();
         let pairs = self.json["request"]["form"].as_array();
         let pairs = pairs.into_iter().flatten().filter(|pair| pair.is_array());
-        let fields: Vec<String> =
-            pairs.map(|pair| format!("{}={}", pair[0].as_str().unwrap(), encode(pair[1].as_str().unwrap()))).collect();
+        let fields: Vec<String> = pairs
+            .map(|pair| format!("{}={}", pair[0].as_str().unwrap(), encode(pair[1].as_str().unwrap())))
+            .collect();
         fields.join("&")
     }
 
@@ -125,12 +143,12 @@ impl Capture {
     /// The session the hub would use: named, from the cookie, or made; then the capture tells which.
     pub fn session_id(&self) -> String {
         let named = if self.browser == "f" { self.param("sessionId") } else { self.param("ses") };
-        let cookie = self.request_header("Cookie").and_then(|cookies| {
-            cookies.split(';').find_map(|pair| pair.trim().strip_prefix("PHPSESSID="))
-        });
-        let made = self.header("Set-Cookie").and_then(|cookie| {
-            Some(cookie.strip_prefix("PHPSESSID=")?.split(';').next()?.to_owned())
-        });
+        let cookie = self
+            .request_header("Cookie")
+            .and_then(|cookies| cookies.split(';').find_map(|pair| pair.trim().strip_prefix("PHPSESSID=")));
+        let made = self
+            .header("Set-Cookie")
+            .and_then(|cookie| Some(cookie.strip_prefix("PHPSESSID=")?.split(';').next()?.to_owned()));
         let named = named.filter(|id| !id.is_empty()).or(cookie).map(str::to_owned);
         named.or(made).unwrap_or_else(|| self.answer()["ses"].as_str().unwrap_or("nobody0known").to_owned())
     }

@@ -38,14 +38,15 @@ pub fn response(capture: &Capture, body: &v1::ResponseBody, differences: &mut Ve
         }
         return;
     }
-    let Some(unwrapped) = theirs.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')) else {
+    let Some(unwrapped) = capture.unwrapped() else {
         differences.push(format!("body {ours:?} instead of {theirs:?}"));
         return;
     };
     if ours == unwrapped {
         return;
     }
-    let (Ok(mut ours), Ok(mut theirs)) = (serde_json::from_str(&ours), serde_json::from_str(unwrapped)) else {
+    let (Ok(mut ours), Ok(mut theirs)) = (serde_json::from_str(&ours), serde_json::from_str(unwrapped))
+    else {
         differences.push("a body that is no JSON".to_owned());
         return;
     };
@@ -60,7 +61,9 @@ pub fn response(capture: &Capture, body: &v1::ResponseBody, differences: &mut Ve
 
 /// Makes times that differ by no more than the clock's last second equal.
 fn level_times(ours: &mut Value, theirs: &mut Value) {
-    let (Some(ours), Some(theirs)) = (ours["res"].as_array_mut(), theirs["res"].as_array_mut()) else { return };
+    let (Some(ours), Some(theirs)) = (ours["res"].as_array_mut(), theirs["res"].as_array_mut()) else {
+        return;
+    };
     for (ours, theirs) in ours.iter_mut().zip(theirs) {
         let number = |value: &Value| -> Option<(i64, String)> {
             let (count, words) = value["ago"].as_str()?.split_once(' ')?;
@@ -88,7 +91,8 @@ fn compare_json(at: &str, ours: &Value, theirs: &Value, differences: &mut Vec<St
             }
         }
         (Value::Array(a), Value::Array(b)) => {
-            let ids = |list: &[Value]| list.iter().map(|element| element["id"].to_string()).collect::<Vec<_>>();
+            let ids =
+                |list: &[Value]| list.iter().map(|element| element["id"].to_string()).collect::<Vec<_>>();
             differences.push(format!("{at}: {:?} instead of {:?}", ids(a), ids(b)));
         }
         _ if ours == theirs => {}
@@ -144,13 +148,20 @@ pub fn rows(peer: &mut Peer, capture: &Capture, execution: &Execution, differenc
 
 fn compare_users(capture: &Capture, execution: &Execution, differences: &mut Vec<String>) {
     let ours = execution.directory_facts.iter().filter_map(|fact| match &fact.kind {
-        Some(Kind::UserStored(user)) => Some((user.id, user.last_ip.clone(), user.balance.clone(), user.confirmed)),
+        Some(Kind::UserStored(user)) => {
+            Some((user.id, user.last_ip.clone(), user.balance.clone(), user.confirmed))
+        }
         _ => None,
     });
     let ours: Vec<_> = ours.collect();
     let theirs = capture.inserted("tbl_user").map(|row| {
         let text = |column: &str| row[column].as_str().unwrap_or_default().to_owned();
-        (id(&row["int_user_id"]), text("var_last_ip"), text("dec_balance"), text("enm_confirmed") == "confirmed")
+        (
+            id(&row["int_user_id"]),
+            text("var_last_ip"),
+            text("dec_balance"),
+            text("enm_confirmed") == "confirmed",
+        )
     });
     let theirs: Vec<_> = theirs.collect();
     if ours != theirs || capture.effects("tbl_user").any(|effect| effect["op"] == "update") {
@@ -160,16 +171,26 @@ fn compare_users(capture: &Capture, execution: &Execution, differences: &mut Vec
 
 fn compare_forums(capture: &Capture, execution: &Execution, differences: &mut Vec<String>) {
     let ours = execution.forum_facts.iter().filter_map(|fact| match &fact.kind {
-        Some(Kind::ForumStored(forum)) => {
-            Some((forum.id, forum.passcode.clone(), forum.title.clone(), forum.owner_since_s, forum.decays_at_s))
-        }
+        Some(Kind::ForumStored(forum)) => Some((
+            forum.id,
+            forum.passcode.clone(),
+            forum.title.clone(),
+            forum.owner_since_s,
+            forum.decays_at_s,
+        )),
         _ => None,
     });
     let ours: Vec<_> = ours.collect();
     let theirs = capture.inserted("tbl_layer").map(|row| {
         let text = |column: &str| row[column].as_str().unwrap_or_default().to_owned();
         let decays = row["date_to_decay"].as_str().map(unix_of_sql);
-        (id(&row["int_layer_id"]), text("passcode"), text("var_title"), unix_of_sql(&text("date_owner_start")), decays)
+        (
+            id(&row["int_layer_id"]),
+            text("passcode"),
+            text("var_title"),
+            unix_of_sql(&text("date_owner_start")),
+            decays,
+        )
     });
     let theirs: Vec<_> = theirs.collect();
     if ours != theirs {
@@ -202,7 +223,12 @@ pub fn session_keys(data: &[u8]) -> BTreeMap<String, String> {
         let end = if rest[0] == b's' { semicolon } else { rest.iter().position(|b| *b == b';') };
         let end = end.unwrap();
         let value = String::from_utf8(rest[..end].to_vec()).unwrap();
-        let value = value.splitn(if rest[0] == b's' { 3 } else { 2 }, ':').last().unwrap().trim_matches('"').to_owned();
+        let value = value
+            .splitn(if rest[0] == b's' { 3 } else { 2 }, ':')
+            .last()
+            .unwrap()
+            .trim_matches('"')
+            .to_owned();
         keys.insert(key, value);
         rest = &rest[end + 1..];
     }

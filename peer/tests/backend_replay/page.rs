@@ -10,7 +10,9 @@ const OPTIONS_FORM: [&str; 3] = ["email_modified", "forumpasscheck", "subscriber
 pub fn compare(capture: &Capture, body: &v1::ResponseBody, differences: &mut Vec<String>) {
     let page = String::from_utf8(body.body.to_vec()).unwrap();
     let facts = &capture.json["response"]["body_facts"];
-    if u64::from(body.status) != capture.status() || body.content_type != capture.response_header("Content-Type") {
+    if u64::from(body.status) != capture.status()
+        || body.content_type != capture.response_header("Content-Type")
+    {
         differences.push(format!("status {} {}", body.status, body.content_type));
     }
     for (name, value) in facts["hidden_inputs"].as_object().into_iter().flatten() {

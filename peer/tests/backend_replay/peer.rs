@@ -25,6 +25,30 @@ use crate::{
 const WHISPERS: [(u32, &str, Option<u32>); 2] =
     [(2902, "192.109.99.106", Some(417)), (2904, "192.109.99.106", None)];
 
+/// Sessions made and last changed by captures the set lacks.
+const SESSIONS: [(&str, &str); 5] = [
+    (
+        "mcjo1vk8bcjmnkvoj0anfola1l",
+        "authenticated-layer|s:0:\"\";view-count|i:1;logged-user|i:417;user-ip|s:14:\"192.109.99.106\";temp-user-name|s:4:\"John\";lat|i:51;lon|i:0;access-layer-granted|s:4:\"true\";",
+    ),
+    (
+        "hovu9dnhs8g7sp7jdk8fgnrf3i",
+        "authenticated-layer|s:3:\"186\";view-count|i:1;logged-user|s:3:\"430\";logged-email|s:15:\"sam@example.com\";user-ip|s:15:\"192.104.111.118\";logged-group-user|s:3:\"431\";layer-group-user|s:3:\"431\";access-layer-granted|s:4:\"true\";",
+    ),
+    (
+        "gfvbsept1mp0jv11psd5alqlj5",
+        "authenticated-layer|s:0:\"\";view-count|i:1;logged-user|i:437;user-ip|s:15:\"192.103.102.118\";temp-user-name|s:4:\"Tess\";lat|i:51;lon|i:0;access-layer-granted|s:4:\"true\";",
+    ),
+    (
+        "ovpgnvoo2ldfhadqu574n48ce1",
+        "view-count|i:1;logged-user|i:442;user-ip|s:15:\"192.111.118.112\";access-layer-granted|s:5:\"false\";",
+    ),
+    (
+        "k4ne5a0h3acpl2q0ao4nomnpj5",
+        "view-count|i:1;logged-user|i:443;user-ip|s:14:\"192.107.52.110\";access-layer-granted|s:3:\"190\";access-layers-granted|s:13:\"[\"186\",\"190\"]\";",
+    ),
+];
+
 pub struct Peer {
     backend: EmbeddedBackend,
     record: u64,
@@ -35,6 +59,10 @@ pub struct Peer {
     /// Messages that a capture of the set inserts.
     inserted: BTreeSet<u32>,
     owner_since: BTreeMap<String, u64>,
+    /// Forums that a capture of the set makes.
+    made: BTreeSet<String>,
+    /// Sessions as they are before the set first changes them.
+    first_seen: BTreeMap<String, String>,
 }
 
 struct Given(Vec<u32>);
@@ -58,6 +86,8 @@ impl Peer {
             sessions: BTreeMap::new(),
             inserted: BTreeSet::new(),
             owner_since: BTreeMap::new(),
+            made: BTreeSet::new(),
+            first_seen: SESSIONS.iter().map(|(id, data)| ((*id).to_owned(), (*data).to_owned())).collect(),
         };
         for capture in captures {
             peer.inserted.extend(capture.inserted("tbl_ssshout").map(|row| id(&row["int_ssshout_id"])));
@@ -65,6 +95,16 @@ impl Peer {
             let mut ids = capture.inserted("tbl_layer").chain(capture.inserted("tbl_ssshout"));
             if let Some(row) = ids.next() {
                 peer.names.insert(name.to_owned(), id(&row["int_layer_id"]));
+            }
+            peer.made.extend(capture.inserted("tbl_layer").map(|_| name.to_owned()));
+            for effect in capture.effects("php_session") {
+                let data =
+                    effect["changed"]["session_data"][0].as_str().or(effect["row"]["session_data"].as_str());
+                // A session the set makes has nothing before.
+                let before = if effect["op"] == "insert" { Some("") } else { data };
+                if let Some(before) = before {
+                    peer.first_seen.entry(capture.session_id()).or_insert(before.to_owned());
+                }
             }
             let since = &capture.json["response"]["body_facts"]["hidden_inputs"]["date-owner-start"];
             if let Some(since) = since.as_str() {
@@ -87,14 +127,27 @@ impl Peer {
                 self.set_session(&session_id, before, capture.now_s);
             }
         }
+        if !self.sessions.contains_key(&session_id)
+            && let Some(data) = self.first_seen.get(&session_id).filter(|data| !data.is_empty()).cloned()
+        {
+            self.set_session(&session_id, &data, capture.now_s);
+        }
+        if capture.number == "199" {
+            let forum =
+                v1::ForumStored { password_hash: Some("set again".into()), ..self.forums[&186].clone() };
+            self.apply(vec![Kind::ForumStored(forum)]);
+        }
         if capture.number == "023" {
             let hidden = v1::MessageStored { active: false, ..self.rows[&2870].clone() };
             self.apply(vec![Kind::MessageStored(hidden)]);
         }
         let makes_forum = capture.inserted("tbl_layer").next().is_some();
-        if let Some(name) = capture.param("passcode").or(capture.param("uniqueFeedbackId")).filter(|_| !makes_forum) {
+        if let Some(name) =
+            capture.param("passcode").or(capture.param("uniqueFeedbackId")).filter(|_| !makes_forum)
+        {
             let opens = matches!(capture.endpoint(), Some(Endpoint::Shout | Endpoint::SearchChat));
-            let is_real = self.owner_since.contains_key(name) && capture.number != "001" && capture.number != "191";
+            let is_real =
+                self.owner_since.contains_key(name) && !self.made.contains(name) && capture.number != "191";
             let id = self.names.get(name).copied().filter(|_| (opens || is_real) && !name.is_empty());
             if let Some(id) = id.filter(|id| !self.forums.contains_key(id)) {
                 let title = name.strip_prefix("ajps_").map_or(name.to_owned(), |short| format!("{short}@"));
@@ -104,8 +157,8 @@ impl Peer {
                 self.apply(vec![Kind::ForumStored(forum)]);
             }
         }
-        self.put_in_listed(capture);
         self.put_in_updated(capture, &session_id);
+        self.put_in_listed(capture);
     }
 
     /// Messages listed here that no capture of the set wrote.
@@ -122,7 +175,8 @@ impl Peer {
             let (address, user) = author.split('"').next().unwrap().split_once(':').unwrap();
             let shown = author.split('"').nth(2).unwrap();
             let name = shown.split(" \u{2781}").next().unwrap().split(" \u{2782}").next().unwrap();
-            let (to, to_id) = WHISPERS.iter().find(|(whisper, ..)| *whisper == id).map_or(("", None), |w| (w.1, w.2));
+            let (to, to_id) =
+                WHISPERS.iter().find(|(whisper, ..)| *whisper == id).map_or(("", None), |w| (w.1, w.2));
             let row = v1::MessageStored {
                 id,
                 forum_id: forum_id.unwrap(),
@@ -195,7 +249,8 @@ impl Peer {
     }
 
     fn work(&self, capture: &Capture, endpoint: Endpoint) -> Work {
-        let name = capture.param("passcode").or(capture.param("uniqueFeedbackId")).filter(|name| !name.is_empty());
+        let name =
+            capture.param("passcode").or(capture.param("uniqueFeedbackId")).filter(|name| !name.is_empty());
         let opens = matches!(endpoint, Endpoint::Shout | Endpoint::SearchChat);
         let forum = name.and_then(|name| self.names.get(name)).copied();
         let forum = forum.filter(|id| opens || self.forums.contains_key(id)).and_then(ForumId::new);
@@ -206,7 +261,9 @@ impl Peer {
             session: self.sessions.get(&request.session_id).cloned(),
             request,
             // Ours stores some that the real one did not; those get a number far above.
-            message_id: MessageId::new(new_message.unwrap_or(3_000_000 + u32::try_from(self.record).unwrap())),
+            message_id: MessageId::new(
+                new_message.unwrap_or(3_000_000 + u32::try_from(self.record).unwrap()),
+            ),
             now: HubTime(capture.now_s * 1000),
         }
     }
@@ -273,7 +330,8 @@ impl Peer {
                 Some(Kind::MessageStored(compare::updated(row, effect)))
             }
             _ => {
-                let (id, forum_id) = (id(&effect["row"]["int_ssshout_id"]), id(&effect["row"]["int_layer_id"]));
+                let (id, forum_id) =
+                    (id(&effect["row"]["int_ssshout_id"]), id(&effect["row"]["int_layer_id"]));
                 Some(Kind::MessageRemoved(v1::MessageRemoved { id, forum_id }))
             }
         }

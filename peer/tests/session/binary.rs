@@ -2,11 +2,12 @@
 
 use std::{
     process::{Command, Output, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use loop_proto::v1::{self, hub_to_peer};
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use super::hub::{Hub, asked, assigned, committed};
 

@@ -90,6 +90,7 @@ impl peer_service_server::PeerService for Service {
 }
 
 impl Hub {
+    #[expect(clippy::disallowed_methods, reason = "a real hub on a real port")]
     pub async fn start(id: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap().to_string();

@@ -96,7 +96,7 @@ fn append_task(state: &HubState, request: RequestId, command: AppendTask) -> Dec
         if seen.forum != command.forum {
             return Err(other_command());
         }
-        let receipt = seen.answer.as_ref().map(|answer| answer.receipt.clone());
+        let receipt = seen.answer.as_ref().map(|answer| v1::Receipt::clone(&answer.receipt));
         return Ok(Decision::unchanged(task_appended(seen.task, seen.message, true, receipt)));
     }
     check_task_bounds(state, forum, command.request.len() as u64)?;
@@ -262,7 +262,7 @@ fn facts_records(
     let sessions =
         facts.sessions.into_iter().map(|session| sessions::own(session.record, id.get())).collect();
     let (task, receipt, proposal) = match closes {
-        Some(closes) => (Some(closes.task), Some(closes.receipt), Some(closes.proposal)),
+        Some(closes) => (Some(closes.task), Some(Arc::new(closes.receipt)), Some(closes.proposal)),
         None => (None, None, None),
     };
     let body = FactsBody { task, peer, epoch, facts: facts.forum, sessions, receipt };
@@ -347,9 +347,7 @@ fn move_primary(
     if !forum.is_served_by(to) {
         return Err(rejection(RejectionCode::NotAReplica, to.get().into(), 0));
     }
-    if to == forum.primary {
-        return Ok(Decision::unchanged(moved(forum.epoch)));
-    }
+    // Also to the present primary: a new epoch refuses what that peer answered before it was restarted.
     let epoch = ForumEpoch(forum.epoch.0.checked_add(1).ok_or_else(exhausted)?);
     let assignment = Assignment { epoch, primary: to, replicas: forum.serving().collect() };
     let body = RecordBody::Assignment(assignment);

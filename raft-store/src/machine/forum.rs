@@ -1,13 +1,13 @@
 //! The forums: who holds which, under which epoch. Never knows what a task asks.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use loop_proto::ids::{ForumEpoch, ForumId, ForumKey, HubTime, PeerId, TaskId};
 
-use super::record::Assignment;
+use super::{
+    record::Assignment,
+    shared::{SharedMap, SharedSet},
+};
 
 /// One forum.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,13 +101,18 @@ pub struct Forums {
     first: u32,
     // Behind Arc so that a copy of the state for a snapshot costs a pointer per forum, and changes one by one.
     list: Vec<Arc<Forum>>,
-    by_key: BTreeMap<ForumKey, ForumId>,
-    by_peer: BTreeSet<(PeerId, ForumId)>,
+    by_key: SharedMap<ForumKey, ForumId>,
+    by_peer: SharedSet<(PeerId, ForumId)>,
 }
 
 impl Forums {
     pub(super) fn new(first: u32) -> Self {
-        Self { first: first.max(1), list: Vec::new(), by_key: BTreeMap::new(), by_peer: BTreeSet::new() }
+        Self {
+            first: first.max(1),
+            list: Vec::new(),
+            by_key: SharedMap::default(),
+            by_peer: SharedSet::default(),
+        }
     }
 
     /// The forum of that id.
@@ -136,8 +141,10 @@ impl Forums {
 
     /// Forums of which `peer` has a copy, by id.
     pub fn of_peer(&self, peer: PeerId) -> impl Iterator<Item = ForumId> + '_ {
-        let from = (peer, ForumId::new(1).expect("1 is not zero"));
-        self.by_peer.range(from..).take_while(move |(holder, _)| *holder == peer).map(|(_, forum)| *forum)
+        self.by_peer
+            .starting_at((peer, 0))
+            .take_while(move |(holder, _)| *holder == peer)
+            .map(|(_, forum)| *forum)
     }
 
     /// How many there are.
@@ -159,7 +166,9 @@ impl Forums {
     pub(super) fn push(&mut self, forum: Forum) {
         debug_assert_eq!(u64::from(forum.id.get()), self.next_id());
         self.by_key.insert(forum.key, forum.id);
-        self.by_peer.extend(forum.replicas.iter().map(|replica| (replica.peer, forum.id)));
+        for replica in &forum.replicas {
+            self.by_peer.insert((replica.peer, forum.id));
+        }
         self.list.push(Arc::new(forum));
     }
 

@@ -3,14 +3,14 @@
 //! Owns two windows of memory: clients' requests, kept while their task is open and for a while after its answer, and
 //! hubs' own proposals, kept for a hub's retries. Never knows what a request asks.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{collections::VecDeque, sync::Arc};
 
 use loop_proto::{
     ids::{ForumEpoch, ForumId, HubTime, MessageId, PeerId, RequestId, TaskId},
     v1,
 };
 
-use super::bounds::Bounds;
+use super::{bounds::Bounds, shared::SharedMap};
 
 /// What a remembered request costs in memory besides its receipt's text: three indexes' entries.
 const RECEIPT_OVERHEAD_BYTES: u64 = 200;
@@ -40,7 +40,7 @@ pub struct SeenAnswer {
     /// When it was committed.
     pub at: HubTime,
     /// What the client is told.
-    pub receipt: v1::Receipt,
+    pub receipt: Arc<v1::Receipt>,
 }
 
 /// What a hub's proposal came to, to be said again to a retry.
@@ -74,13 +74,13 @@ pub enum Made {
 /// Both windows.
 #[derive(Clone, Default, PartialEq)]
 pub struct Receipts {
-    requests: BTreeMap<RequestId, SeenRequest>,
+    requests: SharedMap<RequestId, SeenRequest>,
     // Answered requests, in the order of their answers; the next to be forgotten first.
     answered: VecDeque<(HubTime, RequestId)>,
     // The same by task, for late answers.
-    by_task: BTreeMap<TaskId, RequestId>,
+    by_task: SharedMap<TaskId, RequestId>,
     answered_bytes: u64,
-    proposals: BTreeMap<RequestId, Made>,
+    proposals: SharedMap<RequestId, Made>,
     proposal_order: VecDeque<(HubTime, RequestId)>,
 }
 

@@ -70,7 +70,7 @@ pub struct FactsBody {
     /// Sessions stored with them; each `version` is this record's id.
     pub sessions: Vec<Arc<v1::SessionRecord>>,
     /// What re-sends of the closed task are told.
-    pub receipt: Option<v1::Receipt>,
+    pub receipt: Option<Arc<v1::Receipt>>,
 }
 
 /// Who holds a forum.
@@ -210,7 +210,7 @@ impl FactsBody {
             epoch: ForumEpoch(wire.epoch),
             facts: wire.facts,
             sessions: wire.sessions.into_iter().map(Arc::new).collect(),
-            receipt: wire.receipt,
+            receipt: wire.receipt.map(Arc::new),
         })
     }
 }
@@ -399,13 +399,13 @@ mod tests {
             epoch: ForumEpoch(u64::MAX),
             facts: Bytes::from(vec![8; 200]),
             sessions: vec![session(6), session(7)],
-            receipt: Some(v1::Receipt { status: 200, sid_json: Some("2867".into()), lid: None }),
+            receipt: Some(Arc::new(v1::Receipt { status: 200, sid_json: Some("2867".into()), lid: None })),
         };
         let empty = FactsBody {
             task: None,
             facts: Bytes::new(),
             sessions: Vec::new(),
-            receipt: Some(v1::Receipt::default()),
+            receipt: Some(Arc::default()),
             ..facts.clone()
         };
         let assignment = Assignment { epoch: ForumEpoch(3), primary: peer, replicas: vec![peer] };

@@ -2,16 +2,15 @@
 //!
 //! Never reads a session's content, and never prints its id: whoever has the id is the user.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    sync::Arc,
-};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use loop_proto::{ids::HubTime, v1};
 
-use super::bounds::Bounds;
+use super::{
+    bounds::Bounds,
+    shared::{SharedMap, SharedSet},
+};
 
 /// Longest session id, characters, as in `php_session.session_id`.
 pub const SESSION_ID_MAX: usize = 32;
@@ -35,6 +34,11 @@ impl SessionId {
         let mut padded = [0; SESSION_ID_MAX];
         padded[..id.len()].copy_from_slice(id.as_bytes());
         Some(Self { padded })
+    }
+
+    /// The id and zeros after it.
+    pub(super) fn padded(&self) -> &[u8; SESSION_ID_MAX] {
+        &self.padded
     }
 
     /// The id itself. A secret.
@@ -61,8 +65,8 @@ pub(super) struct Session {
 /// All sessions.
 #[derive(Clone, Default, PartialEq)]
 pub struct Sessions {
-    by_id: BTreeMap<SessionId, Session>,
-    by_expiry: BTreeSet<(HubTime, SessionId)>,
+    by_id: SharedMap<SessionId, Session>,
+    by_expiry: SharedSet<(HubTime, SessionId)>,
     bytes: u64,
 }
 
@@ -84,7 +88,7 @@ impl Sessions {
 
     /// Whether none is kept.
     pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
+        self.by_id.len() == 0
     }
 
     /// What they cost, bytes.
@@ -92,8 +96,8 @@ impl Sessions {
         self.bytes
     }
 
-    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &Session> {
-        self.by_id.values()
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.by_id.iter().map(|(_, session)| session)
     }
 
     pub(super) fn store(&mut self, id: SessionId, session: Session, bounds: &Bounds) {
@@ -116,7 +120,7 @@ impl Sessions {
     pub(super) fn due(&self, now: HubTime, bounds: &Bounds, lapsed_max: usize) -> usize {
         let (mut kept, mut bytes_kept) = (self.by_id.len() as u64, self.bytes);
         let mut due = 0;
-        for (expiry, id) in &self.by_expiry {
+        for (expiry, id) in self.by_expiry.iter() {
             let over = kept > bounds.sessions_max || bytes_kept > bounds.sessions_bytes_max;
             if !over && (*expiry > now || due >= lapsed_max) {
                 break;
@@ -142,7 +146,7 @@ impl Sessions {
         if self.by_id.len() != self.by_expiry.len() || !self.by_id.iter().all(indexed) {
             return Err("the index of sessions by expiry is wrong");
         }
-        if self.by_id.values().map(|session| bytes(&session.record)).sum::<u64>() != self.bytes {
+        if self.iter().map(|session| bytes(&session.record)).sum::<u64>() != self.bytes {
             return Err("the sessions' bytes are miscounted");
         }
         Ok(())

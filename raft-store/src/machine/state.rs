@@ -186,7 +186,7 @@ impl HubState {
     /// What became of a client's request, if its task is open or its answer is inside the window.
     pub fn request(&self, id: RequestId) -> Option<(TaskId, Option<MessageId>, Option<&v1::Receipt>)> {
         let seen = self.receipts.request(id)?;
-        Some((seen.task, seen.message, seen.answer.as_ref().map(|answer| &answer.receipt)))
+        Some((seen.task, seen.message, seen.answer.as_ref().map(|answer| answer.receipt.as_ref())))
     }
 
     /// The ids given out next.

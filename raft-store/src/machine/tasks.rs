@@ -1,19 +1,16 @@
 //! The task log: records in order, the trim point, the tasks nobody has answered. Never knows who holds a forum.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use loop_proto::ids::TaskId;
 
-use super::record::Record;
+use super::{log::Log, record::Record};
 
 /// The retained records, dense and in order, and the open tasks, which outlive the trim point.
 #[derive(Clone, Default, PartialEq)]
 pub struct Tasks {
     trimmed_through: u64,
-    log: VecDeque<Arc<Record>>,
+    log: Log,
     log_bytes: u64,
     open: BTreeMap<TaskId, Arc<Record>>,
     open_bytes: u64,
@@ -49,7 +46,7 @@ impl Tasks {
     /// Retained records above `after`, in order.
     pub fn records_after(&self, after: u64) -> impl ExactSizeIterator<Item = &Arc<Record>> + Clone {
         let skip = after.saturating_sub(self.trimmed_through).min(self.log.len() as u64);
-        self.log.range(skip as usize..)
+        self.log.iter_from(skip as usize)
     }
 
     /// The unanswered task of that id.
@@ -81,7 +78,7 @@ impl Tasks {
     pub(super) fn trim_point_for(&self, records: u64, bytes: u64) -> u64 {
         let mut through = self.newest().saturating_sub(records).max(self.trimmed_through);
         let mut kept = self.log_bytes;
-        for record in &self.log {
+        for record in self.log.iter_from(0) {
             if record.id.get() > through && kept <= bytes {
                 break;
             }
@@ -103,7 +100,7 @@ impl Tasks {
     pub(super) fn push_closed(&mut self, record: Arc<Record>) {
         debug_assert_eq!(Some(record.id), self.next_id());
         self.log_bytes += record.bytes();
-        self.log.push_back(record);
+        self.log.push(record);
     }
 
     /// Holds a task as unanswered, whether the log still has it or not.
@@ -120,8 +117,8 @@ impl Tasks {
 
     pub(super) fn trim(&mut self, through: u64) {
         while self.trimmed_through < through {
-            let Some(record) = self.log.pop_front() else { break };
-            self.log_bytes -= record.bytes();
+            let Some(bytes) = self.log.pop_first() else { break };
+            self.log_bytes -= bytes;
             self.trimmed_through += 1;
         }
     }
@@ -130,13 +127,13 @@ impl Tasks {
         let dense = |(at, record): (usize, &Arc<Record>)| {
             record.id.get().checked_sub(self.trimmed_through) == Some(at as u64 + 1)
         };
-        if !self.log.iter().enumerate().all(dense) {
+        if !self.log.iter_from(0).enumerate().all(dense) {
             return Err("the log is not dense");
         }
-        if !self.log.iter().zip(self.log.iter().skip(1)).all(|(a, b)| a.at <= b.at) {
+        if !self.log.iter_from(0).zip(self.log.iter_from(1)).all(|(a, b)| a.at <= b.at) {
             return Err("time falls along the log");
         }
-        if self.log.iter().map(|record| record.bytes()).sum::<u64>() != self.log_bytes {
+        if self.log.iter_from(0).map(|record| record.bytes()).sum::<u64>() != self.log_bytes {
             return Err("the log's bytes are miscounted");
         }
         if self.open.values().map(|record| record.bytes()).sum::<u64>() != self.open_bytes {

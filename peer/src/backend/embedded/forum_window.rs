@@ -206,6 +206,15 @@ impl ForumWindow {
         self.pending.push(Pending { task, facts: facts.to_vec(), session: session.cloned() });
     }
 
+    /// Drops the execution of `task` and of all after it: it is executed once more.
+    pub fn drop_pending_from(&mut self, task: u64) {
+        let before = self.pending.len();
+        self.pending.retain(|pending| pending.task < task);
+        if self.pending.len() < before {
+            self.rebuild_overlay();
+        }
+    }
+
     /// Drops executions of tasks up to `task`: their records are here.
     pub fn close_pending(&mut self, task: u64) {
         let before = self.pending.len();
@@ -232,7 +241,7 @@ impl ForumWindow {
             }
             Some(Kind::ForumStored(forum)) => self.forum = Some(forum.clone()),
             Some(Kind::SubscriptionStored(row)) => {
-                self.subscriptions.insert(row.user_id, row.clone());
+                self.subscriptions.insert(row.user_id, *row);
             }
             Some(Kind::UserStored(_)) | None => {}
         }

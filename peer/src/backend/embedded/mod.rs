@@ -62,7 +62,7 @@ pub struct EmbeddedConfig {
 impl EmbeddedConfig {
     /// The usual sizes: about 3 MB for each forum whose window is full.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), window_messages: 1000, resident_forums_max: 256, web_root: None }
+        Self { dir: dir.into(), window_messages: 1000, resident_forums_max: 128, web_root: None }
     }
 }
 
@@ -134,8 +134,8 @@ impl EmbeddedBackend {
                 Some(forum) => visit::enter(request, &mut session, view, forum, ids)?,
                 None => Visit::default(),
             };
-            if work.forum.is_some() && !request.is_robot {
-                session.set_text("authenticated-layer", "");
+            if let Some(forum) = work.forum.filter(|_| !request.is_robot) {
+                visit::leave(&mut session, view, forum);
                 if session.number("view-count") != Some(1) {
                     session.set_int("view-count", 1);
                 }
@@ -186,6 +186,7 @@ impl EmbeddedBackend {
             return self.shout_nowhere(work, request);
         };
         self.forums.write(&self.store, forum.get(), |window| {
+            window.drop_pending_from(task.get());
             let held = self.session_in(window, work, request)?;
             let mut session = held.session.clone();
             let view = ForumView::pending(window, forum.get(), &self.store, &self.directory);
@@ -195,7 +196,7 @@ impl EmbeddedBackend {
                 None => shout::Shout::default(),
             };
             if request.is_remote_app() && !request.is_robot {
-                session.set_text("authenticated-layer", "");
+                visit::leave(&mut session, &view, forum);
             }
             let record = held.changed(&session, request);
             let mut forum_facts = visit.forum_facts();
@@ -221,6 +222,7 @@ impl EmbeddedBackend {
     fn hide(&self, task: TaskId, work: &Work, request: &Request) -> Result<Execution, BackendError> {
         let forum_facts = match work.forum {
             Some(forum) => self.forums.write(&self.store, forum.get(), |window| {
+                window.drop_pending_from(task.get());
                 let held = self.session_in(window, work, request)?;
                 let viewer = Viewer { user: held.session.user(), ip: &request.ip, group: None };
                 let view = ForumView::pending(window, forum.get(), &self.store, &self.directory);
@@ -301,7 +303,7 @@ impl Backend for EmbeddedBackend {
             (Endpoint::Shout, Some(receipt)) => {
                 self.plain_read(work, request, |session, view| written(request, session, view, receipt))
             }
-            (Endpoint::HideMessage, Some(_)) => Ok(answered(hide::answer(request))),
+            (Endpoint::HideMessage, _) => Ok(answered(hide::answer(request))),
             (Endpoint::SearchChat, _) => self.search(work, request, HTML, ids),
             (Endpoint::Index, _) if request.is_remote_app() => self.search(work, request, JSON, ids),
             (Endpoint::Index, _) => Ok(answered(index_page::answer(request))),
@@ -315,8 +317,13 @@ impl Backend for EmbeddedBackend {
                 self.plain_read(work, request, |session, view| logged_status::answer(request, session, view))
             }
             (Endpoint::MessageButtons, _) => Ok(answered(message_buttons::answer())),
-            (Endpoint::Shout | Endpoint::HideMessage, None) => {
-                Ok(answered(Answer::refused(400, "This is not a read.")))
+            // One that cannot write (a wrong checksum, no forum) is no task: it is told what a write would show.
+            (Endpoint::Shout, None) => {
+                let receipt =
+                    work.forum.map(|_| v1::Receipt { status: 200, sid_json: None, lid: lid(request) });
+                self.plain_read(work, request, |session, view| {
+                    written(request, session, view, &receipt.unwrap_or_default())
+                })
             }
             (Endpoint::Static | Endpoint::Unspecified, _) => {
                 Ok(answered(Answer::refused(404, "There is no such page.")))

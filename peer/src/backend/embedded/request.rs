@@ -85,7 +85,7 @@ impl Request {
 
 /// A message id as a client sends it; `None` if it names none.
 pub fn message_id(value: Option<&[u8]>) -> Option<MessageId> {
-    let text = std::str::from_utf8(value?).ok()?.trim();
+    let text = std::str::from_utf8(value?).ok()?;
     if !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }

@@ -235,6 +235,34 @@ fn executions_of_a_lost_primary_are_forgotten() {
 }
 
 #[test]
+fn a_task_executed_once_more_replaces_its_first_execution() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut peer = Alone::open(dir.path());
+    let mut work = peer.work(Endpoint::Shout, "aaa", &format!("{SHOUT}&typing=off&message=once"));
+    work.message_id = MessageId::new(2867);
+    let task = TaskId::new(1).unwrap();
+    let first = peer.backend.execute(task, &work, &mut peer.ids).unwrap();
+    peer.ids = NextUser(414);
+    let again = peer.backend.execute(task, &work, &mut peer.ids).unwrap();
+    assert_eq!(body(&again), body(&first));
+    assert_eq!(again.forum_facts, first.forum_facts);
+}
+
+#[test]
+fn a_write_that_is_no_task_shows_the_list_and_no_sid() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut peer = Alone::open(dir.path());
+    peer.say("aaa", "x");
+    let work =
+        peer.work(Endpoint::Shout, "aaa", "action=ssshout&passcode=ajps_test&remoteapp=true&cs=1&msg_id=9");
+    let execution = peer.backend.read(&work, None, &mut NoUsers).unwrap();
+    assert!(body(&execution).ends_with(r#""ses":"aaa","lid":"9"}"#) && ids(&body(&execution)).len() == 1);
+    let nowhere = Work { forum: None, ..work };
+    let execution = peer.backend.read(&nowhere, None, &mut NoUsers).unwrap();
+    assert_eq!(body(&execution), r#"{"res":[],"ses":"aaa"}"#);
+}
+
+#[test]
 fn a_message_is_touched_by_its_author_only() {
     let dir = tempfile::tempdir().unwrap();
     let mut peer = Alone::open(dir.path());

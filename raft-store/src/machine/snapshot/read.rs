@@ -176,7 +176,7 @@ fn read_receipts(frames: &mut Frames<'_>, head: &Head, state: &mut HubState) -> 
             record: TaskId::new(frame.record).ok_or(bad("a receipt's record"))?,
             proposal: RequestId::from_bytes(&frame.proposal).ok_or(bad("a receipt's proposal"))?,
             at: HubTime(frame.at_ms),
-            receipt: frame.receipt,
+            receipt: Arc::new(frame.receipt),
         };
         state.receipts.open(request, task, forum, message);
         state.receipts.answer(request, answer);

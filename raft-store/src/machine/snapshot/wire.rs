@@ -328,7 +328,7 @@ fn answered_frame(id: RequestId, seen: &SeenRequest, answer: &SeenAnswer) -> Ans
         record: answer.record.get(),
         proposal: Bytes::copy_from_slice(&answer.proposal.0),
         at_ms: answer.at.0,
-        receipt: answer.receipt.clone(),
+        receipt: v1::Receipt::clone(&answer.receipt),
     }
 }
 

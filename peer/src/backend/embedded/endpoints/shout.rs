@@ -260,7 +260,7 @@ fn whisper_target(request: &Request, forum: &v1::ForumStored) -> (String, Option
         address.trim().chars().filter(|c| !c.is_control()).take(ADDRESS_CHARS_MAX).collect();
     // A whisper without an address would be public; nobody has this one.
     let address = if address.is_empty() { "0.0.0.0".to_owned() } else { address };
-    (address, message_id(Some(id.as_bytes())).map(MessageId::get))
+    (address, message_id(Some(id.trim().as_bytes())).map(MessageId::get))
 }
 
 /// What tells an author from earlier ones of the same name.

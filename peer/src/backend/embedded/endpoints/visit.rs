@@ -63,6 +63,15 @@ pub fn enter(
     Ok(visit)
 }
 
+/// What every list of messages leaves behind: the forum, if the session's user subscribes to it, else none.
+pub fn leave(session: &mut Session, view: &dyn View, forum: ForumId) {
+    let is_subscriber = session.user().is_some_and(|user| view.is_subscriber(user));
+    let authenticated = if is_subscriber { forum.get().to_string() } else { String::new() };
+    if session.text("authenticated-layer") != authenticated {
+        session.set_text("authenticated-layer", &authenticated);
+    }
+}
+
 fn anonymous_user(id: u32, ip: &str, now_s: u64) -> v1::UserStored {
     v1::UserStored {
         id,
@@ -76,7 +85,8 @@ fn anonymous_user(id: u32, ip: &str, now_s: u64) -> v1::UserStored {
 
 /// The row of a forum nobody has read or written yet; `None` if the request does not name it.
 fn new_forum(request: &Request, forum: ForumId) -> Option<v1::ForumStored> {
-    let name = request.params.non_empty("passcode")?;
+    let name =
+        request.params.non_empty("passcode").or_else(|| request.params.non_empty("uniqueFeedbackId"))?;
     let general = request.params.text("general").unwrap_or_default();
     Some(v1::ForumStored {
         id: forum.get(),
