@@ -37,9 +37,6 @@
       title.textContent = event.data.title;
     }
   });
-  if (window.location.hash === '#chat') {
-    open();
-  }
 
   open();
 })();
