@@ -61,11 +61,14 @@ impl Script {
     }
 }
 
+/// Ready when an append is durable.
+type Durable = Pin<Box<dyn Future<Output = std::io::Result<()>>>>;
+
 /// Carries out the first `steps` of the script; tells `acknowledged` how many are certain to last.
 async fn carry_out(dir: &Path, engine: Engine, seed: u64, steps: u64, mut acknowledged: impl FnMut(u64)) {
     let mut store = open(dir, engine).unwrap();
     let mut script = Script::new(seed);
-    let mut in_flight: VecDeque<(u64, Pin<Box<dyn Future<Output = std::io::Result<()>>>>)> = VecDeque::new();
+    let mut in_flight: VecDeque<(u64, Durable)> = VecDeque::new();
     for step in 1..=steps {
         let change = script.next_change();
         let model = &script.model;
