@@ -1,4 +1,4 @@
-// The page at / opens the pop-up, and leads to the same forum through the other hubs.
+// The page at / shows the pop-up, which can be closed and opened, and leads to the same forum through the other hubs.
 import assert from 'node:assert/strict';
 import { hubs, story } from './people.mjs';
 
