@@ -1,0 +1,170 @@
+//! `load`: puts load on a whole system and prints what it came to.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Result, ensure};
+use clap::{Parser, Subcommand, ValueEnum};
+use loop_benches::load::{
+    Span, cpu,
+    report::{self, Row},
+    suite::{self, Plan, Workload},
+    system::System,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Puts load on a whole system and prints rates and latencies.
+///
+/// Without --hubs it starts 3 hubs and 3 peers in a temporary folder and removes them afterwards. Latency counts from
+/// the time a request was due. Figures depend on the machine and on what else it does: compare within one run only.
+#[derive(Debug, Parser)]
+#[command(name = "load", version)]
+struct Args {
+    #[command(subcommand)]
+    command: What,
+    /// Seconds measured in one run
+    #[arg(long, global = true, default_value_t = 3.0)]
+    seconds: f64,
+    /// Seconds before that, not counted
+    #[arg(long, global = true, default_value_t = 1.0)]
+    warmup: f64,
+    /// In flight, connections or writers, in place of the usual numbers
+    #[arg(long, global = true)]
+    in_flight: Option<usize>,
+    /// Requests a second at fixed times (open model) in place of as many as can be (closed loop)
+    #[arg(long, global = true)]
+    rate: Option<f64>,
+    /// Forums that the writers are spread over
+    #[arg(long, global = true, default_value_t = 16)]
+    forums: usize,
+    /// Print one JSON object per run in place of the table
+    #[arg(long, global = true)]
+    json: bool,
+    /// Folder of the loop-hub and loop-peer binaries [default: beside this one]
+    #[arg(long, global = true, value_name = "DIR")]
+    bin_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Our system with each log engine and etcd in turn, several rounds, and the ratios
+    Suite {
+        /// Rounds
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
+    /// One workload, or all of them, on our system
+    Run {
+        /// What to ask of it
+        #[arg(value_enum, default_value_t = Choice::All)]
+        workload: Choice,
+        /// The hubs' log engine: sled or segment
+        #[arg(long, default_value = "sled")]
+        engine: String,
+        /// gRPC addresses (host:port) of hubs that run already
+        #[arg(long, value_delimiter = ',')]
+        hubs: Vec<String>,
+        /// The running hubs' token for peers
+        #[arg(long, env = "LOOP_HUB_JOIN_TOKEN", hide_env_values = true, default_value = "")]
+        join_token: String,
+    },
+    /// The same proposals as Puts to three members of etcd
+    Etcd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Choice {
+    All,
+    Proposals,
+    HttpWrite,
+    HttpRead,
+    Visibility,
+}
+
+impl Choice {
+    fn workloads(self) -> Vec<Workload> {
+        match self {
+            Self::All => Workload::ALL.to_vec(),
+            Self::Proposals => vec![Workload::Proposals],
+            Self::HttpWrite => vec![Workload::HttpWrite],
+            Self::HttpRead => vec![Workload::HttpRead],
+            Self::Visibility => vec![Workload::Visibility],
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    let mut rows: Vec<Row> = Vec::new();
+    let outcome = tokio::select! {
+        outcome = run(&args, &mut rows) => outcome,
+        // What was started is killed, and its data deleted, as it is dropped.
+        name = stop_signal() => Err(anyhow::anyhow!("{name}")),
+    };
+    if let Err(error) = outcome {
+        eprintln!("load: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    if !args.json && matches!(args.command, What::Suite { .. }) {
+        println!("{}", report::summary(&rows));
+    }
+    if rows.iter().any(|row| row.summary.failures > 0) {
+        eprintln!("load: some requests failed");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+async fn run(args: &Args, rows: &mut Vec<Row>) -> Result<()> {
+    ensure!(args.seconds > 0.0 && args.warmup >= 0.0, "--seconds must be above 0, --warmup not below");
+    ensure!(args.in_flight != Some(0) && args.forums > 0, "--in-flight and --forums must be above 0");
+    ensure!(args.rate.is_none_or(|rate| rate > 0.0), "--rate must be above 0");
+    let span = Span {
+        warmup: Duration::try_from_secs_f64(args.warmup)?,
+        measured: Duration::try_from_secs_f64(args.seconds)?,
+    };
+    let plan = |workloads| Plan {
+        workloads,
+        in_flight: args.in_flight,
+        rate: args.rate,
+        forums: args.forums,
+        span,
+        bin_dir: args.bin_dir.clone(),
+    };
+    if !args.json {
+        println!("load average {:.1} at the start\n{}", cpu::load_average(), report::head());
+    }
+    let mut told = |row: Row| {
+        println!("{}", if args.json { row.json().to_string() } else { row.line() });
+        rows.push(row);
+    };
+    match &args.command {
+        What::Suite { rounds } => {
+            let plan = plan(Choice::All.workloads());
+            for round in 1..=*rounds {
+                suite::ours(&plan, "sled", round, &mut told).await?;
+                suite::ours(&plan, "segment", round, &mut told).await?;
+                suite::etcd(&plan, round, &mut told).await?;
+            }
+            Ok(())
+        }
+        What::Run { workload, engine, hubs, .. } if hubs.is_empty() => {
+            suite::ours(&plan(workload.workloads()), engine, 1, &mut told).await
+        }
+        What::Run { workload, hubs, join_token, .. } => {
+            let system = System::running(hubs, join_token.clone()).await?;
+            suite::on(&plan(workload.workloads()), &system, "given", 1, &mut told).await
+        }
+        What::Etcd => suite::etcd(&plan(Vec::new()), 1, &mut told).await,
+    }
+}
+
+/// Resolves with the name of the first signal that asks this process to end.
+async fn stop_signal() -> &'static str {
+    let listen = |kind| signal(kind).expect("a running tokio runtime can listen to signals");
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt()), listen(SignalKind::terminate()));
+    tokio::select! {
+        _ = interrupt.recv() => "interrupted",
+        _ = terminate.recv() => "terminated",
+    }
+}

@@ -1,0 +1,100 @@
+//! The leader's door as hubs use it: one `HubService.Propose` stream, answers in any order.
+//!
+//! Owns the stream and the commands of the driver: a forum of its own, and facts for it.
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use loop_proto::{
+    ids::ForumKey,
+    v1::{self, command::Body, from_leader, hub_service_client::HubServiceClient, outcome, to_leader},
+};
+use prost::Message;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use super::{grpc, system::request_id};
+
+/// Most commands handed to the stream that it has not taken yet.
+const QUEUE: usize = 4096;
+
+/// A stream to the leader.
+pub struct Door {
+    asks: mpsc::Sender<v1::ToLeader>,
+    answers: Streaming<v1::FromLeader>,
+}
+
+impl Door {
+    /// Opens a stream to the hub at `leader` (`host:port`).
+    pub async fn open(leader: &str) -> Result<Self> {
+        let (asks, rx) = mpsc::channel(QUEUE);
+        let mut client = HubServiceClient::new(grpc::connect(leader).await?);
+        let answers = client.propose(ReceiverStream::new(rx)).await?.into_inner();
+        Ok(Self { asks, answers })
+    }
+
+    /// Sends a command; its answer will carry `seq`.
+    pub async fn send(&self, seq: u64, command: Bytes) -> Result<()> {
+        let ask = v1::ToLeader { seq, kind: Some(to_leader::Kind::Command(command)) };
+        self.asks.send(ask).await.ok().context("the leader closed the stream")
+    }
+
+    /// The next answer: which command, and what it came to.
+    pub async fn answer(&mut self) -> Result<(u64, Result<outcome::Kind, String>)> {
+        let answer = self.answers.message().await?.context("the leader ended the stream")?;
+        let came_to = match answer.kind {
+            Some(from_leader::Kind::Outcome(v1::Outcome { kind: Some(kind) })) => match kind {
+                outcome::Kind::Rejection(no) => Err(format!("rejected: {:?}", no.code())),
+                kind => Ok(kind),
+            },
+            Some(from_leader::Kind::NotLeader(_)) => Err("the leader has changed".to_owned()),
+            other => Err(format!("no outcome: {other:?}")),
+        };
+        Ok((answer.seq, came_to))
+    }
+
+    /// Sends one command and waits for it. Only while nothing else is under way.
+    pub async fn ask(&mut self, body: Body) -> Result<outcome::Kind> {
+        self.send(0, encode(body)).await?;
+        self.answer().await?.1.map_err(anyhow::Error::msg)
+    }
+
+    /// Opens a forum on these peers, the first as its primary.
+    pub async fn open_forum(&mut self, name: &str, replicas: Vec<u32>) -> Result<u32> {
+        let key = ForumKey::of_name(name.as_bytes()).0.to_vec().into();
+        match self.ask(Body::OpenForum(v1::OpenForum { key, replicas })).await? {
+            outcome::Kind::ForumOpened(opened) => Ok(opened.forum_id),
+            other => bail!("opening a forum came to {other:?}"),
+        }
+    }
+}
+
+/// A command with a request id of its own.
+pub fn encode(body: Body) -> Bytes {
+    v1::Command { request_id: request_id(), at_ms: 0, body: Some(body) }.encode_to_vec().into()
+}
+
+/// Facts of one message row whose encoding has `bytes` bytes, more or less two, as `peer` would store them.
+pub fn store_facts(forum_id: u32, peer_id: u32, bytes: usize) -> Body {
+    let row = |text: usize| {
+        let message = v1::MessageStored { id: 1, forum_id, text: "m".repeat(text), ..Default::default() };
+        let fact = v1::Fact { kind: Some(v1::fact::Kind::MessageStored(message)) };
+        v1::Facts { facts: vec![fact] }.encode_to_vec()
+    };
+    // One length byte may become two where a part passes 127 bytes.
+    let forum_facts = row(bytes.saturating_sub(row(0).len() + 3)).into();
+    Body::StoreFacts(v1::StoreFacts { forum_id, peer_id, epoch: 1, forum_facts, ..Default::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_have_the_size_asked_for() {
+        for bytes in [100, 512, 4000] {
+            let Body::StoreFacts(facts) = store_facts(200, 7, bytes) else { panic!() };
+            assert!(facts.forum_facts.len().abs_diff(bytes) <= 3, "{} for {bytes}", facts.forum_facts.len());
+        }
+    }
+}

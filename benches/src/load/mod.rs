@@ -1,0 +1,25 @@
+//! The load driver's parts: due times, clients, workloads, what comes out of them.
+//!
+//! It measures from outside, through the doors that browsers, peers and hubs use. Never knows how the parts inside are
+//! made, and never judges a figure.
+
+mod clients;
+pub mod cpu;
+mod door;
+mod etcd;
+mod figures;
+mod grpc;
+mod http;
+mod http_read;
+mod http_write;
+mod peer;
+mod proposals;
+pub mod report;
+mod schedule;
+pub mod suite;
+pub mod system;
+mod visibility;
+mod visitor;
+
+pub use figures::{Figures, Summary};
+pub use schedule::{Pace, Schedule, Span};

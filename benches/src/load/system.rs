@@ -1,0 +1,145 @@
+//! The system under load: a cluster of our own in a temporary folder, or hubs that run already.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
+use loop_hub::{
+    hubctl::Admin,
+    local::{LocalCluster, LocalConfig, Who},
+};
+use loop_proto::v1;
+use rand::Rng;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+/// How long a hub has to answer a question about the group.
+const ASK_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long the hubs may take to agree on a leader.
+const LEADER_WITHIN: Duration = Duration::from_secs(20);
+
+/// Where one hub is reached.
+#[derive(Clone, Debug)]
+pub struct HubAt {
+    /// Its node id.
+    pub id: u64,
+    /// `host:port` for peers and hubs.
+    pub grpc: String,
+    /// `host:port` for browsers.
+    pub http: String,
+}
+
+/// Hubs and peers to be measured.
+pub struct System {
+    /// All hubs, by id.
+    pub hubs: Vec<HubAt>,
+    /// What a peer must present to join; empty if it was not given.
+    pub join_token: String,
+    admin: Admin,
+    /// Together with the folder of its data; `None`: somebody else's.
+    own: Option<(LocalCluster, TempDir)>,
+}
+
+impl System {
+    /// Starts three hubs and three peers. `engine`: `sled` or `segment`.
+    pub async fn start(engine: &str, bin_dir: Option<PathBuf>) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("loop-load-").tempdir()?;
+        let config = LocalConfig {
+            log_engine: Some(engine.to_owned()),
+            bin_dir,
+            ..LocalConfig::on_free_ports(folder.path())
+        };
+        let cluster = LocalCluster::start(config).await?;
+        let (hubs, token) = (cluster.hub_grpc_all(), cluster.join_token().to_owned());
+        Self::look_at(&hubs, token, Some((cluster, folder))).await
+    }
+
+    /// Hubs that run already, at least one of them named by its gRPC address.
+    pub async fn running(hubs: &[String], join_token: String) -> Result<Self> {
+        Self::look_at(hubs, join_token, None).await
+    }
+
+    async fn look_at(
+        hubs: &[String],
+        join_token: String,
+        own: Option<(LocalCluster, TempDir)>,
+    ) -> Result<Self> {
+        let admin = Admin::new(hubs, ASK_WITHIN)?;
+        let nodes = admin.status().await?.hubs.into_iter().filter_map(|hub| hub.node);
+        let mut hubs: Vec<HubAt> = nodes
+            .map(|node| HubAt { id: node.node_id, grpc: node.grpc_addr, http: node.http_addr })
+            .collect();
+        hubs.sort_by_key(|hub| hub.id);
+        ensure!(!hubs.is_empty(), "no hub named the members of its group");
+        Ok(Self { hubs, join_token, admin, own })
+    }
+
+    /// The hub that leads, once there is one.
+    pub async fn leader(&self) -> Result<&HubAt> {
+        let until = Instant::now() + LEADER_WITHIN;
+        loop {
+            if let Some(id) = self.admin.status().await?.leader {
+                return self.hubs.iter().find(|hub| hub.id == id).context("the leader is no member");
+            }
+            if Instant::now() >= until {
+                bail!("no hub has led for {LEADER_WITHIN:?}");
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The connected peers.
+    pub async fn peers(&self) -> Result<Vec<v1::PeerInfo>> {
+        let peers = self.admin.peers().await?;
+        Ok(peers.into_iter().filter(|peer| peer.connected_to.is_some()).collect())
+    }
+
+    /// The newest record.
+    pub async fn newest(&self) -> Result<u64> {
+        Ok(self.admin.status().await?.newest_task)
+    }
+
+    /// The processes of our own hubs, and those of our own peers.
+    pub fn pids(&self) -> (Vec<u32>, Vec<u32>) {
+        let Some((cluster, _)) = &self.own else { return (Vec::new(), Vec::new()) };
+        let of = |hubs: bool| {
+            let members = cluster.members().into_iter();
+            members.filter(|m| matches!(m.who, Who::Hub(_)) == hubs).filter_map(|m| m.pid).collect()
+        };
+        (of(true), of(false))
+    }
+
+    /// Stops what was started and deletes its data.
+    pub async fn stop(self) -> Result<()> {
+        if let Some((mut cluster, folder)) = self.own {
+            let ended = cluster.take_exited();
+            cluster.stop_all(|_, _| {}).await;
+            drop(cluster);
+            if !ended.is_empty() {
+                let folder = folder.keep();
+                bail!("processes ended by themselves: {ended:?}; logs are in {}", folder.display());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes nobody else has: secrets, names, request ids.
+#[expect(clippy::disallowed_methods, reason = "the driver is the outside; only uniqueness is asked of chance")]
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    rand::rng().fill_bytes(&mut bytes);
+    bytes
+}
+
+/// A name nobody else has, with a prefix to know it by.
+pub fn unique(prefix: &str) -> String {
+    let hex: String = random_bytes::<6>().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{prefix}{hex}")
+}
+
+/// An id for one command.
+pub fn request_id() -> Bytes {
+    Bytes::copy_from_slice(&random_bytes::<16>())
+}
