@@ -1,6 +1,7 @@
 //! The URLs AtomJump's own browsers send, answered through each hub: they reach the forum their top-level
 //! parameters name, and never the one that is named inside a nested URL.
 
+#[expect(dead_code, reason = "shared with the replay, which sends headers too")]
 #[path = "e2e_replay/http.rs"]
 mod http;
 

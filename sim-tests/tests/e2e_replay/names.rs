@@ -100,10 +100,13 @@ impl Names {
         for (mark, colon) in USER_MARKS {
             text = replace_numbers(&text, mark, colon, &users);
         }
-        for (theirs, ours) in &self.sessions {
-            text = text.replace(ours, theirs);
-        }
-        text
+        self.sessions_to_theirs(&text)
+    }
+
+    /// A text of ours with their sessions.
+    pub fn sessions_to_theirs(&self, text: &str) -> String {
+        let theirs = |text: String, (theirs, ours): (&String, &String)| text.replace(ours, theirs);
+        self.sessions.iter().fold(text.to_owned(), theirs)
     }
 }
 

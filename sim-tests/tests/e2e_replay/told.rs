@@ -213,7 +213,12 @@ fn names_and_whispers() -> Vec<Told> {
         told(
             "059",
             "commit_latlon",
-            commit(D, second, "geo", &[("your_name", "John"), ("lat", "48.85"), ("lon", "2.35")]),
+            commit(
+                D,
+                second,
+                "geo",
+                &[("your_name", "John"), ("lat", "48.85"), ("lon", "2.35"), ("msg_id", "59")],
+            ),
             &[Must::Sid(Sid::New(2900)), Must::Contain("John \\u2782"), Must::Contain("\"lat\":null")],
         ),
         told(
