@@ -70,9 +70,7 @@ pub trait Gateway: Send + Sync + 'static {
     fn ready(&self) -> bool;
 
     /// Whether there is also a peer to answer them. A single forum's peers may be away all the same.
-    fn serving(&self) -> bool {
-        self.ready()
-    }
+    fn serving(&self) -> bool;
 
     /// HTTP addresses of all hubs, this one first.
     fn hub_http_addrs(&self) -> Vec<String>;
