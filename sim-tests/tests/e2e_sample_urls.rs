@@ -143,6 +143,37 @@ async fn static_files(hub: SocketAddr) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_has_is_missing_and_a_stranger_is_led_to_a_session() -> Result<()> {
+    // Neither hubs nor peers have a folder of files here.
+    let mut system = System::start().await?;
+    let session = "nobody0knows0this0session0";
+    for at in 0..3 {
+        let hub = system.cluster.hub_http(at);
+        for path in ["robots.txt", "api/images/none.png", "images/im/upl1-2.jpg", "nothere.php"] {
+            let answer = ask(hub, &format!("https://atomjump.com/{path}")).await;
+            assert_eq!(answer.status, 404, "{path} through hub {}", at + 1);
+        }
+        // The fast reader makes no sessions: it leads to the PHP's path, which does.
+        let fast = url("fast.atomjump.com").replace(SESSION, &format!("{session}{at}"));
+        let led = ask(hub, &fast).await;
+        assert_eq!((led.status, led.body.as_str()), (302, ""));
+        let (path, query) = fast.split_once(".com/").unwrap().1.split_once('?').unwrap();
+        let location = format!("http://fast.atomjump.com/api/{path}?{query}");
+        assert_eq!(led.header("location"), location.to_lowercase());
+        let read = ask(hub, &location.replace("http://", "https://")).await;
+        let read = read.jsonp(READER).expect("JSONP");
+        assert_eq!(read["ses"], format!("{session}{at}"));
+        let again = ask(hub, &fast).await;
+        assert_eq!(
+            (again.status, again.jsonp(READER).map(|value| value["ses"].clone())),
+            (200, Some(read["ses"].clone()))
+        );
+    }
+    system.assert_nobody_fell();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_forum_named_inside_a_nested_url_is_data() -> Result<()> {
     let mut system = System::start().await?;
     let hubs: Vec<SocketAddr> = (0..3).map(|at| system.cluster.hub_http(at)).collect();

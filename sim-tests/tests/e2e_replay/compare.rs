@@ -19,8 +19,16 @@ pub const FAST_HOST: &str = "fast.loop.test";
 const PHP_OF_FAST: &str = "http://fast.loop.test/api";
 pub const PHP_HOST: &str = "127.0.0.1:18080";
 
-/// How the answer differs from the captured one.
-pub fn answer(capture: &Capture, ours: &Answer, names: &mut Names) -> Vec<String> {
+/// How an answer differs from the captured one.
+#[derive(Default)]
+pub struct Compared {
+    pub differences: Vec<String>,
+    /// It lists a message that stays different on purpose.
+    pub lasting: bool,
+}
+
+/// Compares an answer with the captured one.
+pub fn answer(capture: &Capture, ours: &Answer, names: &mut Names) -> Compared {
     let mut differences = Vec::new();
     let mut ours = without_minted(capture, ours);
     for (_, value) in &mut ours.headers {
@@ -33,7 +41,9 @@ pub fn answer(capture: &Capture, ours: &Answer, names: &mut Names) -> Vec<String
     let callback = theirs.split('(').next().unwrap_or_default();
     let our_value = ours.jsonp(callback).unwrap_or_default();
     names.learn(theirs, &ours.body, [&their_value["sid"], &our_value["sid"]]);
-    let text = names::level_ago(&lasting(&names.to_theirs(&ours.body)), theirs, fast);
+    let in_their_names = names.to_theirs(&ours.body);
+    let as_there = lasting(&in_their_names);
+    let text = names::level_ago(&as_there, theirs, fast);
     // A JSONP value travels without its envelope between the parts of the system, and is compared so.
     let is_jsonp = capture.unwrapped().is_some();
     let unwrapped = text.strip_prefix(callback).and_then(|rest| rest.strip_prefix('(')?.strip_suffix(')'));
@@ -49,7 +59,7 @@ pub fn answer(capture: &Capture, ours: &Answer, names: &mut Names) -> Vec<String
     } else {
         answers::response(capture, &body, &mut differences);
     }
-    differences
+    Compared { differences, lasting: as_there != in_their_names }
 }
 
 /// A session made by the hub, under the id the captured one was given.

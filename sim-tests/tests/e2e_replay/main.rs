@@ -30,6 +30,7 @@ use std::{
 
 use anyhow::Result;
 use capture::Capture;
+use compare::Compared;
 use http::Request;
 use improved::IMPROVED;
 use loop_hub::local::Who;
@@ -57,7 +58,7 @@ struct Table {
     improved: usize,
     later: usize,
     different: usize,
-    /// Improvements of this test's own list that showed.
+    /// Those of this test's own list that showed.
     shown: BTreeSet<&'static str>,
 }
 
@@ -66,7 +67,7 @@ impl Table {
         self.lines.push_str(&format!("{number} {name:45} {verdict}\n"));
     }
 
-    fn capture(&mut self, capture: &Capture, differences: &[String]) {
+    fn capture(&mut self, capture: &Capture, Compared { differences, lasting }: &Compared) {
         let lists = IMPROVED.iter().chain(IMPROVED_HERE);
         let entries: Vec<_> = lists.filter(|(number, ..)| *number == capture.number).collect();
         let allowed = |difference: &String| {
@@ -75,7 +76,7 @@ impl Table {
         let verdict = match (differences.is_empty(), differences.iter().all(allowed), entries.first()) {
             (true, ..) => {
                 self.same += 1;
-                "same".to_owned()
+                if *lasting { "same but for messages improved before" } else { "same" }.to_owned()
             }
             (false, true, Some((number, _, reason))) => {
                 self.improved += 1;
@@ -127,8 +128,8 @@ async fn captured_exchanges_are_answered_alike_through_alternating_hubs() -> Res
             table.later += 1;
             table.line(&capture.number, &capture.name, reason);
         } else if !capture.name.starts_with("database_down") {
-            let differences = replay.capture(&capture).await;
-            table.capture(&capture, &differences);
+            let compared = replay.capture(&capture).await;
+            table.capture(&capture, &compared);
         }
         replay.follow(&capture).await;
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     capture::Capture,
-    compare::{self, FAST_HOST, PHP_HOST},
+    compare::{self, Compared, FAST_HOST, PHP_HOST},
     http::{Answer, Request},
     names::Names,
     told::{self, A, B, D, Must, Sid, T, Told},
@@ -41,7 +41,7 @@ impl Replay {
     }
 
     /// Sends a captured request; how the answer differs.
-    pub async fn capture(&mut self, capture: &Capture) -> Vec<String> {
+    pub async fn capture(&mut self, capture: &Capture) -> Compared {
         let host = if capture.browser == "f" { FAST_HOST } else { PHP_HOST };
         let query = self.names.to_ours(capture.query());
         let target =
