@@ -26,7 +26,6 @@ if [ "$wanted" != build ]; then
     need node nodejs
     need npm npm
     need chromium chromium
-    have mariadbd || [ -x /usr/sbin/mariadbd ] || missing+=(mariadb-server)
 fi
 
 if [ ${#missing[@]} -gt 0 ]; then

@@ -46,6 +46,7 @@ fn log_append(criterion: &mut Criterion) {
         for batch in [1, 16, 128, 1024] {
             let temp = tempfile::tempdir().expect("a directory");
             let mut store = log_store::open(LogStoreConfig::new(temp.path(), engine)).expect("a new log");
+            let mut purger = store.clone();
             let (mut next, mut purged) = (0, 0);
             group.throughput(Throughput::Elements(batch));
             group.bench_function(batch.to_string(), |bencher| {
@@ -53,7 +54,7 @@ fn log_append(criterion: &mut Criterion) {
                     || {
                         if next - purged > KEPT + PURGED_AT_ONCE {
                             purged = next - KEPT;
-                            runtime.block_on(store.clone().purge(log_id(purged - 1))).expect("purged");
+                            runtime.block_on(purger.purge(log_id(purged - 1))).expect("purged");
                         }
                         next += batch;
                         entries(next - batch, batch)

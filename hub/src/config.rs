@@ -78,7 +78,7 @@ pub struct Options {
     /// Allow listening on other than loopback addresses although nothing is encrypted yet
     #[arg(long, env = "LOOP_HUB_INSECURE_PLAINTEXT", num_args = 0..=1, default_missing_value = "true")]
     pub insecure_plaintext: Option<bool>,
-    /// What to log, e.g. "info,loop_hub=debug" [default: info]
+    /// What to log, e.g. "info,loop_hub=debug" [default: info,openraft=warn]
     #[arg(long, env = "LOOP_HUB_LOG")]
     pub log: Option<String>,
 }
@@ -94,7 +94,7 @@ pub enum LogEngineKind {
 }
 
 /// Where one hub is reached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HubAddrs {
     /// `host:port` of its gRPC port.
     pub grpc: String,
@@ -103,10 +103,9 @@ pub struct HubAddrs {
 }
 
 /// A validated configuration.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct HubConfig {
     /// This hub.
-    #[serde(serialize_with = "display")]
     pub hub_id: HubId,
     /// Folder for everything this hub keeps.
     pub data_dir: PathBuf,
@@ -142,6 +141,10 @@ pub struct HubConfig {
     pub snapshot_entries: u64,
     /// Bound of client connections.
     pub connections_max: usize,
+    /// Addresses other than loopback are allowed.
+    pub insecure_plaintext: bool,
+    /// What is logged.
+    pub log: String,
 }
 
 /// A value that prints as stars.
@@ -165,16 +168,6 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("***")
-    }
-}
-
-fn display<T: fmt::Display, S: serde::Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
 }
 
 /// A configuration that cannot work, and what to change.
@@ -298,6 +291,8 @@ impl TryFrom<Options> for HubConfig {
             retained_records: options.retained_records.unwrap_or(1_000_000),
             snapshot_entries: options.snapshot_entries.unwrap_or(100_000),
             connections_max: options.connections_max.unwrap_or(16_000),
+            insecure_plaintext: insecure,
+            log: options.log.unwrap_or_else(|| "info,openraft=warn".into()),
         };
         config.validate()
     }
@@ -331,6 +326,35 @@ impl HubConfig {
             return invalid(format!("--static-dir {} is not a folder", dir.display()));
         }
         Ok(self)
+    }
+
+    /// What is in force, as options: a file of them starts the same hub, but for the masked token.
+    pub fn to_options(&self) -> Options {
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).ok();
+        let member = |(id, at): (&u64, &HubAddrs)| format!("{id}={}/{}", at.grpc, at.http);
+        Options {
+            node_id: Some(self.hub_id.get()),
+            data_dir: Some(self.data_dir.clone()),
+            http_listen: Some(self.http_listen),
+            grpc_listen: Some(self.grpc_listen),
+            cluster: Some(self.cluster.iter().map(member).collect::<Vec<_>>().join(",")),
+            bootstrap: Some(self.bootstrap),
+            join: self.join.clone(),
+            join_token: Some("***".into()),
+            log_engine: Some(self.log_engine),
+            static_dir: self.static_dir.clone(),
+            replicas: u32::try_from(self.replicas).ok(),
+            heartbeat_ms: millis(self.heartbeat),
+            election_min_ms: millis(self.election.0),
+            election_max_ms: millis(self.election.1),
+            takeover_ms: millis(self.takeover),
+            peer_heartbeat_ms: millis(self.peer_heartbeat),
+            retained_records: Some(self.retained_records),
+            snapshot_entries: Some(self.snapshot_entries),
+            connections_max: Some(self.connections_max),
+            insecure_plaintext: Some(self.insecure_plaintext),
+            log: Some(self.log.clone()),
+        }
     }
 
     /// Where this hub is reached.
@@ -421,7 +445,9 @@ mod tests {
     fn the_token_does_not_print() {
         let config = HubConfig::try_from(options()).unwrap();
         assert!(!format!("{config:?}").contains("volunteers"));
-        assert!(!toml::to_string(&config.join_token.expose().len()).unwrap().contains("volunteers"));
+        let printed = toml::to_string(&config.to_options()).unwrap();
+        assert!(!printed.contains("volunteers"), "{printed}");
+        assert!(toml::from_str::<Options>(&printed).is_ok(), "what is printed can be read again");
         assert!(config.join_token.matches("volunteers") && !config.join_token.matches("volunteerz"));
     }
 }

@@ -50,17 +50,16 @@ fn try_main() -> anyhow::Result<()> {
     if let Some(path) = &cli.config {
         options = options.or(Options::from_file(path)?);
     }
-    let filter = options.log.clone().unwrap_or_else(|| "info".into());
     let config = HubConfig::try_from(options)?;
     if cli.print_config {
-        print!("{}", toml::to_string_pretty(&config).context("cannot print the configuration")?);
+        print!("{}", toml::to_string_pretty(&config.to_options()).context("cannot print the configuration")?);
         return Ok(());
     }
     if cli.check {
         println!("the configuration is fine");
         return Ok(());
     }
-    let filter = EnvFilter::try_new(&filter).with_context(|| format!("--log {filter:?}"))?;
+    let filter = EnvFilter::try_new(&config.log).with_context(|| format!("--log {:?}", config.log))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     let metrics = PrometheusBuilder::new().install_recorder().context("cannot set up metrics")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -85,8 +85,9 @@ pub async fn run(
     let hub_down = CancellationToken::new();
     let (hub, door) = open(config, io, hub_down.clone()).await?;
     let grpc = serve_grpc(&hub, door, grpc_acceptor);
-    let http = serve_http(&hub, http_acceptor, metrics);
+    let http = serve_http(&hub, http_acceptor, metrics.clone());
     let duties = [
+        tokio::spawn(keep_metrics_small(metrics)),
         tokio::spawn(membership::follow(hub.clone())),
         tokio::spawn(link::keep_links(hub.clone())),
         tokio::spawn(leader::run(hub.clone())),
@@ -185,6 +186,14 @@ async fn watch_raft(raft: &HubRaftNode) -> HubError {
         if metrics.changed().await.is_err() {
             return HubError::Fatal("its core has ended".into());
         }
+    }
+}
+
+/// Histograms keep every sample until they are looked at or told to sum up.
+async fn keep_metrics_small(metrics: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        metrics.run_upkeep();
     }
 }
 

@@ -12,8 +12,10 @@ use loop_proto::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-/// Bodies that came before their task was applied here.
+/// Bodies kept that came before their task was applied here, or after their browser had gone.
 const EARLY_BODIES_MAX: usize = 1024;
+/// And their bytes.
+const EARLY_BYTES_MAX: usize = 16 << 20;
 
 /// Who executed, under which epoch. A body is only good for the answer it was made with.
 pub type Author = (PeerId, ForumEpoch);
@@ -44,6 +46,7 @@ struct Inner {
     waiting: HashMap<RequestId, Vec<Waiter>>,
     by_task: HashMap<TaskId, RequestId>,
     early: VecDeque<(TaskId, Author, v1::ResponseBody)>,
+    early_bytes: usize,
 }
 
 /// A place in the queue; leaving it frees what is kept for it.
@@ -84,6 +87,7 @@ impl Waiters {
         if inner.by_task.insert(task, request).is_none() {
             while let Some(at) = inner.early.iter().position(|(early, ..)| *early == task) {
                 let Some((_, author, body)) = inner.early.remove(at) else { break };
+                inner.early_bytes -= body.body.len();
                 waiters.iter_mut().for_each(|waiter| waiter.bodies.push((author, body.clone())));
             }
         }
@@ -105,10 +109,7 @@ impl Waiters {
         let mut inner = self.0.lock();
         let inner = &mut *inner;
         let Some(request) = inner.by_task.get(&task).copied() else {
-            if inner.early.len() == EARLY_BODIES_MAX {
-                inner.early.pop_front();
-            }
-            inner.early.push_back((task, author, body));
+            inner.keep_early(task, author, body);
             return;
         };
         for waiter in inner.waiting.get_mut(&request).into_iter().flatten() {
@@ -147,6 +148,15 @@ impl Waiters {
 }
 
 impl Inner {
+    fn keep_early(&mut self, task: TaskId, author: Author, body: v1::ResponseBody) {
+        self.early_bytes += body.body.len();
+        self.early.push_back((task, author, body));
+        while self.early.len() > EARLY_BODIES_MAX || self.early_bytes > EARLY_BYTES_MAX {
+            let Some((.., oldest)) = self.early.pop_front() else { break };
+            self.early_bytes -= oldest.body.len();
+        }
+    }
+
     fn deliver(&mut self, request: RequestId) {
         for waiter in self.waiting.get_mut(&request).into_iter().flatten() {
             let Some((author, _)) = &waiter.committed else { continue };
@@ -217,6 +227,19 @@ mod tests {
         waiters.appended(REQUEST, task());
         waiters.committed(task(), author(1), &v1::Receipt::default());
         assert!(matches!(place.delivery.try_recv(), Ok(Delivery::Body(_))));
+    }
+
+    #[test]
+    fn bodies_nobody_waits_for_are_bounded() {
+        let waiters = Waiters::default();
+        for id in 1..=2000 {
+            let content = vec![0; 64 << 10].into();
+            let body = v1::ResponseBody { body: content, ..Default::default() };
+            waiters.body(TaskId::new(id).unwrap(), author(1), body);
+        }
+        let inner = waiters.0.lock();
+        assert_eq!(inner.early_bytes, inner.early.len() * (64 << 10));
+        assert!(inner.early_bytes <= EARLY_BYTES_MAX);
     }
 
     #[test]

@@ -43,7 +43,7 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
     }
     let filter =
         EnvFilter::try_new(&config.log).with_context(|| format!("--log `{}` is no filter", config.log))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         if cli.check {

@@ -2,8 +2,8 @@
 //!
 //! Never knows HTTP, MySQL or peers' sockets.
 
-pub mod machine;
-pub mod raft_types;
-pub mod raft_codec;
-pub mod log_store;
 pub mod adapter;
+pub mod log_store;
+pub mod machine;
+pub mod raft_codec;
+pub mod raft_types;

@@ -203,7 +203,10 @@ impl AsyncRuntime for HubRt {
 
     fn thread_rng() -> StdRng {
         match SEED.get() {
-            #[expect(clippy::disallowed_methods, reason = "the one place where a real node's chance comes from")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the one place where a real node's chance comes from"
+            )]
             None => StdRng::from_rng(&mut rand::rng()),
             Some(seed) => {
                 // The multiplier and increment of Knuth's MMIX generator: each call gets its own seed.

@@ -41,7 +41,8 @@ impl Script {
 
     /// A number below `below`.
     fn draw(&mut self, below: u64) -> u64 {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.random =
+            self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.random >> 33) % below
     }
 
@@ -60,11 +61,14 @@ impl Script {
     }
 }
 
+/// Ready when an append is durable.
+type Durable = Pin<Box<dyn Future<Output = std::io::Result<()>>>>;
+
 /// Carries out the first `steps` of the script; tells `acknowledged` how many are certain to last.
 async fn carry_out(dir: &Path, engine: Engine, seed: u64, steps: u64, mut acknowledged: impl FnMut(u64)) {
     let mut store = open(dir, engine).unwrap();
     let mut script = Script::new(seed);
-    let mut in_flight: VecDeque<(u64, Pin<Box<dyn Future<Output = std::io::Result<()>>>>)> = VecDeque::new();
+    let mut in_flight: VecDeque<(u64, Durable)> = VecDeque::new();
     for step in 1..=steps {
         let change = script.next_change();
         let model = &script.model;
@@ -119,7 +123,9 @@ async fn check(dir: &Path, engine: Engine, seed: u64, acknowledged: u64) {
 
 /// Whether `found` is `before`, or `before` with a part of an append.
 fn may_be_between(found: &Model, before: &Model, change: &Change) -> bool {
-    if (found.purged, found.vote) != (before.purged, before.vote) || found.entries.len() < before.entries.len() {
+    if (found.purged, found.vote) != (before.purged, before.vote)
+        || found.entries.len() < before.entries.len()
+    {
         return false;
     }
     let (old, new) = found.entries.split_at(before.entries.len());
@@ -182,7 +188,13 @@ fn plain_sled(dir: &Path, seed: u64) {
 }
 
 /// Starts the child, kills it `after` its first word, and returns the last step it acknowledged.
-fn run_and_kill(what: &str, seed: u64, dir: &Path, after: Duration, power_cut: Option<(&Path, &Path)>) -> u64 {
+fn run_and_kill(
+    what: &str,
+    seed: u64,
+    dir: &Path,
+    after: Duration,
+    power_cut: Option<(&Path, &Path)>,
+) -> u64 {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "writer", "--nocapture"]).stdout(Stdio::piped());
     command.env(JOB, format!("{what} {seed} {}", dir.display()));
@@ -212,8 +224,12 @@ fn run_and_kill(what: &str, seed: u64, dir: &Path, after: Duration, power_cut: O
 }
 
 /// Moments to kill at; the machine's own unevenness does the rest.
-const MOMENTS: [Duration; 4] =
-    [Duration::from_millis(5), Duration::from_millis(60), Duration::from_millis(170), Duration::from_millis(400)];
+const MOMENTS: [Duration; 4] = [
+    Duration::from_millis(5),
+    Duration::from_millis(60),
+    Duration::from_millis(170),
+    Duration::from_millis(400),
+];
 
 fn name(engine: Engine) -> &'static str {
     match engine {

@@ -66,7 +66,9 @@ fn damage_entry(dir: &Path, index: u64) {
     for path in files(dir) {
         let mut bytes = fs::read(&path).unwrap();
         let mut at = 0;
-        while let Some(found) = bytes[at..].windows(pattern.len()).position(|window| window == pattern.as_bytes()) {
+        while let Some(found) =
+            bytes[at..].windows(pattern.len()).position(|window| window == pattern.as_bytes())
+        {
             at += found + pattern.len();
             bytes[at - 1] ^= 0x08;
             damaged += 1;
@@ -117,7 +119,8 @@ async fn a_flipped_bit_anywhere_is_refused_or_harmless() {
         for path in files(&whole) {
             let len = fs::metadata(&path).unwrap().len();
             // Where there is something; the rest of a reserved file is zeros.
-            let used = fs::read(&path).unwrap().iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1);
+            let used =
+                fs::read(&path).unwrap().iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1);
             let step = (used / 60).max(1) | 1;
             for at in (0..len.min(used + 20)).step_by(step as usize) {
                 let _ = fs::remove_dir_all(&dir);
@@ -129,7 +132,11 @@ async fn a_flipped_bit_anywhere_is_refused_or_harmless() {
                 match open_and_read(config(&dir, engine)).await {
                     Err(_) => refused += 1,
                     Ok(found) => {
-                        assert!(found == written(0), "{engine:?}: byte {at} of {} changed the log", path.display());
+                        assert!(
+                            found == written(0),
+                            "{engine:?}: byte {at} of {} changed the log",
+                            path.display()
+                        );
                         harmless += 1;
                     }
                 }
@@ -168,7 +175,8 @@ async fn a_missing_or_cut_segment_is_refused() {
 async fn a_torn_end_of_the_last_segment_is_dropped() {
     let temp = tempfile::tempdir().unwrap();
     write(temp.path(), Engine::Segment).await;
-    let last = files(temp.path()).into_iter().filter(|path| path.extension().is_some_and(|ext| ext == "seg")).max();
+    let last =
+        files(temp.path()).into_iter().filter(|path| path.extension().is_some_and(|ext| ext == "seg")).max();
     let last = last.unwrap();
     let mut bytes = fs::read(&last).unwrap();
     let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;

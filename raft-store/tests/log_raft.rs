@@ -238,7 +238,8 @@ async fn three_hubs_agree_over_a_snapshot_and_restarts() {
     let leader = group.leader().await;
     let raft = &group.nodes[&leader].raft;
     raft.trigger().snapshot().await.unwrap();
-    let purged = |metrics: &openraft::RaftMetrics<HubRaft>| metrics.purged.is_some_and(|id: LogId| id.index() > 100);
+    let purged =
+        |metrics: &openraft::RaftMetrics<HubRaft>| metrics.purged.is_some_and(|id: LogId| id.index() > 100);
     raft.wait(Some(Duration::from_secs(20))).metrics(purged, "purged").await.unwrap();
     let index = group.write(160..170).await;
 

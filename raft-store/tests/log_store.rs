@@ -144,8 +144,10 @@ async fn a_log_far_along_is_purged_truncated_and_found_again() {
             assert_eq!(all[30_000].log_id, log_id(4, 100_001));
         }
         if engine == Engine::Segment {
-            let bytes: u64 =
-                std::fs::read_dir(temp.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+            let bytes: u64 = std::fs::read_dir(temp.path())
+                .unwrap()
+                .map(|file| file.unwrap().metadata().unwrap().len())
+                .sum();
             assert!(bytes < 6 << 20, "purged segments are gone, {bytes} bytes are left");
         }
     }

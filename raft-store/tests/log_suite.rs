@@ -31,7 +31,8 @@ impl StoreBuilder<HubRaft, LogStore, StateMachine, TempDir> for Builder {
         let temp = tempfile::tempdir().map_err(error)?;
         let log = log_support::open(&temp.path().join("log"), self.0).map_err(error)?;
         let state = HubState::new(Bounds::STANDARD);
-        let (machine, _) = adapter::open(&temp.path().join("snapshots"), Arc::new(Nobody), state).map_err(error)?;
+        let (machine, _) =
+            adapter::open(&temp.path().join("snapshots"), Arc::new(Nobody), state).map_err(error)?;
         Ok((temp, log, machine))
     }
 }

@@ -15,7 +15,7 @@ async function openPopUp(someone) {
 await story(async (person) => {
   const [ann, ben] = [await person('Ann'), await person('Ben')];
   await ann.page.goto(`${hubs[0]}/`);
-  assert.equal(await ann.page.locator('#chat-popup').isVisible(), false, 'closed at first');
+  assert.equal(await ann.page.locator('#chat-popup').isVisible(), true, 'open at first');
   await openPopUp(ann);
   const words = `posted in the pop-up at ${Date.now()}`;
   await ann.say(words);

@@ -21,8 +21,9 @@ const ASK_WITHIN: Duration = Duration::from_secs(5);
 /// How long a hub may take to name a leader.
 const LEADER_WITHIN: Duration = Duration::from_secs(20);
 
-/// Lines of each log shown when a test fails.
-const LOG_LINES_SHOWN: usize = 40;
+/// Lines of each log shown when a test fails, and characters of each line.
+const LOG_LINES_SHOWN: usize = 25;
+const LOG_LINE_CHARS_SHOWN: usize = 300;
 
 /// Hubs and peers of one test. If the test panics, the folder stays and the ends of the logs are printed.
 pub struct System {
@@ -123,6 +124,10 @@ impl System {
     }
 }
 
+fn cut(line: &str) -> &str {
+    line.char_indices().nth(LOG_LINE_CHARS_SHOWN).map_or(line, |(end, _)| &line[..end])
+}
+
 impl Drop for System {
     fn drop(&mut self) {
         if !std::thread::panicking() {
@@ -131,9 +136,11 @@ impl Drop for System {
         self.folder.disable_cleanup(true);
         eprintln!("data and logs stay in {}", self.folder.path().display());
         for (name, log) in self.logs().unwrap_or_default() {
-            let lines: Vec<&str> = log.lines().collect();
+            // openraft tells of every vote; the whole log is in the folder.
+            let lines: Vec<&str> = log.lines().filter(|line| !line.contains(" INFO openraft")).collect();
             let from = lines.len().saturating_sub(LOG_LINES_SHOWN);
-            eprintln!("--- {name}, the last of {} lines\n{}", lines.len(), lines[from..].join("\n"));
+            let lines: Vec<&str> = lines[from..].iter().map(|line| cut(line)).collect();
+            eprintln!("--- {name}\n{}", lines.join("\n"));
         }
     }
 }

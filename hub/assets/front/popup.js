@@ -1,5 +1,5 @@
-// Opens and closes the chat of the front page. The chat is loaded when it is first opened and unloaded when it is
-// closed, so that a closed pop-up polls nothing.
+// Opens and closes the chat of the front page. It is open at first; the chat is unloaded when it is closed, so that a
+// closed pop-up polls nothing.
 (function () {
   'use strict';
 
@@ -15,7 +15,6 @@
       popup.hidden = false;
       opener.setAttribute('aria-expanded', 'true');
     }
-    closer.focus();
   }
 
   function close() {
@@ -25,7 +24,7 @@
     opener.focus();
   }
 
-  opener.addEventListener('click', function () { if (popup.hidden) { open(); } else { close(); } });
+  opener.addEventListener('click', function () { open(); closer.focus(); });
   closer.addEventListener('click', close);
   document.addEventListener('keydown', function (event) {
     if (event.key === 'Escape' && !popup.hidden) {
@@ -38,7 +37,6 @@
       title.textContent = event.data.title;
     }
   });
-  if (window.location.hash === '#chat') {
-    open();
-  }
+
+  open();
 })();

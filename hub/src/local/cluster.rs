@@ -333,13 +333,16 @@ impl LocalCluster {
     /// Stops everything: peers first, while there is still a hub to take their last answers. `told` hears of each.
     pub async fn stop_all(&mut self, mut told: impl FnMut(&str, Stopped)) {
         for group in [&mut self.peers, &mut self.hubs] {
-            for process in group.iter() {
-                // One that is gone already is found so below.
-                let _not_running = process.signal(Signal::Terminate);
-            }
+            let asked: Vec<bool> = group
+                .iter_mut()
+                .map(|process| process.exited().is_none() && process.signal(Signal::Terminate).is_ok())
+                .collect();
             let deadline = Instant::now() + GRACE;
-            for process in group.iter_mut() {
-                let stopped = process.stop(deadline.saturating_duration_since(Instant::now())).await;
+            for (process, asked) in group.iter_mut().zip(asked) {
+                let stopped = match asked {
+                    true => process.gone(deadline.saturating_duration_since(Instant::now())).await,
+                    false => Stopped::WasNotRunning,
+                };
                 told(process.name(), stopped);
             }
         }

@@ -151,6 +151,11 @@ impl Process {
         if self.exited().is_some() || self.signal(Signal::Terminate).is_err() {
             return Stopped::WasNotRunning;
         }
+        self.gone(grace).await
+    }
+
+    /// After SIGTERM, which must come once only: a second one means "at once". Kills what is there after `grace`.
+    pub async fn gone(&mut self, grace: Duration) -> Stopped {
         let Some(mut child) = self.child.take() else { return Stopped::WasNotRunning };
         match tokio::time::timeout(grace, child.wait()).await {
             Ok(Ok(status)) => Stopped::Gracefully(status),

@@ -137,6 +137,9 @@ impl Proposer {
     }
 }
 
+/// What a route brings back, with the route's number. `None`: the route has ended.
+type Completion = (u64, Option<v1::FromLeader>);
+
 struct Round {
     seq: u64,
     sent_on: Option<u64>,
@@ -153,7 +156,7 @@ struct Driver {
     pending: BTreeMap<u64, Pending>,
     round: Option<Round>,
     waiting_readers: Vec<oneshot::Sender<u64>>,
-    completions: (mpsc::Sender<(u64, Option<v1::FromLeader>)>, mpsc::Receiver<(u64, Option<v1::FromLeader>)>),
+    completions: (mpsc::Sender<Completion>, mpsc::Receiver<Completion>),
 }
 
 impl Driver {

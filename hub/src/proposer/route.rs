@@ -7,7 +7,7 @@ use loop_proto::v1::{self, hub_service_client::HubServiceClient};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{BATCH_MAX, LeaderDoor};
+use super::{BATCH_MAX, Completion, LeaderDoor};
 use crate::{channel::MESSAGE_BYTES_MAX, group::Group};
 
 /// Opens routes to hubs.
@@ -19,8 +19,7 @@ pub struct Routes {
     pub door: LeaderDoor,
 }
 
-/// What a route brings back, with the route's number. `None`: the route has ended.
-pub(super) type Completions = mpsc::Sender<(u64, Option<v1::FromLeader>)>;
+type Completions = mpsc::Sender<Completion>;
 
 impl Routes {
     /// A route to `leader`. It ends by itself when the connection breaks or its sender is dropped.

@@ -109,7 +109,10 @@ pub fn open(
     initial: HubState,
 ) -> io::Result<(StateMachine, StateReader)> {
     let dir = RealDir::open(snapshot_dir).map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot open the snapshots in {}: {error}", snapshot_dir.display()))
+        io::Error::new(
+            error.kind(),
+            format!("cannot open the snapshots in {}: {error}", snapshot_dir.display()),
+        )
     })?;
     open_on(Arc::new(dir), Sink::Thread, sink, initial)
 }
@@ -229,7 +232,10 @@ impl RaftStateMachine<HubRaft> for StateMachine {
         let job = move || {
             // Decoded before it is saved: a bad one must not replace a good one.
             let hub = snapshot::decode(&data).map_err(|error| {
-                io::Error::new(io::ErrorKind::InvalidData, format!("cannot use the leader's snapshot: {error}"))
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("cannot use the leader's snapshot: {error}"),
+                )
             })?;
             snapshots.save(&meta, &data)?;
             Ok(Held { hub, last_applied: meta.last_log_id, membership: meta.last_membership })

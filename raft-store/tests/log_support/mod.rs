@@ -82,11 +82,17 @@ pub struct Model {
 /// One thing to do to a log.
 #[derive(Clone, Debug)]
 pub enum Change {
-    Append { sizes: Vec<usize> },
+    Append {
+        sizes: Vec<usize>,
+    },
     /// How many of the newest entries to forget.
-    Truncate { back: u64 },
+    Truncate {
+        back: u64,
+    },
     /// How many of the oldest to give up; may pass the end, as after a snapshot.
-    Purge { count: u64 },
+    Purge {
+        count: u64,
+    },
     Vote,
 }
 

@@ -44,14 +44,14 @@ fn the_next_primary_answers_and_the_late_answer_is_refused() {
 }
 
 #[test]
-fn two_leaders_in_a_row_move_a_primary_once() {
+fn two_leaders_in_a_row_move_a_primary_once_and_a_restarted_primary_gets_a_new_epoch() {
     let mut story = Story::with_a_forum(Bounds::STANDARD);
     story.register("dan");
     story.move_primary(178, 2, 1);
     story.move_primary(178, 3, 1);
     story.move_primary(178, 2, 2);
-    story.move_primary(178, 4, 2);
-    story.move_primary(178, 9, 2);
+    story.move_primary(178, 4, 3);
+    story.move_primary(178, 9, 3);
     story.move_primary(999, 1, 1);
     expect![[r#"
         > register peer dan
@@ -63,10 +63,11 @@ fn two_leaders_in_a_row_move_a_primary_once() {
         > move primary of f178 to p3, expecting e1
           refused: STALE_EPOCH held 1 current 2
         > move primary of f178 to p2, expecting e2
-          now e2
-        > move primary of f178 to p4, expecting e2
+          now e3
+          - t3 f178 assignment e3 primary p2 replicas [p1, p2, p3]
+        > move primary of f178 to p4, expecting e3
           refused: NOT_A_REPLICA held 4 current 0
-        > move primary of f178 to p9, expecting e2
+        > move primary of f178 to p9, expecting e3
           refused: UNKNOWN_PEER held 9 current 0
         > move primary of f999 to p1, expecting e1
           refused: UNKNOWN_FORUM held 999 current 0

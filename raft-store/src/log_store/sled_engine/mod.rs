@@ -6,12 +6,12 @@
 //! is a prefix of what was done.
 
 mod frame;
+mod guard;
 
 use std::{
     collections::BTreeMap,
     fs,
     ops::Range,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -21,7 +21,10 @@ use std::{
 use parking_lot::RwLock;
 use sled::{Db, IVec, Tree};
 
-use self::frame::{Damage, Decoder, Key, frame_key, last_key};
+use self::{
+    frame::{Damage, Decoder, Key, frame_key, last_key},
+    guard::guarded,
+};
 use super::{
     disk::sync_dir,
     engine::{EngineReader, LogEngine, Meta, Record, Recovered, decode_meta, encode_meta},
@@ -74,6 +77,10 @@ impl SledEngine {
     /// Opens the log in `dir`, which may be empty, and checks every entry.
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<(Self, Recovered), LogError> {
         let db = open_db(dir, cache_bytes)?;
+        guarded(dir, || Self::load(dir, db))
+    }
+
+    fn load(dir: &Path, db: Db) -> Result<(Self, Recovered), LogError> {
         let io = |what| LogError::io(dir, what);
         let file = fs::File::open(sled_dir(dir).join("db")).map_err(io("open sled's file"))?;
         let sled = |error| sled_error(dir, None, error);
@@ -87,8 +94,8 @@ impl SledEngine {
         }
         let trees = Arc::new(RwLock::new(trees));
         let mut engine = Self { dir: dir.to_owned(), db, file, meta_tree, trees, first_kept: 0, dirty: true };
-        let recovered = guarded(dir, || engine.recover())?;
-        engine.sync()?;
+        let recovered = engine.recover()?;
+        engine.do_sync()?;
         sync_files(&sled_dir(dir)).and_then(|()| sync_dir(dir)).map_err(io("sync the directory"))?;
         Ok((engine, recovered))
     }
@@ -101,7 +108,7 @@ impl SledEngine {
         };
         if let Some(next) = self.meta_tree.get(TRUNCATE_KEY).map_err(|error| self.sled(error))? {
             let next = next.as_ref().try_into().map(u64::from_be_bytes).map_err(|_| self.damaged_meta())?;
-            self.truncate(next)?;
+            self.do_truncate(next)?;
         }
         let first = meta.first_kept();
         self.first_kept = first;
@@ -111,7 +118,7 @@ impl SledEngine {
             next = record.index + 1;
             true
         })?;
-        self.release()?;
+        self.do_release()?;
         Ok(Recovered { meta, first, next })
     }
 
@@ -176,8 +183,9 @@ impl SledEngine {
     }
 }
 
-impl LogEngine for SledEngine {
-    fn append(&mut self, records: &[Record]) -> Result<(), LogError> {
+/// What the trait asks for, unguarded.
+impl SledEngine {
+    fn do_append(&mut self, records: &[Record]) -> Result<(), LogError> {
         self.dirty = true;
         for records in records.chunk_by(|a, b| a.index / TREE_INDEXES == b.index / TREE_INDEXES) {
             let mut batch = sled::Batch::default();
@@ -188,7 +196,7 @@ impl LogEngine for SledEngine {
         Ok(())
     }
 
-    fn truncate(&mut self, next: u64) -> Result<(), LogError> {
+    fn do_truncate(&mut self, next: u64) -> Result<(), LogError> {
         self.dirty = true;
         let sled = |error| sled_error(&self.dir, None, error);
         // Removing takes several steps; the note lets a restart finish them.
@@ -206,19 +214,14 @@ impl LogEngine for SledEngine {
         Ok(())
     }
 
-    fn save_meta(&mut self, meta: &Meta) -> Result<(), LogError> {
+    fn do_save_meta(&mut self, meta: &Meta) -> Result<(), LogError> {
         self.dirty = true;
         self.first_kept = meta.first_kept();
         self.meta_tree.insert(META_KEY, write_meta(meta)).map_err(|error| self.sled(error))?;
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), LogError> {
-        // Staged writes sit in sled until the next sync; what is not waited for may be lost with the process.
-        Ok(())
-    }
-
-    fn sync(&mut self) -> Result<(), LogError> {
+    fn do_sync(&mut self) -> Result<(), LogError> {
         if self.dirty {
             self.db.flush().map_err(|error| self.sled(error))?;
             self.file.sync_data().map_err(LogError::io(&self.dir, "sync sled's file"))?;
@@ -227,7 +230,7 @@ impl LogEngine for SledEngine {
         Ok(())
     }
 
-    fn release(&mut self) -> Result<(), LogError> {
+    fn do_release(&mut self) -> Result<(), LogError> {
         let home = self.first_kept / TREE_INDEXES;
         let gone: Vec<u64> = self.trees.read().range(..home).map(|(number, _)| *number).collect();
         for number in gone {
@@ -235,6 +238,33 @@ impl LogEngine for SledEngine {
             self.dirty = true;
         }
         Ok(())
+    }
+}
+
+impl LogEngine for SledEngine {
+    fn append(&mut self, records: &[Record]) -> Result<(), LogError> {
+        guarded(&self.dir.clone(), || self.do_append(records))
+    }
+
+    fn truncate(&mut self, next: u64) -> Result<(), LogError> {
+        guarded(&self.dir.clone(), || self.do_truncate(next))
+    }
+
+    fn save_meta(&mut self, meta: &Meta) -> Result<(), LogError> {
+        guarded(&self.dir.clone(), || self.do_save_meta(meta))
+    }
+
+    fn flush(&mut self) -> Result<(), LogError> {
+        // Staged writes sit in sled until the next sync; what is not waited for may be lost with the process.
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), LogError> {
+        guarded(&self.dir.clone(), || self.do_sync())
+    }
+
+    fn release(&mut self) -> Result<(), LogError> {
+        guarded(&self.dir.clone(), || self.do_release())
     }
 
     fn reader(&self) -> Arc<dyn EngineReader> {
@@ -386,15 +416,6 @@ fn sync_files(dir: &Path) -> std::io::Result<()> {
         }
     }
     sync_dir(dir)
-}
-
-/// Runs sled, which panics on damage in many places, and makes an error of it.
-fn guarded<T>(dir: &Path, run: impl FnOnce() -> Result<T, LogError>) -> Result<T, LogError> {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        let what = panic.downcast_ref::<String>().map(String::as_str);
-        let what = what.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
-        Err(corrupt(dir, None, format!("sled gave up: {what}")))
-    })
 }
 
 fn corrupt(dir: &Path, index: Option<u64>, what: String) -> LogError {
