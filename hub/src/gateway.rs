@@ -69,6 +69,9 @@ pub trait Gateway: Send + Sync + 'static {
     /// Whether calls can be served now: a leader is known and this hub has caught up once.
     fn ready(&self) -> bool;
 
+    /// Whether there is also a peer to answer them. A single forum's peers may be away all the same.
+    fn serving(&self) -> bool;
+
     /// HTTP addresses of all hubs, this one first.
     fn hub_http_addrs(&self) -> Vec<String>;
 }
@@ -106,6 +109,10 @@ impl Gateway for HubGateway {
 
     fn ready(&self) -> bool {
         self.hub.ready()
+    }
+
+    fn serving(&self) -> bool {
+        self.hub.ready() && self.hub.presence.anyone()
     }
 
     fn hub_http_addrs(&self) -> Vec<String> {

@@ -274,6 +274,12 @@ impl Presence {
         peers.into_iter().filter_map(|peer| Some((peer, inner.find(peer)?))).collect()
     }
 
+    /// Whether any peer is connected, to whichever hub.
+    pub fn anyone(&self) -> bool {
+        let inner = self.inner.lock();
+        !inner.here.is_empty() || inner.there.values().any(|peers| !peers.is_empty())
+    }
+
     /// All connected peers.
     pub fn everyone(&self) -> Vec<(PeerId, Whereabouts)> {
         let inner = self.inner.lock();

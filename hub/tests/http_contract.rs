@@ -287,7 +287,11 @@ async fn health_readiness_and_metrics_tell_no_secrets() {
     let server = start_usual().await;
     assert_eq!(server.get("/healthz").await.status, 200);
     assert_eq!(server.get("/readyz").await.status, 200);
-    assert_eq!(server.get("/check-status.php").await.text(), "");
+    let status = server.get("/check-status.php").await;
+    assert_eq!((status.status, status.text()), (200, ""));
+    server.cluster.peers.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(server.get("/readyz").await.status, 200);
+    assert_eq!(server.get("/check-status.php").await.status, 503);
     server.cluster.ready.store(false, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(server.get("/healthz").await.status, 200);
     assert_eq!(server.get("/readyz").await.status, 503);

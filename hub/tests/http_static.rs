@@ -74,9 +74,20 @@ async fn what_a_peer_says_is_private_or_too_big_is_not_remembered() {
 #[tokio::test]
 async fn without_peers_a_file_is_not_missing_but_unavailable() {
     let server = start(HttpConfig::default(), |_| Err(CallError::NoPeer)).await;
+    server.cluster.peers.store(false, std::sync::atomic::Ordering::Relaxed);
     let answer = server.get("/art/face1.png").await;
     assert_eq!(answer.status, 503);
     assert!(answer.header("retry-after").is_some());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_file_is_missing_where_no_peer_has_files_and_that_is_remembered() {
+    let server = start(HttpConfig::default(), |_| Err(CallError::NoPeer)).await;
+    for _ in 0..2 {
+        assert_eq!(server.get("/art/face1.png").await.status, 404);
+    }
+    assert_eq!(server.asked().len(), 1);
     server.stop().await;
 }
 

@@ -101,8 +101,10 @@ impl Edge {
             Route::Front => pages::front(&self.config, &head.base_url, &self.gateway.hub_http_addrs()),
             Route::Running => pages::running(&head.base_url, self.outside.unix_seconds()),
             Route::InitSessions => self.init_sessions(parts),
-            Route::CheckStatus if self.gateway.ready() => answer::with_body(StatusCode::OK, answer::HTML, ""),
-            Route::CheckStatus => answer::unserved(&CallError::NoLeader),
+            Route::CheckStatus if self.gateway.serving() => {
+                answer::with_body(StatusCode::OK, answer::HTML, "")
+            }
+            Route::CheckStatus => answer::unserved(&CallError::NoPeer),
             Route::Health => answer::sentence(StatusCode::OK, "alive"),
             Route::Ready if self.gateway.ready() => answer::sentence(StatusCode::OK, "ready"),
             Route::Ready => answer::sentence(StatusCode::SERVICE_UNAVAILABLE, "not ready"),

@@ -135,7 +135,9 @@ pub fn head<'a>(parts: &'a Parts, rules: &Rules) -> Result<Head<'a>, Refusal> {
         (None, Err(_)) if !matches!(route, Route::Peer(_) | Route::Front) => String::new(),
         (None, Err(bad)) => return Err(bad.into()),
     };
-    let base_url = if place.api { format!("{origin}/api") } else { origin };
+    // The fast host has AtomJump's own paths under /api: without it a browser sent to the PHP would come back here.
+    let fast = route == Route::Peer(Endpoint::FastSearchChat) && rules.public_url.is_none();
+    let base_url = if place.api || fast { format!("{origin}/api") } else { origin };
     Ok(Head { place, route, base_url })
 }
 

@@ -100,6 +100,8 @@ fn the_sample_reads_and_writes_go_to_their_forum() {
     let Ok(Parsed::Call(fast)) = parsed(&fast_parts, "", &outside()) else { panic!("not a call") };
     assert_eq!(fast.endpoint, Endpoint::FastSearchChat);
     assert!(!fast.session.set_cookie && !fast.call.opens_forum);
+    // Where it sends strangers must not be where they came from.
+    assert_eq!(fast.call.request.base_url, "http://fast.atomjump.com/api");
 
     for url in [typing(), commit("&shout_id=912394")] {
         let shout = call(&url);

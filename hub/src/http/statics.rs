@@ -128,13 +128,16 @@ impl Statics {
             },
         };
         let within = config.read_within;
-        let body = timeout(within + answer::GRACE, self.gateway.read(call, within))
+        let answered = timeout(within + answer::GRACE, self.gateway.read(call, within))
             .await
-            .map_err(|_| CallError::Timeout)??;
-        let (file, ttl) = match body.status {
-            200 => (Some(peers_file(path, body)), config.static_cache_ttl),
-            404 => (None, config.static_missing_ttl),
-            _ => return Ok(None),
+            .unwrap_or(Err(CallError::Timeout));
+        let (file, ttl) = match answered {
+            Ok(body) if body.status == 200 => (Some(peers_file(path, body)), config.static_cache_ttl),
+            Ok(body) if body.status == 404 => (None, config.static_missing_ttl),
+            Ok(_) => return Ok(None),
+            // Peers are there, and each says to ask another: none of them serves files.
+            Err(CallError::NoPeer) if self.gateway.serving() => (None, config.static_missing_ttl),
+            Err(error) => return Err(error),
         };
         let keep =
             file.as_ref().is_none_or(|(file, keep)| *keep && file.body.len() <= config.static_file_bytes_max);

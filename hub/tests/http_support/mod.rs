@@ -48,6 +48,7 @@ pub struct Scripted {
     script: Box<Script>,
     pub delay: Mutex<Duration>,
     pub ready: std::sync::atomic::AtomicBool,
+    pub peers: std::sync::atomic::AtomicBool,
     pub asked: Mutex<Vec<Asked>>,
 }
 
@@ -83,6 +84,10 @@ impl Gateway for Scripted {
 
     fn ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
+    }
+
+    fn serving(&self) -> bool {
+        self.ready() && self.peers.load(Ordering::Relaxed)
     }
 
     fn hub_http_addrs(&self) -> Vec<String> {
@@ -147,6 +152,7 @@ pub async fn start(
         script: Box::new(script),
         delay: Mutex::new(Duration::ZERO),
         ready: true.into(),
+        peers: true.into(),
         asked: Mutex::new(Vec::new()),
     });
     let shutdown = CancellationToken::new();

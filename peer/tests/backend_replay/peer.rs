@@ -17,6 +17,7 @@ use prost::Message;
 use serde_json::Value;
 
 use crate::{
+    answers,
     capture::{Capture, unix_of_sql},
     compare, page,
 };
@@ -182,7 +183,7 @@ impl Peer {
                 forum_id: forum_id.unwrap(),
                 html: html.to_owned(),
                 text: format!("put in {id}"),
-                shouted_at_s: capture.now_s - compare::ago_s(element["ago"].as_str().unwrap()),
+                shouted_at_s: capture.now_s - answers::ago_s(element["ago"].as_str().unwrap()),
                 active: true,
                 status: v1::MessageStatus::Final.into(),
                 author_address: address.to_owned(),
@@ -240,7 +241,7 @@ impl Peer {
         if endpoint == Endpoint::ChatPage {
             page::compare(capture, &execution.body, &mut differences);
         } else {
-            compare::response(capture, &execution.body, &mut differences);
+            answers::response(capture, &execution.body, &mut differences);
         }
         compare::rows(self, capture, &execution, &mut differences);
         let session = execution.session.as_ref().or(session_before.as_ref());
