@@ -8,6 +8,9 @@ SHELL := /bin/bash
 # For `make run`: more flags for loop-local, for example  make run ARGS="--http-port 8090 --data-dir /tmp/loop"
 ARGS ?=
 
+# For `make bench`: rounds in which our system and etcd take turns.
+ROUNDS ?= 3
+
 # Cargo puts its own tools where a fresh shell may not look yet.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
@@ -41,8 +44,14 @@ fix: ## Format, and apply what clippy can fix by itself
 	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 	cargo fmt --all
 
-bench: ## Measure, beside other systems where they are installed
-	cargo bench --locked --package loop-benches
+bench: ## Measure parts and the whole, interleaved with etcd; prints ratios (ROUNDS=3)
+	@start=$$SECONDS; trap 'echo "make bench took $$((SECONDS - start)) s"' EXIT; \
+	scripts/install-tools.sh bench; \
+	echo "bench: building (a first time takes minutes)"; \
+	cargo build --locked --release --package loop-hub --package loop-peer --package loop-benches --bins; \
+	cargo bench --locked --package loop-benches --benches -- \
+	    --warm-up-time 0.5 --measurement-time 1 --sample-size 20 --noplot; \
+	target/release/load suite --rounds $(ROUNDS)
 
 clean: ## Remove what was built and fetched; ./data stays
 	cargo clean

@@ -3,6 +3,7 @@
 #   scripts/install-tools.sh         everything `make test` uses
 #   scripts/install-tools.sh build   only what a build needs (a C compiler, for SQLite)
 #   scripts/install-tools.sh verify  everything and what `make verify` uses
+#   scripts/install-tools.sh bench   only what `make bench` uses
 set -euo pipefail
 cd "$(dirname "$0")/.."
 wanted=${1:-test}
@@ -14,7 +15,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 # Cargo puts its binaries where a fresh shell may not look yet.
 export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
 
-case $wanted in build | test | verify) ;; *) fail "unknown argument '$wanted' (build, test or verify)" ;; esac
+case $wanted in build | test | verify | bench) ;; *) fail "unknown argument '$wanted' (build, test, verify or bench)" ;; esac
 have cargo || fail "cargo is missing: install Rust (https://rustup.rs), stable 1.95 or newer, then run this again"
 
 missing=()
@@ -22,7 +23,9 @@ need() { have "$1" || missing+=("$2"); }
 need cc gcc
 need ar binutils
 if [ ! -e /usr/include/stdlib.h ]; then missing+=(libc6-dev); fi
-if [ "$wanted" != build ]; then
+if [ "$wanted" = bench ]; then
+    need etcd etcd-server
+elif [ "$wanted" != build ]; then
     need node nodejs
     need npm npm
     need chromium chromium
@@ -48,7 +51,7 @@ if [ ${#missing[@]} -gt 0 ]; then
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
-if [ "$wanted" = build ]; then exit 0; fi
+if [ "$wanted" = build ] || [ "$wanted" = bench ]; then exit 0; fi
 
 cargo_tool() {
     have "$1" && return

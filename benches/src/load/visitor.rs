@@ -38,11 +38,6 @@ impl Visitor {
         Ok(visitor)
     }
 
-    /// The same visitor, from now on through another hub.
-    pub fn move_to(&mut self, http: &str) {
-        self.connection = Connection::to(http);
-    }
-
     /// The same visitor in another forum.
     pub fn enter(&mut self, forum: &str) {
         self.forum = forum.to_owned();
