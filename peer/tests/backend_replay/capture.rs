@@ -176,7 +176,9 @@ impl Capture {
 pub fn unix_of_sql(date: &str) -> u64 {
     let numbers: Vec<u64> = date.split([' ', '-', ':']).map(|part| part.parse().unwrap()).collect();
     let [year, month, day, hour, minute, second] = numbers[..] else { panic!("not a date: {date}") };
-    let leap = |year: u64| u64::from(year % 4 == 0 && (year % 100 != 0 || year % 400 == 0));
+    let leap = |year: u64| {
+        u64::from(year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)))
+    };
     let years: u64 = (1970..year).map(|year| 365 + leap(year)).sum();
     let months = [31, 28 + leap(year), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     let days = years + months[..usize::try_from(month).unwrap() - 1].iter().sum::<u64>() + day - 1;

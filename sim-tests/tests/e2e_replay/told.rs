@@ -322,6 +322,12 @@ fn others() -> Vec<Told> {
             ),
             &[Must::Sid(Sid::New(2910)), Contain("Anon 18")],
         ),
+        told(
+            "107",
+            "write_no_session_at_all, elsewhere",
+            get(&format!("/index.php?{}", shout("", "ajps_nobody", "who am I", &[])), ""),
+            &[Status(200), Must::MintedSes, Contain("who am I"), Contain("\"sid\":")],
+        ),
         told("187", "check_status", get("/check-status.php", ""), &[Status(200), Must::Body("")]),
         told(
             "192",
