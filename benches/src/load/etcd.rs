@@ -52,7 +52,8 @@ impl Etcd {
         let ports = free_ports(2 * MEMBERS)?;
         let (clients, peers) = ports.split_at(MEMBERS);
         let url = |port: &u16| format!("http://127.0.0.1:{port}");
-        let group: Vec<String> = peers.iter().enumerate().map(|(at, port)| format!("m{at}={}", url(port))).collect();
+        let group: Vec<String> =
+            peers.iter().enumerate().map(|(at, port)| format!("m{at}={}", url(port))).collect();
         let mut members = Vec::new();
         for at in 0..MEMBERS {
             let log = std::fs::File::create(folder.path().join(format!("m{at}.log")))?;

@@ -67,7 +67,8 @@ pub async fn run(
     let mut clients = Vec::with_capacity(writers);
     for at in 0..writers {
         let address = through.address(system, at);
-        let visitor = Visitor::arrive(address, &names[at % names.len()]).await.context("a visitor's arrival")?;
+        let visitor =
+            Visitor::arrive(address, &names[at % names.len()]).await.context("a visitor's arrival")?;
         clients.push(Writer { visitor, ids: Vec::new() });
     }
     let (clients, mut figures) = clients::run(clients, pace, span).await;

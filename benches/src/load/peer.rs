@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use loop_proto::v1::{
-    self, hub_to_peer, peer_service_client::PeerServiceClient, peer_to_hub, record,
-};
+use loop_proto::v1::{self, hub_to_peer, peer_service_client::PeerServiceClient, peer_to_hub, record};
 use prost::Message;
 use tokio::{
     sync::mpsc,
@@ -82,7 +80,8 @@ impl Listener {
             restarted: false,
         };
         say(&tx, peer_to_hub::Kind::Hello(hello)).await?;
-        let mut client = PeerServiceClient::new(grpc::connect(hub).await?).max_decoding_message_size(16 << 20);
+        let mut client =
+            PeerServiceClient::new(grpc::connect(hub).await?).max_decoding_message_size(16 << 20);
         let inbound = client.work(ReceiverStream::new(rx)).await?.into_inner();
         let weak = tx.clone().downgrade();
         Ok(Self { heard: tokio::spawn(listen(inbound, weak, cursor)), stop: tx })
@@ -108,7 +107,11 @@ async fn listen(
     let mut heartbeat = interval(HEARTBEAT);
     loop {
         let message = tokio::select! {
-            message = inbound.message() => message?.context("the hub ended the stream")?,
+            // A hub that sees the other half of the stream end hangs up as well.
+            message = inbound.message() => match message {
+                _ if outbound.strong_count() == 0 => return Ok(heard),
+                message => message?.context("the hub ended the stream")?,
+            },
             _ = heartbeat.tick() => {
                 let Some(outbound) = outbound.upgrade() else { return Ok(heard) };
                 let status = v1::PeerStatus { cursor, ..Default::default() };

@@ -27,8 +27,24 @@ pub struct Row {
 pub fn head() -> String {
     format!(
         "{:<8} {:<26} {:>9} {:>8} {:>8} {:>8} {:>8}  {:<17} {:>5} {:>6}\n{:<8} {:<26} {:>9} {:>8} {:>8} {:>8} {:>8}  {:<17}",
-        "system", "workload", "rate /s", "p50 ms", "p90 ms", "p99 ms", "max ms", "cores: srv/peer/", "load", "failed",
-        "", "", "", "", "", "", "", "  driver"
+        "system",
+        "workload",
+        "rate /s",
+        "p50 ms",
+        "p90 ms",
+        "p99 ms",
+        "max ms",
+        "cores: srv/peer/",
+        "load",
+        "failed",
+        "",
+        "",
+        "",
+        "",
+        "",
+        "",
+        "",
+        "  driver"
     )
 }
 
@@ -115,11 +131,17 @@ pub fn summary(rows: &[Row]) -> String {
         seen.push(this);
         let of = |value: fn(&Summary) -> f64| {
             let same = rows.iter().filter(|other| (other.system.as_str(), other.workload.as_str()) == this);
-            Spread::of(same.map(|row| value(&row.summary)).collect()).map(|spread| spread.text()).unwrap_or_default()
+            Spread::of(same.map(|row| value(&row.summary)).collect())
+                .map(|spread| spread.text())
+                .unwrap_or_default()
         };
         let rate = of(|summary| summary.rate / 1000.0);
         let (p50, p99) = (of(|summary| millis(summary.p50)), of(|summary| millis(summary.p99)));
-        let _ = writeln!(text, "{:<8} {:<26} {rate:>22} k/s   p50 {p50:>22} ms   p99 {p99:>24} ms", this.0, this.1);
+        let _ = writeln!(
+            text,
+            "{:<8} {:<26} {rate:>22} k/s   p50 {p50:>22} ms   p99 {p99:>24} ms",
+            this.0, this.1
+        );
     }
     text.push_str("\nratios of rates, round by round\n");
     for (over, under) in [("sled", "etcd"), ("segment", "etcd"), ("segment", "sled")] {
@@ -153,7 +175,13 @@ mod tests {
 
     #[test]
     fn ratios_pair_the_rounds() {
-        let rows = [row("sled", 1, 40), row("etcd", 1, 20), row("sled", 2, 90), row("etcd", 2, 30), row("sled", 3, 1)];
+        let rows = [
+            row("sled", 1, 40),
+            row("etcd", 1, 20),
+            row("sled", 2, 90),
+            row("etcd", 2, 30),
+            row("sled", 3, 1),
+        ];
         let spread = ratios(&rows, "proposals, 64 in flight", "sled", "etcd").unwrap();
         assert_eq!(spread, Spread { median: 3.0, min: 2.0, max: 3.0 });
         assert_eq!(ratios(&rows, "another", "sled", "etcd"), None);

@@ -74,7 +74,7 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Runs one workload and tells what it came to. Processor time is that of the last `measured` part.
+    /// Runs one workload and tells what it came to. Processor time is an average that includes warming up.
     async fn run(&mut self, workload: String, work: impl Future<Output = Result<Figures>>) -> Result<()> {
         eprintln!("round {}: {} {workload} …", self.round, self.name);
         let all = [self.servers.clone(), self.peers.clone(), vec![std::process::id()]];
@@ -120,13 +120,17 @@ pub async fn on(plan: &Plan, system: &System, name: &str, round: usize, told: To
             Workload::HttpWrite => {
                 for (through, in_flight) in both(&plan.in_flight(&[64])) {
                     let work = http_write::run(system, through, pace, in_flight, plan.forums, span);
-                    bench.run(title(&format!("write, {}", through.name()), plan.rate, in_flight), work).await?;
+                    bench
+                        .run(title(&format!("write, {}", through.name()), plan.rate, in_flight), work)
+                        .await?;
                 }
             }
             Workload::HttpRead => {
                 for (through, in_flight) in both(&plan.in_flight(&[32])) {
                     let work = http_read::run(system, through, pace, in_flight, span);
-                    bench.run(title(&format!("read, {}", through.name()), plan.rate, in_flight), work).await?;
+                    bench
+                        .run(title(&format!("read, {}", through.name()), plan.rate, in_flight), work)
+                        .await?;
                 }
             }
             Workload::Visibility => {
