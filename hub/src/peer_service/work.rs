@@ -35,9 +35,7 @@ pub(super) async fn accept(
     let Some(v1::PeerToHub { kind: Some(peer_to_hub::Kind::Hello(hello)) }) = first else {
         return Err(Status::invalid_argument("the first message of a work stream is Hello"));
     };
-    let peer = hub
-        .authenticate(hello.peer_id, &hello.secret)
-        .ok_or_else(|| Status::unauthenticated("no peer has this id and secret: join first"))?;
+    let peer = identify(&hub, &hello).await?;
     let newest = hub.state.read(|state| state.newest());
     if hello.cursor > newest && hub.raft.is_leader() {
         return Err(Status::failed_precondition(format!(
@@ -67,6 +65,18 @@ pub(super) async fn accept(
         tracing::info!(%peer, why, "a peer's connection has ended");
     });
     Ok(ReceiverStream::new(rx).boxed())
+}
+
+/// Who this is. A peer may have joined through another hub a moment ago, so this one first catches up.
+async fn identify(hub: &Hub, hello: &v1::Hello) -> Result<PeerId, Status> {
+    if let Some(peer) = hub.authenticate(hello.peer_id, &hello.secret) {
+        return Ok(peer);
+    }
+    reads::fresh(hub, Instant::now() + PROPOSE_WITHIN)
+        .await
+        .map_err(|error| Status::unavailable(error.to_string()))?;
+    hub.authenticate(hello.peer_id, &hello.secret)
+        .ok_or_else(|| Status::unauthenticated("no peer has this id and secret: join first"))
 }
 
 /// A restarted peer no longer knows what it had answered, and such an answer may still be on its way into the log: a
