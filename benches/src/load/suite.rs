@@ -134,8 +134,8 @@ pub async fn on(plan: &Plan, system: &System, name: &str, round: usize, told: To
                 }
             }
             Workload::Visibility => {
-                bench.run("visible: record, 500/s".into(), visibility::record(system, span)).await?;
                 bench.run("visible: HTTP write".into(), visibility::write(system, span)).await?;
+                bench.run("visible: record, 500/s".into(), visibility::record(system, span)).await?;
             }
         }
     }

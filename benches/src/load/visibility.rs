@@ -121,34 +121,44 @@ pub async fn record(system: &System, span: Span) -> Result<Figures> {
 
 /// From a browser's answer to the facts at the peers.
 pub async fn write(system: &System, span: Span) -> Result<Figures> {
-    let mut door = Door::open(&system.leader().await?.grpc).await?;
-    let audience = Audience::gather(system, &mut door).await?;
-    // They arrive elsewhere, since a read of this forum might be asked of those who hold no rows.
+    // They arrive elsewhere and first: a read of this forum might be asked of those who hold no rows, and a forum that
+    // is opened while these are connected might be given to them.
     let elsewhere = unique("load-forum-");
-    let mut writers = tokio::task::JoinSet::new();
-    let end = Instant::now() + span.warmup + span.measured;
+    let mut visitors = Vec::new();
     for at in 0..WRITERS {
         let hub = &system.hubs[at % system.hubs.len()].http;
-        let mut visitor = Visitor::arrive(hub, &elsewhere).await?;
+        visitors.push(Visitor::arrive(hub, &elsewhere).await?);
+    }
+    let mut door = Door::open(&system.leader().await?.grpc).await?;
+    let audience = Audience::gather(system, &mut door).await?;
+    let mut writers = tokio::task::JoinSet::new();
+    let end = Instant::now() + span.warmup + span.measured;
+    for mut visitor in visitors {
         visitor.enter(&audience.forum);
         writers.spawn(async move {
-            let mut acknowledged = Vec::new();
+            let (mut acknowledged, mut failures) = (Vec::new(), Vec::new());
             while Instant::now() < end {
-                let id = visitor.post().await?;
-                acknowledged.push((id, Instant::now()));
+                match visitor.post().await {
+                    Ok(id) => acknowledged.push((id, Instant::now())),
+                    Err(error) => failures.push(format!("{error:#}")),
+                }
                 sleep(PAUSE).await;
             }
-            anyhow::Ok(acknowledged)
+            (acknowledged, failures)
         });
     }
     let mut acknowledged = HashMap::new();
-    while let Some(written) = writers.join_next().await {
-        acknowledged.extend(written??);
+    let mut failures = Vec::new();
+    for (written, failed) in writers.join_all().await {
+        acknowledged.extend(written);
+        failures.extend(failed);
     }
-    ensure!(!acknowledged.is_empty(), "nothing was written");
-    Ok(compare(&acknowledged, &audience.heard().await?, |heard, messages| {
+    ensure!(!acknowledged.is_empty(), "nothing was written: {:?}", failures.first());
+    let mut figures = compare(&acknowledged, &audience.heard().await?, |heard, messages| {
         heard.closes.and_then(|task| messages.get(&task).copied())
-    }))
+    });
+    failures.into_iter().for_each(|reason| figures.failed(reason));
+    Ok(figures)
 }
 
 /// Pairs what was acknowledged with what each peer heard; what a peer never heard is a failure.

@@ -5,7 +5,7 @@
 //! module knows nothing but through which record the disk must have come. Never touches the disk itself.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -41,6 +41,9 @@ pub struct ForumWindow {
     forum: Option<v1::ForumStored>,
     subscriptions: BTreeMap<u32, v1::SubscriptionStored>,
     messages: BTreeMap<Key, Arc<Row>>,
+    /// The ids of the active ones among `messages`, by author's name in lower case and author: every message sent asks
+    /// who else uses its name, and going through the whole window for that is dear.
+    names: BTreeMap<String, BTreeMap<Option<u32>, BTreeSet<u32>>>,
     /// Time of each message in `messages`. Never iterated.
     times: HashMap<u32, u64>,
     /// Everything from here on is in `messages`; `None`: everything is.
@@ -180,10 +183,13 @@ impl ForumWindow {
             }
             authors.extend(old.iter().filter_map(|names| names.get(&name)).flatten().copied());
         }
-        for row in self.rows().filter(|row| row.message.active) {
-            if row.name_key == name {
-                add_author(&mut authors, row.message.author_id, row.message.id);
+        for (author, ids) in self.names.get(&name).into_iter().flatten() {
+            if let Some(first) = ids.iter().find(|id| !self.overlay.contains_key(id)) {
+                add_author(&mut authors, *author, *first);
             }
+        }
+        for row in self.overlay.values().flatten().filter(|row| row.message.active && row.name_key == name) {
+            add_author(&mut authors, row.message.author_id, row.message.id);
         }
         authors.sort_unstable_by_key(|(first, _)| *first);
         Ok(authors.into_iter().map(|(_, author)| author).collect())
@@ -268,6 +274,7 @@ impl ForumWindow {
     fn evict(&mut self, record: u64) {
         let Some((key, row)) = self.messages.pop_first() else { return };
         self.times.remove(&key.1);
+        self.forget_name(&row);
         self.below_through = self.below_through.max(record);
         self.floor = self.messages.first_key_value().map(|(key, _)| *key);
         let message = &row.message;
@@ -283,14 +290,36 @@ impl ForumWindow {
         }
     }
 
+    /// A message that is not in memory yet.
     fn insert(&mut self, row: Arc<Row>) {
-        self.times.insert(row.message.id, row.message.shouted_at_s);
+        let message = &row.message;
+        self.times.insert(message.id, message.shouted_at_s);
+        if message.active {
+            let authors = self.names.entry(row.name_key.clone()).or_default();
+            authors.entry(message.author_id).or_default().insert(message.id);
+        }
         self.messages.insert(row.key(), row);
     }
 
     fn remove(&mut self, id: u32) -> bool {
         let time = self.times.remove(&id);
-        time.is_some_and(|time| self.messages.remove(&(time, id)).is_some())
+        let Some(row) = time.and_then(|time| self.messages.remove(&(time, id))) else { return false };
+        self.forget_name(&row);
+        true
+    }
+
+    /// Takes a message that has left `messages` out of `names`.
+    fn forget_name(&mut self, row: &Row) {
+        let Some(authors) = self.names.get_mut(&row.name_key) else { return };
+        if let Some(ids) = authors.get_mut(&row.message.author_id) {
+            ids.remove(&row.message.id);
+            if ids.is_empty() {
+                authors.remove(&row.message.author_id);
+            }
+        }
+        if authors.is_empty() {
+            self.names.remove(&row.name_key);
+        }
     }
 
     fn rebuild_overlay(&mut self) {

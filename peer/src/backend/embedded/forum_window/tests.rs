@@ -102,6 +102,24 @@ fn names_are_counted_over_window_disk_and_pending() {
 }
 
 #[test]
+fn a_name_is_its_authors_only_while_one_of_their_active_messages_bears_it() {
+    let mut window = window(10);
+    let authors = |window: &ForumWindow| window.authors_named("Jane", |_, _| Ok::<_, ()>(vec![])).unwrap();
+    for id in 1..=3 {
+        window.apply(&stored(message(id, u64::from(id))), id.into());
+    }
+    window.apply(&stored(v1::MessageStored { active: false, ..message(1, 1) }), 4);
+    window.apply(&stored(v1::MessageStored { author_name: "Joe".into(), ..message(2, 2) }), 5);
+    assert_eq!(authors(&window), [Some(3)]);
+    window.push_pending(6, &[removed(3)], None);
+    assert_eq!(authors(&window), []);
+    window.forget_pending();
+    window.apply(&removed(3), 7);
+    assert_eq!(authors(&window), []);
+    assert!(window.names.keys().eq(["joe"]), "what is gone is not kept");
+}
+
+#[test]
 fn a_repetition_is_another_message_with_the_same_text_and_address() {
     let mut window = window(10);
     window.apply(&stored(message(1, 100)), 1);
