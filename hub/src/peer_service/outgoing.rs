@@ -38,6 +38,7 @@ pub(super) async fn run(hub: Arc<Hub>, connection: Arc<PeerConnection>, cursor: 
 async fn send_all(hub: &Hub, connection: &PeerConnection, cursor: u64) -> Result<Trimmed, Gone> {
     let (greeting, forums) =
         hub.state.read(|state| (greet(hub, state), held_forums(state, connection, cursor)));
+    let mut told_hubs = greeting.hubs.clone();
     connection.send(Kind::Welcome(greeting)).await?;
     for forum in forums {
         connection.send(Kind::Forum(forum)).await?;
@@ -68,7 +69,9 @@ async fn send_all(hub: &Hub, connection: &PeerConnection, cursor: u64) -> Result
                     connection.send(Kind::Records(v1::RecordBatch { records: Vec::new(), through: at })).await?;
                 }
                 let newest = hub.state.read(HubState::newest);
-                connection.send(Kind::Heartbeat(v1::HubHeartbeat { newest, at_ms: hub.io.now_ms() })).await?;
+                let hubs = changed_hubs(hub, &mut told_hubs);
+                let heartbeat = v1::HubHeartbeat { newest, at_ms: hub.io.now_ms(), hubs };
+                connection.send(Kind::Heartbeat(heartbeat)).await?;
             }
         }
     }
@@ -80,8 +83,22 @@ fn greet(hub: &Hub, state: &HubState) -> v1::Welcome {
         heartbeat_ms: u32::try_from(hub.config.peer_heartbeat.as_millis()).unwrap_or(u32::MAX),
         trimmed_through: state.trimmed_through(),
         newest: state.newest(),
-        hubs: hub.group.all().into_iter().map(|node| node.grpc_addr).collect(),
+        hubs: hub_addrs(hub),
     }
+}
+
+fn hub_addrs(hub: &Hub) -> Vec<String> {
+    hub.group.all().into_iter().map(|node| node.grpc_addr).collect()
+}
+
+/// All hubs if they are others than those told last, else none: a peer must know where to go when this hub is gone.
+fn changed_hubs(hub: &Hub, told: &mut Vec<String>) -> Vec<String> {
+    let hubs = hub_addrs(hub);
+    if hubs == *told {
+        return Vec::new();
+    }
+    told.clone_from(&hubs);
+    hubs
 }
 
 fn held_forums(state: &HubState, connection: &PeerConnection, cursor: u64) -> Vec<v1::ForumState> {

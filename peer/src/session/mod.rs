@@ -194,13 +194,7 @@ impl Session {
                 return Ok(Went::Unreached);
             }
         };
-        let left_out = self.hubs.learn(&self.config, &stream.welcome.hubs);
-        if left_out > 0 {
-            tracing::debug!(
-                left_out,
-                "hub addresses not used: malformed, or --insecure-plaintext is not given"
-            );
-        }
+        self.learn(&stream.welcome.hubs);
         tracing::info!(hub = %stream.hub, addr = %hub, cursor, newest = stream.welcome.newest, "connected");
         if stream.welcome.trimmed_through > cursor {
             tracing::warn!(
@@ -214,7 +208,20 @@ impl Session {
         let mut worker = Worker::new(peer, &stream, cursor);
         let ended = worker.run(stream, broken, &self.shutdown).await;
         let well = worker.fed || since.elapsed() >= LIVED;
+        if let Some(hubs) = worker.newer_hubs.take() {
+            self.learn(&hubs);
+        }
         self.after(hub, ended, well)
+    }
+
+    fn learn(&mut self, addrs: &[String]) {
+        let left_out = self.hubs.learn(&self.config, addrs);
+        if left_out > 0 {
+            tracing::debug!(
+                left_out,
+                "hub addresses not used: malformed, or --insecure-plaintext is not given"
+            );
+        }
     }
 
     fn after(&mut self, hub: &HubAddr, ended: Ended, well: bool) -> Result<Went, PeerError> {

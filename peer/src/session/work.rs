@@ -59,6 +59,8 @@ pub struct Worker<'a> {
     disk_bytes: u64,
     /// Whether records have come: the stream works.
     pub fed: bool,
+    /// The hubs there are now, if they have changed since the greeting.
+    pub newer_hubs: Option<Vec<String>>,
 }
 
 impl<'a> Worker<'a> {
@@ -75,6 +77,7 @@ impl<'a> Worker<'a> {
             cursor,
             disk_bytes: 0,
             fed: false,
+            newer_hubs: None,
             peer,
         }
     }
@@ -174,8 +177,14 @@ impl<'a> Worker<'a> {
             }
             Some(hub_to_peer::Kind::GoAway(away)) => Err(Ended::GoAway(Quoted(&away.reason).to_string())),
             Some(hub_to_peer::Kind::Welcome(_)) => Err(broken(decode::Malformed("a second welcome"))),
+            Some(hub_to_peer::Kind::Heartbeat(heartbeat)) => {
+                if !heartbeat.hubs.is_empty() {
+                    self.newer_hubs = Some(heartbeat.hubs);
+                }
+                Ok(())
+            }
             // Unknown kinds are a newer hub's.
-            Some(hub_to_peer::Kind::Heartbeat(_)) | None => Ok(()),
+            None => Ok(()),
         }
     }
 

@@ -1,0 +1,120 @@
+//! The group of hubs grows while it serves, loses its first member, and hands over the lead when asked to stop.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::Result;
+use loop_hub::local::Who;
+use loop_sim_tests::{
+    client::{Commit, Visitor},
+    expect::{eventually, unique},
+    system::System,
+};
+use tokio::process::{Child, Command};
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// A hub that was started by hand, as an operator adds one.
+struct AddedHub {
+    process: Child,
+    http: String,
+    grpc: String,
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
+fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("this test's path");
+    test.ancestors().nth(2).expect("target/debug/deps/test").join(name)
+}
+
+impl AddedHub {
+    fn start(id: u64, folder: &Path, join: &str, token: &str) -> Result<Self> {
+        let (http, grpc) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+        let process = Command::new(binary("loop-hub"))
+            .args(["--node-id", &id.to_string(), "--http-listen", &http, "--grpc-listen", &grpc])
+            .args(["--join", join, "--join-token", token, "--log", "warn"])
+            .arg("--data-dir")
+            .arg(folder.join(format!("added-{id}")))
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        Ok(Self { process, http: format!("http://{http}"), grpc })
+    }
+}
+
+/// The ids of the voters, as this hub knows them, and who leads.
+async fn voters(grpc: &str) -> Result<(Vec<u64>, Option<u64>), String> {
+    let admin = loop_hub::hubctl::Admin::new(&[grpc.to_owned()], Duration::from_secs(5));
+    let status = admin.map_err(|e| e.to_string())?.status().await.map_err(|e| e.to_string())?;
+    let voters = status.hubs.iter().filter(|hub| hub.voter).filter_map(|hub| hub.node.as_ref());
+    Ok((voters.map(|node| node.node_id).collect(), status.leader))
+}
+
+async fn expect_voters(grpc: &str, wanted: &[u64]) {
+    eventually("all hubs are voters", SOON, || async {
+        match voters(grpc).await? {
+            (voters, Some(_)) if voters == wanted => Ok(()),
+            other => Err(format!("voters and leader are {other:?}")),
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lone_hub_becomes_three_and_the_first_can_go() -> Result<()> {
+    let mut system = System::start_with(|config| (config.hubs, config.peers) = (1, 2)).await?;
+    let forum = unique("ajps_growing_");
+    let visitor = Visitor::arrive(&system.hub(0), &forum).await?;
+    visitor.commit(&system.hub(0), &Commit::new(1, "written with one hub")).await?;
+
+    let folder = tempfile::tempdir()?;
+    let first = system.cluster.hub_grpc(0).to_string();
+    let token = system.cluster.join_token().to_owned();
+    let second = AddedHub::start(2, folder.path(), &first, &token)?;
+    expect_voters(&second.grpc, &[1, 2]).await;
+    // Pointed to a hub that does not lead: it is sent on to the one that does.
+    let third = AddedHub::start(3, folder.path(), &second.grpc, &token)?;
+    expect_voters(&third.grpc, &[1, 2, 3]).await;
+    visitor.commit(&third.http, &Commit::new(2, "written through the third")).await?;
+
+    // The peers were told of the first hub only; the others they have learnt from the hubs.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    system.cluster.kill(Who::Hub(0)).await?;
+    eventually("the two others serve", SOON, || async {
+        let commit = Commit::new(3, "written without the first");
+        visitor.commit(&second.http, &commit).await.map(drop).map_err(|error| error.to_string())
+    })
+    .await;
+    let messages = visitor.messages(&third.http, 25).await?;
+    for wanted in ["written with one hub", "written through the third", "written without the first"] {
+        assert_eq!(
+            messages.iter().filter(|(_, text)| text.contains(wanted)).count(),
+            1,
+            "{wanted}: {messages:?}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_asked_to_stop_hands_over_first() -> Result<()> {
+    let mut system = System::start().await?;
+    let leader = system.leader().await?;
+    let Who::Hub(at) = leader else { panic!("a hub leads") };
+    let follower = system.cluster.hub_grpc((at + 1) % 3).to_string();
+    let stopped = system.cluster.stop(leader).await;
+    assert!(format!("{stopped:?}").contains("Gracefully"), "{stopped:?}");
+    let leader_then = u64::try_from(at)? + 1;
+    // It is gone only after another leads, so that nobody has to find out by silence.
+    let (_, now) = voters(&follower).await.map_err(anyhow::Error::msg)?;
+    assert!(now.is_some_and(|now| now != leader_then), "who leads now: {now:?}");
+    Ok(())
+}
