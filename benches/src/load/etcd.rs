@@ -151,7 +151,6 @@ impl Client for Putter {
 }
 
 /// Ports nobody listens on: all held at once, so that they differ, then let go for etcd to take.
-#[expect(clippy::disallowed_methods, reason = "opened only to see which are free, and closed at once")]
 fn free_ports(count: usize) -> Result<Vec<u16>> {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let held = (0..count).map(|_| TcpListener::bind(any)).collect::<Result<Vec<_>, _>>()?;

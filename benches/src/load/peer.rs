@@ -29,7 +29,6 @@ pub struct Identity {
 
 impl Identity {
     /// Somebody new.
-    #[expect(clippy::new_without_default, reason = "every one is different")]
     pub fn new() -> Self {
         Self { name: unique("load-"), secret: Bytes::copy_from_slice(&random_bytes::<32>()) }
     }

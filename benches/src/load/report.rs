@@ -83,15 +83,20 @@ impl Row {
     }
 }
 
-/// Rates of `over` divided by those of `under` for one workload, round by round.
-pub fn ratios(rows: &[Row], workload: &str, over: &str, under: &str) -> Option<Spread> {
-    let rates = |system: &str| -> BTreeMap<usize, f64> {
+/// `value` of `over` divided by that of `under` for one workload, round by round.
+pub fn ratios(
+    rows: &[Row],
+    workload: &str,
+    (over, under): (&str, &str),
+    value: impl Fn(&Row) -> f64,
+) -> Option<Spread> {
+    let values = |system: &str| -> BTreeMap<usize, f64> {
         let of = rows.iter().filter(|row| row.system == system && row.workload == workload);
-        of.map(|row| (row.round, row.summary.rate)).collect()
+        of.map(|row| (row.round, value(row))).collect()
     };
-    let (over, under) = (rates(over), rates(under));
-    let each = over.iter().filter_map(|(round, rate)| Some(rate / under.get(round).filter(|r| **r > 0.0)?));
-    Spread::of(each.collect())
+    let (over, under) = (values(over), values(under));
+    let each = over.iter().filter_map(|(round, over)| Some(over / under.get(round).filter(|v| **v > 0.0)?));
+    Spread::of(each.filter(|ratio| ratio.is_finite()).collect())
 }
 
 /// Several rounds' values of one thing.
@@ -143,12 +148,17 @@ pub fn summary(rows: &[Row]) -> String {
             this.0, this.1
         );
     }
-    text.push_str("\nratios of rates, round by round\n");
-    for (over, under) in [("sled", "etcd"), ("segment", "etcd"), ("segment", "sled")] {
+    text.push_str("\nratios round by round: of rates; of requests per processor second of the servers\n");
+    for pair in [("sled", "etcd"), ("segment", "etcd"), ("segment", "sled")] {
         for in_flight in [1, 64, 512] {
             let workload = format!("proposals, {in_flight} in flight");
-            if let Some(spread) = ratios(rows, &workload, over, under) {
-                let _ = writeln!(text, "{:<36} {over:>8} : {under:<6} {}", workload, spread.text());
+            let rate = ratios(rows, &workload, pair, |row| row.summary.rate);
+            // What others do on the machine takes from the rate; from this it takes little.
+            let thrift = ratios(rows, &workload, pair, |row| row.summary.rate / row.cores[0]);
+            if let (Some(rate), Some(thrift)) = (rate, thrift) {
+                let (over, under) = pair;
+                let (rate, thrift) = (rate.text(), thrift.text());
+                let _ = writeln!(text, "{workload:<26} {over:>8} : {under:<6} {rate:>20} {thrift:>24}");
             }
         }
     }
@@ -182,9 +192,10 @@ mod tests {
             row("etcd", 2, 30),
             row("sled", 3, 1),
         ];
-        let spread = ratios(&rows, "proposals, 64 in flight", "sled", "etcd").unwrap();
+        let spread =
+            ratios(&rows, "proposals, 64 in flight", ("sled", "etcd"), |row| row.summary.rate).unwrap();
         assert_eq!(spread, Spread { median: 3.0, min: 2.0, max: 3.0 });
-        assert_eq!(ratios(&rows, "another", "sled", "etcd"), None);
+        assert_eq!(ratios(&rows, "another", ("sled", "etcd"), |_| 1.0), None);
         assert!(summary(&rows).contains("3.00 (2.00–3.00)"));
         assert!(rows[0].line().contains("1.00/0.00/0.50") && rows[0].json()["round"] == 1);
     }

@@ -126,10 +126,6 @@ impl System {
 }
 
 /// Bytes nobody else has: secrets, names, request ids.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the driver is the outside; only uniqueness is asked of chance"
-)]
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     rand::rng().fill_bytes(&mut bytes);

@@ -93,7 +93,7 @@ pub async fn record(system: &System, span: Span) -> Result<Figures> {
     let audience = Audience::gather(system, &mut door).await?;
     let body = door::store_facts(audience.forum_id, audience.member, COMMAND_BYTES);
     let schedule = Schedule::start(Pace::Open(PROPOSALS_PER_SECOND), span);
-    let mut acknowledged = HashMap::new();
+    let (mut acknowledged, mut failures) = (HashMap::new(), Vec::new());
     let (mut seq, mut waiting, mut over) = (1, 0_u64, false);
     while !over || waiting > 0 {
         tokio::select! {
@@ -107,16 +107,19 @@ pub async fn record(system: &System, span: Span) -> Result<Figures> {
             answer = timeout(Duration::from_secs(5), door.answer()), if waiting > 0 => {
                 let at = Instant::now();
                 waiting -= 1;
-                match answer??.1.map_err(anyhow::Error::msg)? {
-                    outcome::Kind::FactsStored(stored) if schedule.counts(at) => {
+                match answer??.1 {
+                    Ok(outcome::Kind::FactsStored(stored)) if schedule.counts(at) => {
                         acknowledged.insert(stored.record_id, at);
                     }
-                    _ => {}
+                    Ok(_) => {}
+                    Err(reason) => failures.push(reason),
                 }
             }
         }
     }
-    Ok(compare(&acknowledged, &audience.heard().await?, |heard, _| Some(heard.record)))
+    let mut figures = compare(&acknowledged, &audience.heard().await?, |heard, _| Some(heard.record));
+    failures.into_iter().for_each(|reason| figures.failed(reason));
+    Ok(figures)
 }
 
 /// From a browser's answer to the facts at the peers.
