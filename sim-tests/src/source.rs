@@ -282,7 +282,9 @@ fn string_end(bytes: &[u8], start: usize) -> usize {
 fn character_end(bytes: &[u8], start: usize) -> usize {
     match &bytes[start + 1..] {
         [b'\\', ..] => {
-            let close = bytes[start + 3..].iter().position(|b| *b == b'\'');
+            // The escaped character itself may be missing: the text may end anywhere.
+            let rest = bytes.get(start + 3..).unwrap_or_default();
+            let close = rest.iter().position(|b| *b == b'\'');
             close.map_or(bytes.len(), |offset| start + 3 + offset + 1)
         }
         [first, rest @ ..] => {
@@ -363,6 +365,11 @@ mod tests {
         assert_eq!(at("a/b.rs")[0], Path::new("a/b/story.rs"));
         let elsewhere = "#[cfg(test)]\n#[path = \"b_tests.rs\"]\nmod tests;";
         assert_eq!(Source::new("a/b.rs", elsewhere).test_modules(), [Path::new("a/b_tests.rs")]);
+    }
+
+    #[test]
+    fn a_text_that_ends_inside_a_character_is_measured() {
+        assert!(functions(&Source::new("x.rs", "'\\".to_owned()).shipped_code()).is_empty());
     }
 
     proptest::proptest! {

@@ -20,7 +20,8 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// A hub that was started by hand, as an operator adds one.
 struct AddedHub {
-    process: Child,
+    /// Killed when this is dropped.
+    _process: Child,
     http: String,
     grpc: String,
 }
@@ -46,7 +47,7 @@ impl AddedHub {
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .spawn()?;
-        Ok(Self { process, http: format!("http://{http}"), grpc })
+        Ok(Self { _process: process, http: format!("http://{http}"), grpc })
     }
 }
 

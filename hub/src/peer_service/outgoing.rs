@@ -18,7 +18,7 @@ pub(super) async fn run(hub: Arc<Hub>, connection: Arc<PeerConnection>, cursor: 
     let why = tokio::select! {
         biased;
         () = hub.shutdown.cancelled() => "this hub is shutting down",
-        _ = gone.wait_for(|gone| *gone) => "a newer connection of this peer is there",
+        _ = gone.wait_for(|gone| *gone) => "this connection has ended",
         sent = send_all(&hub, &connection, cursor) => match sent {
             Ok(Trimmed { trimmed_through }) => {
                 tracing::error!(

@@ -7,7 +7,10 @@ mod door;
 mod route;
 mod service;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use loop_proto::v1::{self, command, from_leader, to_leader};
 use prost::Message;
@@ -50,10 +53,18 @@ struct Pending {
     command: bytes::Bytes,
     deadline: Instant,
     on_outcome: OnOutcome,
-    /// The route it was last sent on; `None`: waiting to be sent.
-    sent_on: Option<u64>,
-    /// Whether a leader may have written it.
+    /// Whether it is with a leader now.
+    in_flight: bool,
+    /// Whether a leader it was handed to earlier may have written it.
     maybe_written: bool,
+}
+
+impl Pending {
+    /// It is not, or no longer known to be, with a leader. `refused`: that leader certainly did not write it.
+    fn comes_back(&mut self, refused: bool) {
+        self.maybe_written |= self.in_flight && !refused;
+        self.in_flight = false;
+    }
 }
 
 /// A handle to this hub's proposer. Cheap to clone.
@@ -75,6 +86,8 @@ impl Proposer {
             generation: 0,
             next_seq: 1,
             pending: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            parked: BTreeSet::new(),
             round: None,
             waiting_readers: Vec::new(),
             completions: mpsc::channel(PENDING_MAX),
@@ -98,7 +111,7 @@ impl Proposer {
             command: command.into(),
             deadline: Instant::now() + within,
             on_outcome,
-            sent_on: None,
+            in_flight: false,
             maybe_written: false,
         };
         if let Err(mpsc::error::SendError(pending)) = self.commands.send(pending).await {
@@ -140,9 +153,20 @@ impl Proposer {
 /// What a route brings back, with the route's number. `None`: the route has ended.
 type Completion = (u64, Option<v1::FromLeader>);
 
+/// Where the question for a read index is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// To be sent now.
+    NotYet,
+    /// On its way.
+    Sent,
+    /// Refused; sent again at the next retry.
+    Parked,
+}
+
 struct Round {
     seq: u64,
-    sent_on: Option<u64>,
+    asked: Asked,
     readers: Vec<oneshot::Sender<u64>>,
 }
 
@@ -154,6 +178,10 @@ struct Driver {
     generation: u64,
     next_seq: u64,
     pending: BTreeMap<u64, Pending>,
+    /// Pending commands to be sent now, oldest first.
+    waiting: BTreeSet<u64>,
+    /// Pending commands to be sent at the next retry: at once would spin while nobody leads.
+    parked: BTreeSet<u64>,
     round: Option<Round>,
     waiting_readers: Vec<oneshot::Sender<u64>>,
     completions: (mpsc::Sender<Completion>, mpsc::Receiver<Completion>),
@@ -186,6 +214,7 @@ impl Driver {
                 _ = commands.recv_many(&mut new, BATCH_MAX.min(room)), if room > 0 => {
                     for pending in new.drain(..) {
                         self.pending.insert(self.next_seq, pending);
+                        self.waiting.insert(self.next_seq);
                         self.next_seq += 1;
                     }
                 }
@@ -206,18 +235,18 @@ impl Driver {
         self.generation += 1;
         self.route =
             leader.map(|leader| self.routes.open(leader, self.generation, self.completions.0.clone()));
-        for pending in self.pending.values_mut() {
-            pending.sent_on = None;
-        }
+        self.parked.clear();
+        self.pending.values_mut().for_each(|pending| pending.comes_back(false));
+        self.waiting = self.pending.keys().copied().collect();
         if let Some(round) = &mut self.round {
-            round.sent_on = None;
+            round.asked = Asked::NotYet;
         }
     }
 
     fn start_round(&mut self) {
         if self.round.is_none() && !self.waiting_readers.is_empty() {
             let readers = std::mem::take(&mut self.waiting_readers);
-            self.round = Some(Round { seq: self.next_seq, sent_on: None, readers });
+            self.round = Some(Round { seq: self.next_seq, asked: Asked::NotYet, readers });
             self.next_seq += 1;
         }
     }
@@ -225,20 +254,22 @@ impl Driver {
     /// Sends what waits, oldest first, as far as the route takes it.
     fn send_waiting(&mut self) {
         let Some(route) = &self.route else { return };
-        if let Some(round) = self.round.as_mut().filter(|round| round.sent_on.is_none()) {
+        if let Some(round) = self.round.as_mut().filter(|round| round.asked == Asked::NotYet) {
             let question = v1::ToLeader { seq: round.seq, kind: Some(to_leader::Kind::ReadIndex(true)) };
             if route.try_send(question).is_ok() {
-                round.sent_on = Some(self.generation);
+                round.asked = Asked::Sent;
             }
         }
-        for (seq, pending) in self.pending.iter_mut().filter(|(_, pending)| pending.sent_on.is_none()) {
-            let command = to_leader::Kind::Command(pending.command.clone());
-            if route.try_send(v1::ToLeader { seq: *seq, kind: Some(command) }).is_err() {
-                // Full or broken: the retry tick or the route's end brings us back.
-                return;
+        while let Some(seq) = self.waiting.first().copied() {
+            if let Some(pending) = self.pending.get_mut(&seq) {
+                let command = to_leader::Kind::Command(pending.command.clone());
+                if route.try_send(v1::ToLeader { seq, kind: Some(command) }).is_err() {
+                    // Full or broken: the retry tick or the route's end brings us back.
+                    return;
+                }
+                pending.in_flight = true;
             }
-            pending.sent_on = Some(self.generation);
-            pending.maybe_written = true;
+            self.waiting.pop_first();
         }
     }
 
@@ -273,33 +304,32 @@ impl Driver {
                 }
             }
             Some(from_leader::Kind::NotLeader(_) | from_leader::Kind::Overloaded(_)) => {
-                self.refused(seq, generation, false);
+                self.sent_back(seq, generation, true);
             }
-            Some(from_leader::Kind::Indeterminate(_)) | None => self.refused(seq, generation, true),
+            Some(from_leader::Kind::Indeterminate(_)) | None => self.sent_back(seq, generation, false),
         }
     }
 
-    fn refused(&mut self, seq: u64, generation: u64, maybe_written: bool) {
+    fn sent_back(&mut self, seq: u64, generation: u64, refused: bool) {
         if generation != self.generation {
             return;
         }
-        // `u64::MAX` parks it until the next retry tick: sending at once would spin while nobody leads.
         if let Some(pending) = self.pending.get_mut(&seq) {
-            pending.sent_on = Some(u64::MAX);
-            pending.maybe_written &= maybe_written;
+            pending.comes_back(refused);
+            self.parked.insert(seq);
         }
         if let Some(round) = self.round.as_mut().filter(|round| round.seq == seq) {
-            round.sent_on = Some(u64::MAX);
+            round.asked = Asked::Parked;
         }
     }
 
     fn route_ended(&mut self) {
         self.route = None;
-        for pending in self.pending.values_mut() {
-            pending.sent_on = Some(u64::MAX);
-        }
+        self.waiting.clear();
+        self.pending.values_mut().for_each(|pending| pending.comes_back(false));
+        self.parked = self.pending.keys().copied().collect();
         if let Some(round) = &mut self.round {
-            round.sent_on = Some(u64::MAX);
+            round.asked = Asked::Parked;
         }
     }
 
@@ -310,19 +340,20 @@ impl Driver {
             self.pending.iter().filter(|(_, p)| p.deadline <= now).map(|(seq, _)| *seq).collect();
         for seq in overdue {
             if let Some(pending) = self.pending.remove(&seq) {
-                let error =
-                    if pending.maybe_written { ProposeError::Indeterminate } else { ProposeError::NoLeader };
+                let error = if pending.maybe_written || pending.in_flight {
+                    ProposeError::Indeterminate
+                } else {
+                    ProposeError::NoLeader
+                };
                 (pending.on_outcome)(Err(error));
             }
         }
         if self.route.is_none() && self.leader.borrow().is_some() {
             self.reroute();
         }
-        for pending in self.pending.values_mut().filter(|p| p.sent_on == Some(u64::MAX)) {
-            pending.sent_on = None;
-        }
-        if let Some(round) = self.round.as_mut().filter(|round| round.sent_on == Some(u64::MAX)) {
-            round.sent_on = None;
+        self.waiting.append(&mut self.parked);
+        if let Some(round) = self.round.as_mut().filter(|round| round.asked == Asked::Parked) {
+            round.asked = Asked::NotYet;
         }
         if let Some(round) = &mut self.round {
             round.readers.retain(|reader| !reader.is_closed());
