@@ -59,9 +59,16 @@ impl Hub {
 
     /// Passes a body on to the hub whose browser waits for it.
     pub fn deliver_body(&self, origin_hub: u64, body: v1::LinkBody) {
-        if origin_hub != self.group.own_id() {
+        if origin_hub == self.group.own_id() {
+            self.take_body(body);
+        } else {
             self.links.send_body(origin_hub, body);
-        } else if let (Some(task), Some(peer), Some(content)) =
+        }
+    }
+
+    /// Takes a body for a browser of this hub; one that names no task or peer is dropped.
+    pub fn take_body(&self, body: v1::LinkBody) {
+        if let (Some(task), Some(peer), Some(content)) =
             (TaskId::new(body.task_id), PeerId::new(body.peer_id), body.body)
         {
             self.waiters.body(task, (peer, ForumEpoch(body.epoch)), content);

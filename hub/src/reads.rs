@@ -78,7 +78,7 @@ async fn prepare(
     deadline: Instant,
 ) -> Result<(v1::ReadRequest, Vec<(PeerId, Whereabouts)>), CallError> {
     fresh(hub, deadline).await?;
-    let (mut request, holders) = hub.state.read(|state| {
+    let (request, holders) = hub.state.read(|state| {
         let forum = read.forum.and_then(|forum| state.forum(forum));
         let request = v1::ReadRequest {
             forum_id: forum.map_or(0, |forum| forum.id.get()),
@@ -87,11 +87,11 @@ async fn prepare(
             request: read.request.clone(),
             session: state.session(&read.session_id).cloned(),
             receipt: read.receipt.clone(),
+            now_ms: hub.io.now_ms().max(state.now().0),
             ..v1::ReadRequest::default()
         };
         (request, forum.map(|forum| forum.serving().collect::<Vec<_>>()))
     });
-    request.now_ms = hub.io.now_ms().max(hub.state.read(|state| state.now().0));
     let candidates = match holders {
         Some(holders) => hub.presence.find_all(holders),
         None => hub.presence.everyone(),

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
 use loop_proto::{
-    ids::{ForumEpoch, PeerId, TaskId},
+    ids::PeerId,
     v1::{self, link_reply, link_request},
 };
 use tokio::sync::mpsc;
@@ -38,7 +38,7 @@ pub fn serve(
                 Some(link_request::Kind::Read(read)) => {
                     tokio::spawn(answer(hub.clone(), read, tx.clone()));
                 }
-                Some(link_request::Kind::Body(body)) => take_body(&hub, body),
+                Some(link_request::Kind::Body(body)) => hub.take_body(body),
                 Some(link_request::Kind::Hello(_)) | None => {}
             }
         }
@@ -72,12 +72,4 @@ async fn answer(hub: Arc<Hub>, request: v1::LinkRead, tx: Outgoing) {
     let kind = Some(link_reply::Kind::ReadReply(v1::LinkReadReply { link_id: request.link_id, reply }));
     // A hub that has hung up asks again elsewhere.
     let _ = tx.send(Ok(v1::LinkReply { kind })).await;
-}
-
-fn take_body(hub: &Hub, body: v1::LinkBody) {
-    if let (Some(task), Some(peer), Some(content)) =
-        (TaskId::new(body.task_id), PeerId::new(body.peer_id), body.body)
-    {
-        hub.waiters.body(task, (peer, ForumEpoch(body.epoch)), content);
-    }
 }
