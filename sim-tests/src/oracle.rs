@@ -39,10 +39,19 @@ pub async fn check(system: &System, load: &Load, promises: &Promises) -> Result<
         );
         check_integrity(&system.cluster.data_dir(*peer))?;
     }
-    for (copy, peer) in copies.iter().zip(&replicas) {
-        let other = copy.iter().zip(&copies[0]).find(|(a, b)| a != b);
-        assert!(copy == &copies[0], "{peer:?} and {:?} differ: {other:?}", replicas[0]);
-    }
+    // Copies taken one after another may differ while the last records are on their way: all must come to be the same.
+    eventually("all replicas are equal", CONVERGE_WITHIN, || async {
+        let first = system.rows(replicas[0], &load.forum).map_err(|error| error.to_string())?;
+        for peer in &replicas {
+            let copy = system.rows(*peer, &load.forum).map_err(|error| error.to_string())?;
+            let other = copy.iter().zip(&first).find(|(a, b)| a != b);
+            if copy != first {
+                return Err(format!("{peer:?} and {:?} differ: {other:?}", replicas[0]));
+            }
+        }
+        Ok(())
+    })
+    .await;
     check_every_hub_shows(system, &load.forum, &copies[0]).await
 }
 
