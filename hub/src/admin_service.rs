@@ -42,6 +42,7 @@ fn forum_info(forum: &Forum) -> v1::ForumInfo {
         open_tasks: forum.open_tasks.len() as u64,
         tasks_appended: forum.tasks_appended,
         opened_at_ms: forum.opened_at.0,
+        ..Default::default()
     }
 }
 
@@ -125,6 +126,7 @@ impl AdminService for AdminGrpc {
                     forums,
                     primaries,
                     registered_at_ms: peer.registered_at.0,
+                    ..Default::default()
                 }
             };
             state.peers().map(info).collect()
@@ -213,6 +215,55 @@ impl AdminService for AdminGrpc {
         }
         self.admit(node).await?;
         Ok(Response::new(v1::AddHubReply { members: self.hub.group.all() }))
+    }
+
+    async fn move_forum(
+        &self,
+        _request: Request<v1::MoveForumRequest>,
+    ) -> Result<Response<v1::MoveForumReply>, Status> {
+        Err(Status::unimplemented("move_forum"))
+    }
+
+    async fn reverse_forum(
+        &self,
+        _request: Request<v1::ReverseForumRequest>,
+    ) -> Result<Response<v1::MoveForumReply>, Status> {
+        Err(Status::unimplemented("reverse_forum"))
+    }
+
+    async fn change_forum_replicas(
+        &self,
+        _request: Request<v1::ChangeForumReplicasRequest>,
+    ) -> Result<Response<v1::ChangeForumReplicasReply>, Status> {
+        Err(Status::unimplemented("change_forum_replicas"))
+    }
+
+    async fn change_peer_state(
+        &self,
+        _request: Request<v1::ChangePeerStateRequest>,
+    ) -> Result<Response<v1::ChangePeerStateReply>, Status> {
+        Err(Status::unimplemented("change_peer_state"))
+    }
+
+    async fn list_invitations(
+        &self,
+        _request: Request<v1::ListInvitationsRequest>,
+    ) -> Result<Response<v1::ListInvitationsReply>, Status> {
+        Err(Status::unimplemented("list_invitations"))
+    }
+
+    async fn show_plan(
+        &self,
+        _request: Request<v1::ShowPlanRequest>,
+    ) -> Result<Response<v1::ShowPlanReply>, Status> {
+        Err(Status::unimplemented("show_plan"))
+    }
+
+    async fn verify_forum(
+        &self,
+        _request: Request<v1::VerifyForumRequest>,
+    ) -> Result<Response<v1::VerifyForumReply>, Status> {
+        Err(Status::unimplemented("verify_forum"))
     }
 }
 

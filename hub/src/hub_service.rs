@@ -21,6 +21,15 @@ impl HubService for HubGrpc {
     type ProposeStream = BoxStream<'static, Result<v1::FromLeader, Status>>;
     type LinkStream = BoxStream<'static, Result<v1::LinkReply, Status>>;
 
+    type RelayCheckpointStream = BoxStream<'static, Result<v1::CheckpointChunk, Status>>;
+
+    async fn relay_checkpoint(
+        &self,
+        _request: Request<v1::RelayCheckpointRequest>,
+    ) -> Result<Response<Self::RelayCheckpointStream>, Status> {
+        Err(Status::unimplemented("relay_checkpoint"))
+    }
+
     async fn propose(
         &self,
         request: Request<Streaming<v1::ToLeader>>,

@@ -112,6 +112,8 @@ impl PeerConnection {
             cursor: self.cursor(),
             executing: self.executing(),
             latency_us: self.latency_us.load(Ordering::Relaxed),
+            limits: None,
+            status: None,
         }
     }
 }
@@ -157,12 +159,14 @@ pub enum Whereabouts {
 impl Whereabouts {
     /// Unanswered reads, weighted by how long one takes: the smaller, the sooner it will answer.
     pub fn load(&self) -> u64 {
-        let (peer, distance) = match self {
-            Self::Here(connection) => (connection.present(), 0),
+        let (executing, latency_us, distance) = match self {
+            Self::Here(connection) => {
+                (connection.executing(), connection.latency_us.load(Ordering::Relaxed), 0)
+            }
             // A hop through another hub costs about as much as a quick read.
-            Self::There { peer, .. } => (*peer, 300),
+            Self::There { peer, .. } => (peer.executing, peer.latency_us, 300),
         };
-        (u64::from(peer.executing) + 1) * (u64::from(peer.latency_us).max(100) + distance)
+        (u64::from(executing) + 1) * (u64::from(latency_us).max(100) + distance)
     }
 
     /// The peer's cursor, as last heard.
@@ -296,7 +300,8 @@ impl Inner {
         if let Some(connection) = self.here.get(&peer) {
             return Some(Whereabouts::Here(connection.clone()));
         }
-        let (hub, peer) = self.there.iter().find_map(|(hub, peers)| Some((*hub, *peers.get(&peer)?)))?;
+        let (hub, peer) =
+            self.there.iter().find_map(|(hub, peers)| Some((*hub, peers.get(&peer)?.clone())))?;
         Some(Whereabouts::There { hub, peer })
     }
 }

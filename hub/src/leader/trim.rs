@@ -26,7 +26,7 @@ pub(super) async fn step(hub: &Arc<Hub>) {
     if through < trimmed + TRIM_MIN {
         return;
     }
-    let trim = command::Body::TrimTasks(v1::TrimTasks { through });
+    let trim = command::Body::TrimTasks(v1::TrimTasks { through, kept_through: 0 });
     if let Err(error) = hub.proposer.propose(hub.new_request_id(), trim, Duration::from_secs(1)).await {
         tracing::debug!(%error, "could not trim the log");
     }

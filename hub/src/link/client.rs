@@ -66,7 +66,7 @@ async fn run(hub: Arc<Hub>, other: u64) {
                     let _ = reader.send(reply);
                 }
             }
-            None => {}
+            Some(link_reply::Kind::Audit(_) | link_reply::Kind::Traffic(_)) | None => {}
         }
     }
     tracing::debug!(hub = other, "a link to another hub is broken");

@@ -38,6 +38,22 @@ pub struct PeerGrpc {
 impl PeerService for PeerGrpc {
     type WorkStream = BoxStream<'static, Result<v1::HubToPeer, Status>>;
 
+    type FetchCheckpointStream = BoxStream<'static, Result<v1::CheckpointChunk, Status>>;
+
+    async fn fetch_checkpoint(
+        &self,
+        _request: Request<v1::FetchCheckpointRequest>,
+    ) -> Result<Response<Self::FetchCheckpointStream>, Status> {
+        Err(Status::unimplemented("fetch_checkpoint"))
+    }
+
+    async fn give_checkpoint(
+        &self,
+        _request: Request<Streaming<v1::GivenChunk>>,
+    ) -> Result<Response<v1::GiveCheckpointReply>, Status> {
+        Err(Status::unimplemented("give_checkpoint"))
+    }
+
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinReply>, Status> {
         let request = request.into_inner();
         if !self.hub.config.join_token.matches(&request.token) {

@@ -124,6 +124,10 @@ async fn receive(
             peer_to_hub::Kind::Hello(_) => return "it sent a second Hello",
             peer_to_hub::Kind::Status(status) => connection.reached(status.cursor),
             peer_to_hub::Kind::ReadReply(reply) => connection.replied(reply),
+            peer_to_hub::Kind::Invitation(_)
+            | peer_to_hub::Kind::Seeded(_)
+            | peer_to_hub::Kind::Audit(_)
+            | peer_to_hub::Kind::ExportRefused(_) => {}
             peer_to_hub::Kind::UserIds(request) => lease_user_ids(hub, connection, request.count),
             peer_to_hub::Kind::Answer(answer) => {
                 if let Err(reason) = answers::take(hub, connection, answer).await {

@@ -5,11 +5,14 @@
 
 pub mod embedded;
 
+use std::path::Path;
+
 use bytes::Bytes;
 use loop_proto::{
     ids::{ForumId, HubTime, MessageId, TaskId},
     v1,
 };
+use tokio::sync::oneshot;
 
 /// One request to execute or to answer.
 #[derive(Clone, Debug)]
@@ -60,6 +63,66 @@ pub struct AppliedRecord {
     pub facts: Bytes,
     /// Sessions stored with them.
     pub sessions: Vec<v1::SessionRecord>,
+    /// The forum's copy is still on its way: its rows are kept aside, in the same transaction, and go on top of the
+    /// checkpoint when that is installed.
+    pub staged: bool,
+}
+
+/// A forum this peer is getting, as the backend has it on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Joining {
+    /// Which forum.
+    pub forum: ForumId,
+    /// The record that invited this peer.
+    pub invitation: TaskId,
+    /// The installed checkpoint's position; `None`: none yet.
+    pub installed: Option<u64>,
+}
+
+/// What a checkpoint is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// One forum: its row, messages, subscriptions, the users and sessions concerned.
+    Forum(ForumId),
+    /// All users.
+    Directory,
+}
+
+/// How far an export or install is, for whoever watches it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of the file that are done.
+    pub bytes_done: u64,
+    /// All of them; 0: not known.
+    pub bytes_total: u64,
+}
+
+/// A forum's digest at one position of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest {
+    /// As [`v1::CheckpointHeader::digest`] describes it.
+    pub sha256: [u8; 32],
+    /// How many messages went into it.
+    pub messages: u64,
+}
+
+/// Why a checkpoint was not installed. The forum's rows are as they were.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// Damaged, or it contains what no checkpoint may: where, and what.
+    #[error("line {line}: {reason}")]
+    Refused {
+        /// Line of the file, from 1; 0: the file as a whole.
+        line: u64,
+        /// What is wrong with it; never its content.
+        reason: String,
+    },
+    /// Told to stop.
+    #[error("cancelled")]
+    Cancelled,
+    /// Disk or database.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
 }
 
 /// Why a backend could not do what it was asked.
@@ -103,6 +166,46 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Bytes on disk.
     fn disk_bytes(&self) -> u64;
+
+    /// The forums on their way to this peer, as of the durable cursor.
+    fn joining(&self) -> Result<Vec<Joining>, BackendError>;
+
+    /// From here on the forum's records come staged. Queued like [`Self::apply`], in order with it. Forgets what was
+    /// staged for another invitation; the forum's rows stay until a checkpoint replaces them.
+    fn begin_joining(&self, forum: ForumId, invitation: TaskId) -> Result<(), BackendError>;
+
+    /// The forum serves from here on: what [`Self::begin_joining`] noted is over. Queued like [`Self::apply`].
+    fn end_joining(&self, forum: ForumId) -> Result<(), BackendError>;
+
+    /// This peer does not hold the forum any more: its rows, staged ones too, go, a few at a time. Queued likewise.
+    fn drop_forum(&self, forum: ForumId) -> Result<(), BackendError>;
+
+    /// Writes a copy that has everything through some position not below `at_least` and nothing after it, and says
+    /// which. Blocks for as long as it takes, beside everything else; `at_least` must have been applied.
+    fn export(
+        &self,
+        scope: Scope,
+        at_least: u64,
+        file: &Path,
+        progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<v1::CheckpointHeader, BackendError>;
+
+    /// Reads a copy, checks it against `header`, makes it the forum's rows and puts what was staged after the copy's
+    /// position on top. For the directory: adds the users, and moves the cursor to the copy's position. Blocks for as
+    /// long as it takes, beside everything else; stops soon after `is_cancelled` says so.
+    fn install(
+        &self,
+        header: &v1::CheckpointHeader,
+        file: &Path,
+        progress: &(dyn Fn(Progress) + Sync),
+        is_cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Result<(), InstallError>;
+
+    /// The forum's digest with everything queued so far applied and nothing later. Queued like [`Self::apply`].
+    fn audit(&self, forum: ForumId) -> Result<oneshot::Receiver<Digest>, BackendError>;
+
+    /// Every forum of which there are rows or staged records.
+    fn forums_on_disk(&self) -> Result<Vec<ForumId>, BackendError>;
 
     /// Flushes and closes. Nothing may be called after it.
     fn close(&self);

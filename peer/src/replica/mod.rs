@@ -238,7 +238,14 @@ impl Replica {
                     }
                     if id.get() > self.applied {
                         let Facts { rows, sessions, .. } = facts;
-                        records.push(AppliedRecord { id, forum, closes, facts: rows, sessions });
+                        records.push(AppliedRecord {
+                            id,
+                            forum,
+                            closes,
+                            facts: rows,
+                            sessions,
+                            staged: false,
+                        });
                     }
                 }
                 EntryBody::Assignment(assignment) => {

@@ -53,6 +53,7 @@ pub fn record(bytes: &Bytes) -> Result<Entry, Malformed> {
             forum.ok_or(Malformed("an assignment belongs to no forum"))?;
             EntryBody::Assignment(assignment(assigned)?)
         }
+        v1::record::Body::Audit(_) => return Err(Malformed("not yet")),
     };
     Ok(Entry { id, forum, body })
 }

@@ -160,6 +160,7 @@ impl Link {
             cursor,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             restarted,
+            ..Default::default()
         };
         // Before the call: a hub may wait for it before it answers the call at all.
         let _ = outbox.send(peer_to_hub::Kind::Hello(hello)).await;

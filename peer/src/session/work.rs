@@ -184,7 +184,7 @@ impl<'a> Worker<'a> {
                 Ok(())
             }
             // Unknown kinds are a newer hub's.
-            None => Ok(()),
+            Some(hub_to_peer::Kind::Export(_)) | None => Ok(()),
         }
     }
 
@@ -254,6 +254,7 @@ impl<'a> Worker<'a> {
             executing: count(replica.unexecuted() + self.reads.count()),
             disk_bytes: self.disk_bytes,
             forums: count(replica.forum_count()),
+            ..Default::default()
         };
         self.send(peer_to_hub::Kind::Status(status)).await
     }

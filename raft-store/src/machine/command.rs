@@ -201,6 +201,7 @@ impl TryFrom<v1::command::Body> for Command {
                 expected_epoch: ForumEpoch(wire.expected_epoch),
             },
             Body::TrimTasks(wire) => Self::TrimTasks { through: wire.through },
+            _ => return Err(Unreadable::UnknownBody),
         })
     }
 }

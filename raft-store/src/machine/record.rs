@@ -90,6 +90,8 @@ impl From<&Assignment> for v1::Assignment {
             epoch: assignment.epoch.0,
             primary: assignment.primary.get(),
             replicas: assignment.replicas.iter().map(|peer| peer.get()).collect(),
+            joining: Vec::new(),
+            draining: Vec::new(),
         }
     }
 }
@@ -110,6 +112,7 @@ impl Record {
             v1::record::Body::Task(task) => RecordBody::Task(TaskBody::read(task)?),
             v1::record::Body::Facts(facts) => RecordBody::Facts(FactsBody::read(facts)?),
             v1::record::Body::Assignment(assignment) => RecordBody::Assignment(Assignment::read(assignment)?),
+            v1::record::Body::Audit(_) => return Err(BadRecord),
         };
         if forum.is_none() && !matches!(body, RecordBody::Facts(_)) {
             return Err(BadRecord);

@@ -5,7 +5,7 @@
 //! module knows nothing but through which record the disk must have come. Never touches the disk itself.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -31,9 +31,13 @@ type Authors = Vec<(u32, Option<u32>)>;
 /// An execution whose record has not come yet.
 struct Pending {
     task: u64,
-    facts: Vec<v1::Fact>,
+    messages: Vec<(u32, Overlaid)>,
+    forum: Option<v1::ForumStored>,
     session: Option<v1::SessionRecord>,
 }
+
+/// A message as an execution left it; `None`: removed.
+type Overlaid = Option<Arc<Row>>;
 
 /// One forum.
 #[derive(Default)]
@@ -51,11 +55,10 @@ pub struct ForumWindow {
     /// The last record that changed something below the floor: the disk must have it before it is asked.
     below_through: u64,
     capacity: usize,
-    pending: Vec<Pending>,
-    /// Messages as the pending executions leave them; `None`: removed.
-    overlay: BTreeMap<u32, Option<Arc<Row>>>,
-    /// The row a pending execution made.
-    overlay_forum: Option<v1::ForumStored>,
+    /// In the order of their tasks.
+    pending: VecDeque<Pending>,
+    /// Messages as the pending executions leave them, and the last task that had a hand in each.
+    overlay: BTreeMap<u32, (u64, Overlaid)>,
     /// Authors of names below the floor, once asked for.
     old_names: Mutex<Option<BTreeMap<String, Authors>>>,
 }
@@ -76,7 +79,8 @@ impl ForumWindow {
 
     /// The forum's row, a pending one too if `pending`.
     pub fn forum(&self, pending: bool) -> Option<&v1::ForumStored> {
-        self.overlay_forum.as_ref().filter(|_| pending).or(self.forum.as_ref())
+        let newest = self.pending.iter().rev().find_map(|execution| execution.forum.as_ref());
+        newest.filter(|_| pending).or(self.forum.as_ref())
     }
 
     /// Whether `user` is an active subscriber.
@@ -96,7 +100,7 @@ impl ForumWindow {
 
     /// A message in memory: `Some(None)` if it is known to be gone.
     pub fn message(&self, id: u32, pending: bool) -> Option<Option<Arc<Row>>> {
-        if pending && let Some(row) = self.overlay.get(&id) {
+        if pending && let Some((_, row)) = self.overlay.get(&id) {
             return Some(row.clone());
         }
         match self.times.get(&id).and_then(|time| self.messages.get(&(*time, id))) {
@@ -131,7 +135,7 @@ impl ForumWindow {
             let _ = self.messages.values().rev().all(|row| show(row));
             return shown;
         }
-        let mut overlaid: Vec<&Row> = self.overlay.values().flatten().map(Arc::as_ref).collect();
+        let mut overlaid: Vec<&Row> = self.overlaid().collect();
         overlaid.sort_unstable_by_key(|row| row.key());
         for (key, row) in self.messages.iter().rev() {
             while let Some(newer) = overlaid.pop_if(|newer| newer.key() >= *key) {
@@ -150,7 +154,12 @@ impl ForumWindow {
     /// Committed and pending messages in memory.
     fn rows(&self) -> impl Iterator<Item = &Row> {
         let committed = self.messages.values().filter(|row| !self.overlay.contains_key(&row.message.id));
-        committed.chain(self.overlay.values().flatten()).map(Arc::as_ref)
+        committed.map(Arc::as_ref).chain(self.overlaid())
+    }
+
+    /// Pending messages.
+    fn overlaid(&self) -> impl Iterator<Item = &Row> {
+        self.overlay.values().filter_map(|(_, row)| row.as_deref())
     }
 
     /// Whether one of the messages in memory says `text`, from `ip`, since `since_s`, apart from `except`.
@@ -188,7 +197,7 @@ impl ForumWindow {
                 add_author(&mut authors, *author, *first);
             }
         }
-        for row in self.overlay.values().flatten().filter(|row| row.message.active && row.name_key == name) {
+        for row in self.overlaid().filter(|row| row.message.active && row.name_key == name) {
             add_author(&mut authors, row.message.author_id, row.message.id);
         }
         authors.sort_unstable_by_key(|(first, _)| *first);
@@ -204,36 +213,52 @@ impl ForumWindow {
             .find(|session| session.id == id)
     }
 
-    /// Adds an execution.
+    /// Adds an execution of a task later than all that are pending.
     pub fn push_pending(&mut self, task: u64, facts: &[v1::Fact], session: Option<&v1::SessionRecord>) {
+        let mut pending = Pending { task, messages: Vec::new(), forum: None, session: session.cloned() };
         for fact in facts {
-            self.overlay_fact(fact);
+            match &fact.kind {
+                Some(Kind::MessageStored(message)) => {
+                    pending.messages.push((message.id, Some(Row::new(message.clone()))));
+                }
+                Some(Kind::MessageRemoved(removed)) => pending.messages.push((removed.id, None)),
+                Some(Kind::ForumStored(forum)) => pending.forum = Some(forum.clone()),
+                Some(Kind::UserStored(_) | Kind::SubscriptionStored(_)) | None => {}
+            }
         }
-        self.pending.push(Pending { task, facts: facts.to_vec(), session: session.cloned() });
+        overlay(&mut self.overlay, &pending);
+        self.pending.push_back(pending);
     }
 
     /// Drops the execution of `task` and of all after it: it is executed once more.
     pub fn drop_pending_from(&mut self, task: u64) {
-        let before = self.pending.len();
-        self.pending.retain(|pending| pending.task < task);
-        if self.pending.len() < before {
-            self.rebuild_overlay();
+        let kept = self.pending.partition_point(|pending| pending.task < task);
+        if kept == self.pending.len() {
+            return;
+        }
+        self.pending.truncate(kept);
+        self.overlay.clear();
+        for pending in &self.pending {
+            overlay(&mut self.overlay, pending);
         }
     }
 
     /// Drops executions of tasks up to `task`: their records are here.
     pub fn close_pending(&mut self, task: u64) {
-        let before = self.pending.len();
-        self.pending.retain(|pending| pending.task > task);
-        if self.pending.len() < before {
-            self.rebuild_overlay();
+        while let Some(closed) = self.pending.pop_front_if(|pending| pending.task <= task) {
+            for (id, _) in closed.messages {
+                // A later execution's version stays.
+                if self.overlay.get(&id).is_some_and(|(last, _)| *last <= task) {
+                    self.overlay.remove(&id);
+                }
+            }
         }
     }
 
     /// Drops all executions.
     pub fn forget_pending(&mut self) {
         self.pending.clear();
-        self.rebuild_overlay();
+        self.overlay.clear();
     }
 
     /// Applies a committed row of this forum.
@@ -264,7 +289,10 @@ impl ForumWindow {
             // It may have been below until now.
             self.below_through = self.below_through.max(record);
         }
-        self.insert(Row::new(message.clone()));
+        // Who executed it has it rendered.
+        let rendered = self.overlay.get(&message.id).and_then(|(_, row)| row.clone());
+        let row = rendered.filter(|row| row.message == *message);
+        self.insert(row.unwrap_or_else(|| Row::new(message.clone())));
         if self.messages.len() > self.capacity {
             self.evict(record);
         }
@@ -321,28 +349,11 @@ impl ForumWindow {
             self.names.remove(&row.name_key);
         }
     }
+}
 
-    fn rebuild_overlay(&mut self) {
-        self.overlay.clear();
-        self.overlay_forum = None;
-        let pending = std::mem::take(&mut self.pending);
-        for fact in pending.iter().flat_map(|pending| &pending.facts) {
-            self.overlay_fact(fact);
-        }
-        self.pending = pending;
-    }
-
-    fn overlay_fact(&mut self, fact: &v1::Fact) {
-        match &fact.kind {
-            Some(Kind::MessageStored(message)) => {
-                self.overlay.insert(message.id, Some(Row::new(message.clone())));
-            }
-            Some(Kind::MessageRemoved(removed)) => {
-                self.overlay.insert(removed.id, None);
-            }
-            Some(Kind::ForumStored(forum)) => self.overlay_forum = Some(forum.clone()),
-            Some(Kind::UserStored(_) | Kind::SubscriptionStored(_)) | None => {}
-        }
+fn overlay(overlay: &mut BTreeMap<u32, (u64, Overlaid)>, pending: &Pending) {
+    for (id, row) in &pending.messages {
+        overlay.insert(*id, (pending.task, row.clone()));
     }
 }
 

@@ -18,7 +18,7 @@ mod store;
 mod text;
 mod view;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use loop_proto::{
     ids::{ForumId, TaskId},
@@ -26,9 +26,12 @@ use loop_proto::{
 };
 use parking_lot::Mutex;
 use prost::Message;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
-use super::{AppliedRecord, Backend, BackendError, Execution, UserIds, Work};
+use super::{
+    AppliedRecord, Backend, BackendError, Digest, Execution, InstallError, Joining, Progress, Scope, UserIds,
+    Work,
+};
 use directory::Directory;
 use endpoints::{
     Answer, HTML, JSON, chat_page, hide, index_page, logged_status, message_buttons,
@@ -329,6 +332,50 @@ impl Backend for EmbeddedBackend {
                 Ok(answered(Answer::refused(404, "There is no such page.")))
             }
         }
+    }
+
+    fn joining(&self) -> Result<Vec<Joining>, BackendError> {
+        Ok(Vec::new())
+    }
+
+    fn begin_joining(&self, _forum: ForumId, _invitation: TaskId) -> Result<(), BackendError> {
+        Err(BackendError::Unavailable("not yet"))
+    }
+
+    fn end_joining(&self, _forum: ForumId) -> Result<(), BackendError> {
+        Err(BackendError::Unavailable("not yet"))
+    }
+
+    fn drop_forum(&self, _forum: ForumId) -> Result<(), BackendError> {
+        Err(BackendError::Unavailable("not yet"))
+    }
+
+    fn export(
+        &self,
+        _scope: Scope,
+        _at_least: u64,
+        _file: &Path,
+        _progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<v1::CheckpointHeader, BackendError> {
+        Err(BackendError::Unavailable("not yet"))
+    }
+
+    fn install(
+        &self,
+        _header: &v1::CheckpointHeader,
+        _file: &Path,
+        _progress: &(dyn Fn(Progress) + Sync),
+        _is_cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Result<(), InstallError> {
+        Err(BackendError::Unavailable("not yet").into())
+    }
+
+    fn audit(&self, _forum: ForumId) -> Result<oneshot::Receiver<Digest>, BackendError> {
+        Err(BackendError::Unavailable("not yet"))
+    }
+
+    fn forums_on_disk(&self) -> Result<Vec<ForumId>, BackendError> {
+        Ok(Vec::new())
     }
 
     fn disk_bytes(&self) -> u64 {

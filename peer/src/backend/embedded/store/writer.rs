@@ -7,6 +7,7 @@ use std::{
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use parking_lot::{Condvar, Mutex};
@@ -18,6 +19,9 @@ use crate::backend::BackendError;
 
 /// Batches that wait for the disk at most; then whoever applies waits as well.
 const QUEUE_BATCHES: usize = 256;
+/// From one transaction's end to the next one's start. Nobody waits for a peer's disk before a browser is answered:
+/// what is acknowledged is on the hubs' disks. So a busy peer makes some 50 fsyncs a second, not one for every batch.
+const TRANSACTION_EVERY: Duration = Duration::from_millis(20);
 /// Rows of one transaction, about: enough to make the fsync's share small.
 const TRANSACTION_CHANGES: usize = 4096;
 
@@ -38,6 +42,8 @@ pub struct Writer {
 struct Shared {
     progress: Mutex<Progress>,
     moved: Condvar,
+    /// Told when the pause between two transactions must end.
+    hurried: Condvar,
     /// Set by a drop without close: queued batches are not written any more.
     is_abandoned: AtomicBool,
 }
@@ -46,6 +52,8 @@ struct Progress {
     durable: u64,
     failure: Option<String>,
     is_stopped: bool,
+    /// Somebody waits for the disk, or the store is closing.
+    is_hurried: bool,
 }
 
 impl Writer {
@@ -53,10 +61,11 @@ impl Writer {
     pub fn start(connection: Connection, cursor: u64) -> Result<Self, BackendError> {
         let (queue, batches) = sync_channel(QUEUE_BATCHES);
         let (moved, durable) = watch::channel(cursor);
-        let progress = Progress { durable: cursor, failure: None, is_stopped: false };
+        let progress = Progress { durable: cursor, failure: None, is_stopped: false, is_hurried: false };
         let shared = Arc::new(Shared {
             progress: Mutex::new(progress),
             moved: Condvar::new(),
+            hurried: Condvar::new(),
             is_abandoned: AtomicBool::new(false),
         });
         let thread = std::thread::Builder::new()
@@ -90,6 +99,8 @@ impl Writer {
     pub fn wait(&self, record: u64) -> Result<(), BackendError> {
         let mut progress = self.shared.progress.lock();
         while progress.durable < record && progress.failure.is_none() && !progress.is_stopped {
+            progress.is_hurried = true;
+            self.shared.hurried.notify_one();
             self.shared.moved.wait(&mut progress);
         }
         match &progress.failure {
@@ -109,6 +120,8 @@ impl Writer {
 
     /// Writes what is queued, then stops.
     pub fn close(&self) {
+        self.shared.progress.lock().is_hurried = true;
+        self.shared.hurried.notify_one();
         if let Some(queue) = self.queue.lock().take() {
             // A thread that is gone has said why already.
             let _ = queue.send(Message::Close);
@@ -143,8 +156,10 @@ fn run(mut connection: Connection, batches: &Receiver<Message>, shared: &Shared,
         }
         // Both tell the same before anybody who waited can look.
         moved.send_replace(progress.durable);
-        drop(progress);
         shared.moved.notify_all();
+        if !std::mem::take(&mut progress.is_hurried) {
+            shared.hurried.wait_for(&mut progress, TRANSACTION_EVERY);
+        }
     }
     shared.progress.lock().is_stopped = true;
     shared.moved.notify_all();
