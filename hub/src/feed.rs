@@ -59,7 +59,7 @@ impl Feed {
                     self.waiters.committed(task, (facts.peer, facts.epoch), receipt);
                 }
             }
-            RecordBody::Assignment(_) => {}
+            RecordBody::Assignment(_) | RecordBody::Audit => {}
         }
     }
 }
