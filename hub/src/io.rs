@@ -6,9 +6,12 @@
 use std::{io, net::SocketAddr, path::Path, sync::Arc, time::SystemTime};
 
 use futures::future::BoxFuture;
-use loop_raft_store::log_store::{
-    Sink,
-    disk::{Dir, RealDir},
+use loop_raft_store::{
+    adapter::ApplySink,
+    log_store::{
+        Sink,
+        disk::{Dir, RealDir},
+    },
 };
 use parking_lot::Mutex;
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -45,6 +48,7 @@ pub struct Io {
     rng: Arc<Mutex<StdRng>>,
     open_dir: Arc<OpenDir>,
     sink: Sink,
+    witness: Option<Arc<dyn ApplySink>>,
 }
 
 impl Io {
@@ -57,13 +61,26 @@ impl Io {
     ) -> Self {
         let open_dir = |path: &Path| Ok(Arc::new(RealDir::open(path)?) as Arc<dyn Dir>);
         let rng = Arc::new(Mutex::new(rng));
-        Self { bind, dial, wall_clock_ms, rng, open_dir: Arc::new(open_dir), sink: Sink::Thread }
+        Self {
+            bind,
+            dial,
+            wall_clock_ms,
+            rng,
+            open_dir: Arc::new(open_dir),
+            sink: Sink::Thread,
+            witness: None,
+        }
     }
 
-    /// The same with another disk, which is written to by whoever has something to write: without threads, so that
-    /// a simulation repeats.
+    /// The same with another disk, written to by tasks of the runtime and without threads, so that a simulation
+    /// repeats.
     pub fn with_disk(self, open_dir: Arc<OpenDir>) -> Self {
-        Self { open_dir, sink: Sink::Inline, ..self }
+        Self { open_dir, sink: Sink::Task, ..self }
+    }
+
+    /// The same, and `witness` is told what this hub applies, before anybody else is.
+    pub fn with_witness(self, witness: Arc<dyn ApplySink>) -> Self {
+        Self { witness: Some(witness), ..self }
     }
 
     /// The machine's own sockets, clock and entropy.
@@ -109,6 +126,11 @@ impl Io {
     /// Who writes to such a directory.
     pub fn sink(&self) -> Sink {
         self.sink
+    }
+
+    /// Who is told, besides the hub itself, what it applies.
+    pub fn witness(&self) -> Option<Arc<dyn ApplySink>> {
+        self.witness.clone()
     }
 
     /// Unix time, milliseconds. May jump; what is written to the log never falls (see `machine`).

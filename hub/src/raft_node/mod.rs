@@ -8,7 +8,7 @@ use std::{io, path::Path, sync::Arc};
 use loop_raft_store::{
     adapter::{self, ApplySink, StateMachine, StateReader},
     log_store::{self, Engine, LogStoreConfig, disk::Dir},
-    machine::{HubState, bounds::Bounds},
+    machine::{Event, HubState, bounds::Bounds},
     raft_types::HubRaft,
 };
 use openraft::{Config, Raft, SnapshotPolicy};
@@ -33,6 +33,10 @@ pub async fn start(
     sink: Arc<dyn ApplySink>,
 ) -> io::Result<(HubRaftNode, StateReader)> {
     let initial = HubState::new(Bounds { records_max: config.retained_records, ..Bounds::default() });
+    let sink = match io.witness() {
+        Some(witness) => Arc::new(Witnessed { witness, sink }) as Arc<dyn ApplySink>,
+        None => sink,
+    };
     let dir = config.data_dir.join("snapshots");
     let (machine, reader) = adapter::open_on(open_dir(io, &dir, "the snapshots")?, io.sink(), sink, initial)?;
     let engine = match config.log_engine {
@@ -60,6 +64,24 @@ pub async fn start(
     let network = HubNetwork { group };
     let raft = Raft::new(config.hub_id.get(), raft_config, network, log, machine).await;
     Ok((raft.map_err(io::Error::other)?, reader))
+}
+
+/// Tells two.
+struct Witnessed {
+    witness: Arc<dyn ApplySink>,
+    sink: Arc<dyn ApplySink>,
+}
+
+impl ApplySink for Witnessed {
+    fn applied(&self, events: &[Event], applied_index: u64) {
+        self.witness.applied(events, applied_index);
+        self.sink.applied(events, applied_index);
+    }
+
+    fn replaced(&self, applied_index: u64) {
+        self.witness.replaced(applied_index);
+        self.sink.replaced(applied_index);
+    }
 }
 
 fn open_dir(io: &Io, dir: &Path, what: &str) -> io::Result<Arc<dyn Dir>> {
