@@ -144,7 +144,7 @@ async fn open(
     let presence = Arc::new(Presence::default());
     let waiters = Arc::new(Waiters::default());
     let feed = Feed::new(group.own_id(), presence.clone(), waiters.clone());
-    let (raft, state) = raft_node::start(&config, group.clone(), feed.clone())
+    let (raft, state) = raft_node::start(&config, &io, group.clone(), feed.clone())
         .await
         .map_err(|error| HubError::Data { dir: config.data_dir.display().to_string(), error })?;
     feed.attach(state.clone());

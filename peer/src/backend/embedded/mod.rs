@@ -43,6 +43,7 @@ use forum_window::ForumWindow;
 use forums::{ForumView, Forums};
 use request::Request;
 use session::Session;
+pub use store::WriteMode;
 use store::{Change, Store};
 use view::{View, Viewer};
 
@@ -60,12 +61,20 @@ pub struct EmbeddedConfig {
     pub resident_forums_max: usize,
     /// Public address of the cluster, for links inside messages; `None`: the address the writing browser used.
     pub web_root: Option<String>,
+    /// Who writes to the database; anything but a thread is for simulations.
+    pub writes: WriteMode,
 }
 
 impl EmbeddedConfig {
     /// The usual sizes: about 3 MB for each forum whose window is full.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), window_messages: 1000, resident_forums_max: 128, web_root: None }
+        Self {
+            dir: dir.into(),
+            window_messages: 1000,
+            resident_forums_max: 128,
+            web_root: None,
+            writes: WriteMode::Thread,
+        }
     }
 }
 
@@ -83,12 +92,17 @@ impl EmbeddedBackend {
     /// Opens or creates the data folder. Fails if it is in use, unreadable or from a newer version.
     pub fn open(config: EmbeddedConfig) -> Result<Self, BackendError> {
         Ok(Self {
-            store: Store::open(&config.dir)?,
+            store: Store::open(&config.dir, config.writes)?,
             forums: Forums::new(config.window_messages.max(1), config.resident_forums_max.max(1)),
             directory: Directory::new(),
             web_root: config.web_root,
             applying: Mutex::new(()),
         })
+    }
+
+    /// Puts everything applied so far on disk, where no thread does it: see [`WriteMode::WhenTold`].
+    pub fn commit_queued(&self) -> Result<(), BackendError> {
+        self.store.commit_queued()
     }
 
     /// Waits until everything applied so far is on disk.

@@ -42,6 +42,17 @@ pub enum Change {
     Session(v1::SessionRecord),
 }
 
+/// Who writes to the database, and when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WriteMode {
+    /// A thread, soon; a commit is on the disk. For everything that ships.
+    #[default]
+    Thread,
+    /// The caller of [`Store::commit_queued`], or of what cannot wait for it. A commit survives the end of the peer,
+    /// not of the machine. For a simulation, where nothing may run beside it and the process outlives its peers.
+    WhenTold,
+}
+
 /// The database of one peer.
 pub struct Store {
     dir: PathBuf,
@@ -53,7 +64,7 @@ pub struct Store {
 
 impl Store {
     /// Opens or creates the database in `dir`. Refuses a folder another process uses, and one from a newer version.
-    pub fn open(dir: &Path) -> Result<Self, BackendError> {
+    pub fn open(dir: &Path, mode: WriteMode) -> Result<Self, BackendError> {
         let fatal =
             |error: std::io::Error| BackendError::Fatal(format!("data folder {}: {error}", dir.display()));
         fs::create_dir_all(dir).map_err(fatal)?;
@@ -63,14 +74,22 @@ impl Store {
         })?;
         let mut connection = Connection::open(dir.join(DATABASE)).map_err(failed)?;
         schema::prepare(&mut connection)?;
+        if mode == WriteMode::WhenTold {
+            connection.pragma_update(None, "synchronous", "OFF").map_err(failed)?;
+        }
         let cursor = rows::cursor(&connection).map_err(failed)?;
-        let writer = Writer::start(connection, cursor)?;
+        let writer = Writer::start(connection, cursor, mode)?;
         Ok(Self { dir: dir.to_owned(), writer, readers: Mutex::new(Vec::new()), _lock: lock })
     }
 
     /// Queues rows and the cursor, in order. Waits only while the queue is full.
     pub fn write(&self, changes: Vec<Change>, through: u64) -> Result<(), BackendError> {
         self.writer.write(changes, through)
+    }
+
+    /// Writes what is queued, where no thread does it.
+    pub fn commit_queued(&self) -> Result<(), BackendError> {
+        self.writer.commit_queued()
     }
 
     /// The last record on disk.
