@@ -18,8 +18,11 @@ mod hub;
 mod leader;
 mod peer_service;
 mod presence;
+mod relay;
+mod traffic;
 
 mod admin_service;
+mod audits;
 mod channel;
 mod group;
 mod hub_service;

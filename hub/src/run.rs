@@ -19,6 +19,7 @@ use tonic::transport::Server;
 
 use crate::{
     admin_service::AdminGrpc,
+    audits::Audits,
     channel::{self, MESSAGE_BYTES_MAX, WINDOW_BYTES},
     config::HubConfig,
     feed::Feed,
@@ -33,6 +34,8 @@ use crate::{
     presence::Presence,
     proposer::{LeaderDoor, ProposeService, Proposer, Routes},
     raft_node::{self, HubRaftNode, RaftGrpc},
+    relay::Relays,
+    traffic::{self, Traffic},
     waiters::Waiters,
 };
 
@@ -90,6 +93,7 @@ pub async fn run(
         tokio::spawn(keep_metrics_small(metrics)),
         tokio::spawn(membership::follow(hub.clone())),
         tokio::spawn(link::keep_links(hub.clone())),
+        tokio::spawn(traffic::run(hub.clone())),
         tokio::spawn(leader::run(hub.clone())),
     ];
     let formed = membership::form_or_enter(&hub).await;
@@ -143,7 +147,8 @@ async fn open(
     }
     let presence = Arc::new(Presence::default());
     let waiters = Arc::new(Waiters::default());
-    let feed = Feed::new(group.own_id(), presence.clone(), waiters.clone());
+    let traffic = Arc::new(Traffic::default());
+    let feed = Feed::new(group.own_id(), presence.clone(), waiters.clone(), traffic.clone());
     let (raft, state) = raft_node::start(&config, group.clone(), feed.clone())
         .await
         .map_err(|error| HubError::Data { dir: config.data_dir.display().to_string(), error })?;
@@ -151,8 +156,21 @@ async fn open(
     let door = LeaderDoor::new(raft.clone(), io.clone());
     let routes = Routes { group: group.clone(), door: door.clone() };
     let proposer = Proposer::start(routes, follow_leader(&raft), down.clone());
-    let links = link::Links::default();
-    let hub = Hub { config, io, group, raft, state, proposer, presence, waiters, links, shutdown: down };
+    let hub = Hub {
+        config,
+        io,
+        group,
+        raft,
+        state,
+        proposer,
+        presence,
+        waiters,
+        links: link::Links::default(),
+        relays: Relays::default(),
+        audits: Audits::default(),
+        traffic,
+        shutdown: down,
+    };
     Ok((Arc::new(hub), door))
 }
 
