@@ -7,8 +7,12 @@ pub struct Bounds {
     pub forums_max: u64,
     /// Most peers.
     pub peers_max: u64,
-    /// Most replicas of one forum.
+    /// Most replicas of one forum that serve or will serve beside each other.
     pub replicas_max: u64,
+    /// Most invitations under way at once, all forums together.
+    pub invitations_open_max: u64,
+    /// How many invitations that have ended are remembered.
+    pub invitations_kept: u64,
     /// Most unanswered tasks, all forums together.
     pub open_tasks_max: u64,
     /// Most unanswered tasks of one forum, so that one forum without peers cannot use up everybody's room.
@@ -67,6 +71,8 @@ impl Bounds {
         forums_max: 1_000_000,
         peers_max: 10_000,
         replicas_max: 4,
+        invitations_open_max: 10_000,
+        invitations_kept: 10_000,
         open_tasks_max: 100_000,
         open_tasks_per_forum_max: 10_000,
         open_tasks_bytes_max: 256 * MIB,

@@ -14,7 +14,7 @@ use super::{
     },
     evolve::{Change, Upkeep},
     forum::Forum,
-    peers::Peer,
+    peers::{Peer, PeerState},
     receipts::Made,
     record::{Assignment, FactsBody, Record, RecordBody, TaskBody},
     sessions,
@@ -53,7 +53,8 @@ pub(super) fn decide(state: &HubState, stamped: Stamped) -> Decided {
         Command::MovePrimary { forum, to, expected_epoch } => {
             move_primary(state, request, forum, to, expected_epoch)
         }
-        Command::TrimTasks { through } => Ok(trim_tasks(state, through)),
+        Command::TrimTasks { through, .. } => Ok(trim_tasks(state, through)),
+        _ => Err(other_command()),
     }
 }
 
@@ -69,7 +70,8 @@ fn open_forum(state: &HubState, command: &OpenForum) -> Decided {
         return Err(exhausted());
     };
     let epoch = ForumEpoch(1);
-    let assignment = Assignment { epoch, primary: command.replicas[0], replicas: command.replicas.clone() };
+    let (primary, replicas) = (command.replicas[0], command.replicas.clone());
+    let assignment = Assignment { epoch, primary, replicas, joining: Vec::new(), draining: Vec::new() };
     let answer = forum_opened(id, &assignment, false);
     let forum = Forum::new(id, command.key, &assignment, state.now);
     let body = RecordBody::Assignment(assignment);
@@ -277,12 +279,12 @@ fn facts_records(
 
 fn register_peer(state: &HubState, command: RegisterPeer) -> Decided {
     let known = state.peer_by_secret_hash(&command.secret_hash);
-    let (id, registered_at) = match known {
-        Some(peer) => (peer.id, peer.registered_at),
+    let (id, registered_at, peer_state) = match known {
+        Some(peer) => (peer.id, peer.registered_at, peer.state),
         None if state.peers.len() as u64 >= state.bounds.peers_max => {
             return Err(full(state.bounds.peers_max));
         }
-        None => (state.peers.next_id().ok_or_else(exhausted)?, state.now),
+        None => (state.peers.next_id().ok_or_else(exhausted)?, state.now, PeerState::default()),
     };
     let peer = Peer {
         id,
@@ -291,6 +293,7 @@ fn register_peer(state: &HubState, command: RegisterPeer) -> Decided {
         owner: command.owner,
         network: command.network,
         registered_at,
+        state: peer_state,
     };
     let answer = Kind::PeerRegistered(v1::PeerRegistered { peer_id: id.get() });
     if known == Some(&peer) {
@@ -349,7 +352,7 @@ fn move_primary(
     }
     // Also to the present primary: a new epoch refuses what that peer answered before it was restarted.
     let epoch = ForumEpoch(forum.epoch.0.checked_add(1).ok_or_else(exhausted)?);
-    let assignment = Assignment { epoch, primary: to, replicas: forum.serving().collect() };
+    let assignment = Assignment::of(epoch, to, &forum.replicas);
     let body = RecordBody::Assignment(assignment);
     let record = Record::new(next_record(state, 0)?, state.now, Some(forum.id), body);
     Ok(Decision {

@@ -98,7 +98,7 @@ fn append(state: &mut HubState, record: Arc<Record>, proposal: Option<RequestId>
                 RecordBody::Facts(FactsBody { task: Some(task), .. }) => {
                     forum.open_tasks.remove(task);
                 }
-                RecordBody::Facts(_) => {}
+                RecordBody::Facts(_) | RecordBody::Audit => {}
                 RecordBody::Assignment(assignment) => assign(forum, assignment),
             }
         }
@@ -108,7 +108,7 @@ fn append(state: &mut HubState, record: Arc<Record>, proposal: Option<RequestId>
     match &record.body {
         RecordBody::Task(task) => task_appended(state, &record, task),
         RecordBody::Facts(facts) => facts_appended(state, &record, facts, proposal, events),
-        RecordBody::Assignment(_) => {}
+        RecordBody::Assignment(_) | RecordBody::Audit => {}
     }
 }
 

@@ -10,6 +10,7 @@ use loop_proto::{
 use super::{
     bounds::Bounds,
     forum::{Forum, Forums},
+    invitations::{Invitation, InvitationStatus, Invitations},
     peers::{Peer, Peers},
     receipts::Receipts,
     record::{Assignment, Record, RecordBody},
@@ -25,8 +26,10 @@ pub struct HubState {
     pub(super) next_message: u64,
     pub(super) next_user: u64,
     pub(super) directory_newest: u64,
+    pub(super) kept_through: u64,
     pub(super) peers: Peers,
     pub(super) forums: Forums,
+    pub(super) invitations: Invitations,
     pub(super) tasks: Tasks,
     pub(super) receipts: Receipts,
     pub(super) sessions: Sessions,
@@ -60,6 +63,8 @@ pub struct Counts {
     pub receipts: usize,
     pub receipts_bytes: u64,
     pub proposals: usize,
+    pub invitations_open: usize,
+    pub invitations_ended: usize,
     pub sessions: usize,
     pub sessions_bytes: u64,
 }
@@ -85,8 +90,10 @@ impl HubState {
             next_message: u64::from(bounds.message_id_first.max(1)),
             next_user: u64::from(bounds.user_id_first.max(1)),
             directory_newest: 0,
+            kept_through: 0,
             peers: Peers::default(),
             forums: Forums::new(bounds.forum_id_first),
+            invitations: Invitations::default(),
             tasks: Tasks::default(),
             receipts: Receipts::default(),
             sessions: Sessions::default(),
@@ -158,6 +165,41 @@ impl HubState {
         self.peers.by_secret(hash)
     }
 
+    /// The invitation of that id, if it is open or still remembered.
+    pub fn invitation(&self, id: TaskId) -> Option<&Invitation> {
+        self.invitations.get(id)
+    }
+
+    /// Invitations under way, oldest first.
+    pub fn open_invitations(&self) -> impl Iterator<Item = &Invitation> {
+        self.invitations.open()
+    }
+
+    /// Invitations under way that ask this peer, oldest first.
+    pub fn open_invitations_to(&self, target: PeerId) -> impl Iterator<Item = &Invitation> + '_ {
+        self.invitations.open_to(target)
+    }
+
+    /// All remembered invitations, newest first.
+    pub fn invitations_newest_first(&self) -> impl Iterator<Item = &Invitation> {
+        self.invitations.newest_first()
+    }
+
+    /// The newest remembered invitation by which a replica of this forum took another one's place.
+    pub fn last_completed_move(&self, forum: ForumId) -> Option<&Invitation> {
+        let moved = |invitation: &&Invitation| {
+            invitation.forum == forum
+                && invitation.status == InvitationStatus::Completed
+                && invitation.replaces.is_some()
+        };
+        self.invitations.newest_first().filter(moved).max_by_key(|invitation| invitation.cut_over_at)
+    }
+
+    /// Every forum has a serving replica with all records up to this one on disk, as the leaders have said.
+    pub fn kept_through(&self) -> u64 {
+        self.kept_through
+    }
+
     /// The newest committed record of a session; `None` also for what cannot be a session id.
     pub fn session(&self, id: &str) -> Option<&v1::SessionRecord> {
         self.sessions.get(&SessionId::parse(id)?).map(Arc::as_ref)
@@ -212,6 +254,8 @@ impl HubState {
             receipts: self.receipts.answered_len(),
             receipts_bytes: self.receipts.answered_bytes(),
             proposals: self.receipts.proposals_len(),
+            invitations_open: self.invitations.open_len(),
+            invitations_ended: self.invitations.ended_len(),
             sessions: self.sessions.len(),
             sessions_bytes: self.sessions.bytes(),
         }
@@ -324,6 +368,8 @@ impl HubState {
             (counts.receipts as u64, bounds.receipts_max),
             (counts.receipts_bytes, bounds.receipts_bytes_max),
             (counts.proposals as u64, bounds.proposals_max),
+            (counts.invitations_open as u64, bounds.invitations_open_max),
+            (counts.invitations_ended as u64, bounds.invitations_kept),
             (counts.sessions as u64, bounds.sessions_max),
             (counts.sessions_bytes, bounds.sessions_bytes_max),
         ];
