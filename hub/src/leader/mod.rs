@@ -3,6 +3,7 @@
 //!
 //! Holds nothing that a new leader could not find out by itself. Only decisions are proposed.
 
+pub mod balance;
 mod migrations;
 mod takeover;
 mod trim;
