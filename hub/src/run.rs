@@ -29,8 +29,10 @@ use crate::{
     hub::Hub,
     hub_service::HubGrpc,
     io::{Acceptor, Io},
-    leader, link, membership,
+    leader::{self, PlanBoard},
+    link, membership,
     peer_service::PeerGrpc,
+    placement::Placement,
     presence::Presence,
     proposer::{LeaderDoor, ProposeService, Proposer, Routes},
     raft_node::{self, HubRaftNode, RaftGrpc},
@@ -169,6 +171,8 @@ async fn open(
         relays: Relays::default(),
         audits: Audits::default(),
         traffic,
+        plan: PlanBoard::default(),
+        placement: Placement::default(),
         shutdown: down,
     };
     Ok((Arc::new(hub), door))
