@@ -118,7 +118,8 @@ fn pick(mut candidates: Vec<Candidate>, replicas: usize) -> Vec<PeerId> {
         let best = (0..candidates.len()).min_by_key(|at| {
             let candidate = &candidates[*at];
             let clashes: usize = chosen.iter().map(|other| spread(candidate.labels(), other.labels())).sum();
-            let overfull = candidate.count.replicas * peers * 10 > held * 11;
+            // Standing well apart is worth half more than the mean, no more.
+            let overfull = candidate.count.replicas.saturating_sub(1) * peers * 2 > held * 3;
             (candidate.away, overfull, clashes, candidate.count.replicas, candidate.id)
         });
         let Some(best) = best else { break };

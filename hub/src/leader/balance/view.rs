@@ -182,7 +182,7 @@ impl View {
             let waits = peer.inflow >= policy.per_target_max;
             // A busy forum needs capacity, any other an even spread.
             let load = if why == Why::Busy { peer.load } else { 0 };
-            let overfull = mean.is_far_below(peer.replicas);
+            let overfull = mean.is_exceeded_by_half(peer.replicas);
             (waits, load, overfull, self.clashes(forum, *position, replaces), peer.replicas, peer.load, peer.id)
         })
     }
@@ -268,6 +268,11 @@ pub(super) struct Mean {
 }
 
 impl Mean {
+    /// Whether `count` lies more than half above it, one not counted: further up than standing well apart is worth.
+    pub fn is_exceeded_by_half(self, count: usize) -> bool {
+        count.saturating_sub(1) * self.of * 2 > self.sum * 3
+    }
+
     /// Whether `count` lies more than a tenth above it.
     pub fn is_far_below(self, count: usize) -> bool {
         count * self.of * 10 > self.sum * 11
