@@ -212,7 +212,8 @@ mod tests {
         ] {
             assert!(record(&bytes).is_err(), "{bytes:?}");
         }
-        let assignment = Some(v1::Assignment { epoch: 1, primary: 1, replicas: vec![1] });
+        let assignment =
+            Some(v1::Assignment { epoch: 1, primary: 1, replicas: vec![1], ..Default::default() });
         let elsewhere = vec![encoded(task(), 9, 8)];
         let state = v1::ForumState { forum_id: 7, assignment, as_of: 10, open_tasks: elsewhere };
         assert!(forum_state(state).is_err());
