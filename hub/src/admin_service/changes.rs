@@ -109,7 +109,9 @@ async fn invite(
     let leaves = |peer: PeerId| Some(peer) == from;
     let source = sources.into_iter().max_by_key(|(peer, at)| (leaves(*peer), at.cursor()));
     let Some((source, _)) = source else {
-        return Err(Status::failed_precondition(format!("no replica of {forum} is connected to give its copy")));
+        return Err(Status::failed_precondition(format!(
+            "no replica of {forum} is connected to give its copy"
+        )));
     };
     let invite = command::Body::InvitePeer(v1::InvitePeer {
         forum_id: forum.get(),

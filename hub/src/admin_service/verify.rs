@@ -19,7 +19,8 @@ const REPORTS_WITHIN: Duration = Duration::from_secs(10);
 pub(super) async fn verify(hub: &Arc<Hub>, forum_id: u32) -> Result<v1::VerifyForumReply, Status> {
     let forum = ForumId::new(forum_id).ok_or_else(|| Status::invalid_argument("which forum?"))?;
     let listener = hub.audits.listen(forum);
-    let mut listener = listener.ok_or_else(|| Status::resource_exhausted("too many forums are being verified"))?;
+    let mut listener =
+        listener.ok_or_else(|| Status::resource_exhausted("too many forums are being verified"))?;
     let audit = command::Body::AuditForum(v1::AuditForum { forum_id });
     let record_id = match changes::propose(hub, audit).await? {
         outcome::Kind::ForumAudited(audited) => audited.record_id,
@@ -53,9 +54,8 @@ fn compare(
     };
     let replicas: Vec<v1::ReplicaDigest> = serving.iter().map(of).collect();
     // A replica that says nothing is not known to be equal.
-    let same = |replica: &v1::ReplicaDigest| {
-        !replica.digest.is_empty() && replica.digest == replicas[0].digest
-    };
+    let same =
+        |replica: &v1::ReplicaDigest| !replica.digest.is_empty() && replica.digest == replicas[0].digest;
     let equal = !replicas.is_empty() && replicas.iter().all(same);
     v1::VerifyForumReply { record_id, replicas, equal }
 }

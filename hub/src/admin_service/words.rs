@@ -27,7 +27,9 @@ pub(super) fn refused(rejection: &v1::Rejection) -> Status {
         }
         RejectionCode::PeerState => format!("p{held} is {}: it takes no forums", state(current)),
         RejectionCode::IdsExhausted => "no more ids can be given out".to_owned(),
-        RejectionCode::Malformed => "these hubs do not know this command; do they run one version?".to_owned(),
+        RejectionCode::Malformed => {
+            "these hubs do not know this command; do they run one version?".to_owned()
+        }
         code @ (RejectionCode::Unspecified
         | RejectionCode::UnknownTask
         | RejectionCode::AlreadyAnswered

@@ -13,6 +13,9 @@ use super::CtlError;
 /// Largest answer that is read, bytes: a page of forums or tasks is far below.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
+/// Least time for a verification: the hub gives the replicas ten seconds.
+const VERIFY_WITHIN: Duration = Duration::from_secs(20);
+
 /// Forums asked for at a time.
 const FORUMS_PAGE: u32 = 1000;
 
@@ -85,6 +88,66 @@ impl Admin {
         let request = v1::ListTasksRequest { forum_id: forum.unwrap_or(0), limit };
         let ask = |mut hub: Client, within| async move { hub.list_tasks(bounded(request, within)).await };
         Ok(self.ask(ask).await?.tasks)
+    }
+
+    /// Invites a peer to a forum; `from_peer` leaves once it serves, 0: nobody does. The invitation's id.
+    pub async fn move_forum(&self, forum_id: u32, from_peer: u32, to_peer: u32) -> Result<u64, CtlError> {
+        let request = v1::MoveForumRequest { forum_id, from_peer, to_peer };
+        let ask = |mut hub: Client, within| async move { hub.move_forum(bounded(request, within)).await };
+        Ok(self.ask(ask).await?.invitation_id)
+    }
+
+    /// Moves a forum's last completed move back. The invitation's id.
+    pub async fn reverse_forum(&self, forum_id: u32) -> Result<u64, CtlError> {
+        let request = v1::ReverseForumRequest { forum_id };
+        let ask = |mut hub: Client, within| async move { hub.reverse_forum(bounded(request, within)).await };
+        Ok(self.ask(ask).await?.invitation_id)
+    }
+
+    /// How many replicas a forum shall have; 0: as many as the hubs' default.
+    pub async fn set_forum_replicas(&self, forum_id: u32, replicas: u32) -> Result<(), CtlError> {
+        let request = v1::ChangeForumReplicasRequest { forum_id, replicas };
+        let ask = |mut hub: Client, within| async move {
+            hub.change_forum_replicas(bounded(request, within)).await
+        };
+        self.ask(ask).await.map(drop)
+    }
+
+    /// What a peer may hold.
+    pub async fn set_peer_state(&self, peer_id: u32, state: v1::PeerState) -> Result<(), CtlError> {
+        let request = v1::ChangePeerStateRequest { peer_id, state: state.into() };
+        let ask =
+            |mut hub: Client, within| async move { hub.change_peer_state(bounded(request, within)).await };
+        self.ask(ask).await.map(drop)
+    }
+
+    /// Up to `limit` invitations, newest first.
+    pub async fn invitations(
+        &self,
+        open_only: bool,
+        limit: u32,
+    ) -> Result<Vec<v1::InvitationInfo>, CtlError> {
+        let request = v1::ListInvitationsRequest { open_only, limit };
+        let ask =
+            |mut hub: Client, within| async move { hub.list_invitations(bounded(request, within)).await };
+        Ok(self.ask(ask).await?.invitations)
+    }
+
+    /// What balance would do now.
+    pub async fn plan(&self) -> Result<v1::ShowPlanReply, CtlError> {
+        self.ask(
+            |mut hub, within| async move { hub.show_plan(bounded(v1::ShowPlanRequest {}, within)).await },
+        )
+        .await
+    }
+
+    /// Digests of all serving replicas at one position of the log. Takes longer than other questions: every replica
+    /// reads all of its rows.
+    pub async fn verify_forum(&self, forum_id: u32) -> Result<v1::VerifyForumReply, CtlError> {
+        let request = v1::VerifyForumRequest { forum_id };
+        let patient = Self { hubs: self.hubs.clone(), within: self.within.max(VERIFY_WITHIN) };
+        let ask = |mut hub: Client, within| async move { hub.verify_forum(bounded(request, within)).await };
+        patient.ask(ask).await
     }
 
     /// The numbers given next.

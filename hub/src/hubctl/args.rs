@@ -5,9 +5,9 @@ use std::{fmt, str::FromStr, time::Duration};
 use clap::{Parser, Subcommand};
 use loop_proto::ids::ForumId;
 
-/// Asks the hubs how things are.
+/// Asks the hubs how things are, and tells them what to move.
 ///
-/// Exit codes: 0 answered, 1 the hub refused, 2 wrong usage, 3 no hub reachable, 4 not found.
+/// Exit codes: 0 answered, 1 the hub refused or replicas differ, 2 wrong usage, 3 no hub reachable, 4 not found.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hubctl", version, arg_required_else_help = true)]
 pub struct Args {
@@ -62,9 +62,56 @@ pub enum Command {
     },
     /// The numbers given next to messages, tasks, users and forums
     Ids,
+    /// What a peer may hold
+    #[command(subcommand)]
+    Peer(PeerCommand),
+    /// Who was asked to hold which forum, and what became of it; newest first
+    Invitations {
+        /// Only those that are under way
+        #[arg(long)]
+        open: bool,
+        /// Most to list
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+    },
+    /// Forums on the move: how far they are, how fast, and what they wait for
+    Migrations {
+        /// Look again every second, until interrupted
+        #[arg(long)]
+        watch: bool,
+    },
+    /// What balance would do now, most urgent first
+    Plan,
+    /// Compare the digests of a forum's replicas at one position of the log; exit code 1 if they differ
+    Verify {
+        /// The forum's id, as `12` or `f12`
+        #[arg(value_name = "FORUM")]
+        forum: ForumRef,
+    },
 }
 
-/// What can be asked about one forum.
+/// What can be said of a peer.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum PeerCommand {
+    /// Have its forums taken over by others until it holds none
+    Drain(PeerRef),
+    /// Let it keep what it holds and give it nothing new
+    Pause(PeerRef),
+    /// Let it hold forums again, also one that was removed
+    Resume(PeerRef),
+    /// Give it up for lost: its connections are refused, others get its forums
+    Remove(PeerRef),
+}
+
+/// A peer as an operator names it.
+#[derive(clap::Args, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerRef {
+    /// The peer's id, as `3` or `p3`
+    #[arg(value_name = "PEER", value_parser = peer_id)]
+    pub peer: u32,
+}
+
+/// What can be asked about one forum, or done with it.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ForumCommand {
     /// Who holds it and how far it has come
@@ -75,6 +122,42 @@ pub enum ForumCommand {
         /// The forum's name; only its hash is sent. `-` reads it from standard input, out of sight of `ps`
         #[arg(long, conflicts_with = "id", value_name = "NAME")]
         name: Option<String>,
+    },
+    /// Move it from one peer to another while it is in use
+    Move {
+        /// The forum's id, as `12` or `f12`
+        #[arg(value_name = "FORUM")]
+        forum: ForumRef,
+        /// The peer that gives it up, as `3` or `p3`
+        #[arg(long, value_name = "PEER", value_parser = peer_id)]
+        from: u32,
+        /// The peer that gets it
+        #[arg(long, value_name = "PEER", value_parser = peer_id)]
+        to: u32,
+    },
+    /// Keep it on one more peer
+    Add {
+        /// The forum's id, as `12` or `f12`
+        #[arg(value_name = "FORUM")]
+        forum: ForumRef,
+        /// The peer that gets it
+        #[arg(long, value_name = "PEER", value_parser = peer_id)]
+        to: u32,
+    },
+    /// Move its last completed move back
+    Reverse {
+        /// The forum's id, as `12` or `f12`
+        #[arg(value_name = "FORUM")]
+        forum: ForumRef,
+    },
+    /// Say on how many peers it is to be kept
+    Replicas {
+        /// The forum's id, as `12` or `f12`
+        #[arg(value_name = "FORUM")]
+        forum: ForumRef,
+        /// 1 to 4; 0: as many as the hubs' default
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(0..=4))]
+        replicas: u32,
     },
 }
 
@@ -135,6 +218,15 @@ mod tests {
     }
 
     #[test]
+    fn moves_name_a_forum_and_peers() {
+        let args = parse("hubctl forum move f12 --from p3 --to 7").unwrap();
+        let Command::Forum(ForumCommand::Move { forum, from, to }) = args.command else { panic!("{args:?}") };
+        assert_eq!((forum.to_string().as_str(), from, to), ("f12", 3, 7));
+        let args = parse("hubctl peer drain p3 --json").unwrap();
+        assert!(matches!(args.command, Command::Peer(PeerCommand::Drain(PeerRef { peer: 3 }))));
+    }
+
+    #[test]
     fn forums_are_named_by_number_or_letter_and_number() {
         for text in ["12", "f12"] {
             assert_eq!(text.parse::<ForumRef>().unwrap().to_string(), "f12");
@@ -154,6 +246,13 @@ mod tests {
             "hubctl status --timeout never",
             "hubctl status --timeout 1e300",
             "hubctl destroy",
+            "hubctl forum move f1 --to p2",
+            "hubctl forum move f1 --from p2",
+            "hubctl forum replicas f1 5",
+            "hubctl forum reverse",
+            "hubctl peer drain",
+            "hubctl peer remove 0",
+            "hubctl verify p1",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

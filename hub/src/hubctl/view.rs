@@ -5,7 +5,10 @@
 use loop_proto::v1;
 use serde::Serialize;
 
-use super::table::Table;
+use super::{
+    moves::{bytes, peer_state, stage},
+    table::Table,
+};
 
 /// Something that prints as text for people and as JSON for scripts.
 pub(super) trait View: Serialize {
@@ -124,16 +127,33 @@ struct PeerView {
     owner: String,
     network: String,
     connected_to_hub: Option<u64>,
+    state: &'static str,
     cursor: u64,
     executing: u32,
     forums: u32,
+    joining: u32,
     primaries: u32,
+    requests: u64,
+    disk_bytes: u64,
+    memory_bytes: u64,
+    limits: Option<LimitsView>,
     registered_at_ms: u64,
+}
+
+/// What a volunteer gives; 0: no limit. Unknown while its peer is away.
+#[derive(Debug, Serialize)]
+struct LimitsView {
+    disk_bytes: u64,
+    memory_bytes: u64,
+    bytes_per_second: u64,
+    forums: u32,
+    forum_bytes: u64,
 }
 
 impl From<Vec<v1::PeerInfo>> for PeersView {
     fn from(peers: Vec<v1::PeerInfo>) -> Self {
         let view = |peer: v1::PeerInfo| PeerView {
+            state: peer_state(peer.state()),
             peer: peer.peer_id,
             name: peer.name,
             owner: peer.owner,
@@ -142,7 +162,18 @@ impl From<Vec<v1::PeerInfo>> for PeersView {
             cursor: peer.cursor,
             executing: peer.executing,
             forums: peer.forums,
+            joining: peer.joining,
             primaries: peer.primaries,
+            requests: peer.requests,
+            disk_bytes: peer.disk_bytes,
+            memory_bytes: peer.memory_bytes,
+            limits: peer.limits.map(|limits| LimitsView {
+                disk_bytes: limits.disk_bytes,
+                memory_bytes: limits.memory_bytes,
+                bytes_per_second: limits.bytes_per_second,
+                forums: limits.forums,
+                forum_bytes: limits.forum_bytes,
+            }),
             registered_at_ms: peer.registered_at_ms,
         };
         Self { peers: peers.into_iter().map(view).collect() }
@@ -156,19 +187,27 @@ impl View for PeersView {
                 .to_owned();
         }
         let mut table = Table::new(&[
-            "PEER", "NAME", "OWNER", "NETWORK", "HUB", "CURSOR", "BUSY", "FORUMS", "PRIMARY", "JOINED",
+            "PEER", "NAME", "OWNER", "NETWORK", "STATE", "HUB", "CURSOR", "BUSY", "FORUMS", "COMING",
+            "PRIMARY", "DISK", "MEMORY", "JOINED",
         ]);
         for peer in &self.peers {
+            let limits = peer.limits.as_ref();
             table.row(vec![
                 format!("p{}", peer.peer),
                 peer.name.clone(),
                 dash(&peer.owner),
                 dash(&peer.network),
+                peer.state.to_owned(),
                 peer.connected_to_hub.map_or_else(|| "away".to_owned(), |hub| format!("h{hub}")),
                 format!("t{}", peer.cursor),
                 peer.executing.to_string(),
-                peer.forums.to_string(),
+                of_limit(u64::from(peer.forums), limits.map_or(0, |l| u64::from(l.forums)), |n| {
+                    n.to_string()
+                }),
+                peer.joining.to_string(),
                 peer.primaries.to_string(),
+                of_limit(peer.disk_bytes, limits.map_or(0, |l| l.disk_bytes), bytes),
+                of_limit(peer.memory_bytes, limits.map_or(0, |l| l.memory_bytes), bytes),
                 ago(peer.registered_at_ms, now_ms),
             ]);
         }
@@ -182,10 +221,34 @@ pub(super) struct ForumView {
     epoch: u64,
     primary: u32,
     replicas: Vec<u32>,
+    joining: Vec<JoiningView>,
+    draining: Vec<u32>,
+    replicas_wanted: u32,
     newest_record: u64,
     open_tasks: u64,
     tasks_appended: u64,
+    tasks_per_minute: u64,
+    reads_per_minute: u64,
     opened_at_ms: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct JoiningView {
+    peer: u32,
+    invitation: u64,
+    source: u32,
+    stage: &'static str,
+}
+
+impl From<&v1::JoiningReplica> for JoiningView {
+    fn from(joining: &v1::JoiningReplica) -> Self {
+        Self {
+            peer: joining.peer_id,
+            invitation: joining.invitation_id,
+            source: joining.source,
+            stage: stage(joining.stage()).unwrap_or("unknown"),
+        }
+    }
 }
 
 impl From<v1::ForumInfo> for ForumView {
@@ -195,7 +258,12 @@ impl From<v1::ForumInfo> for ForumView {
             forum: forum.forum_id,
             epoch: assignment.epoch,
             primary: assignment.primary,
+            joining: assignment.joining.iter().map(JoiningView::from).collect(),
+            draining: assignment.draining,
             replicas: assignment.replicas,
+            replicas_wanted: forum.replicas_wanted,
+            tasks_per_minute: forum.tasks_per_minute,
+            reads_per_minute: forum.reads_per_minute,
             newest_record: forum.newest_record,
             open_tasks: forum.open_tasks,
             tasks_appended: forum.tasks_appended,
@@ -206,26 +274,51 @@ impl From<v1::ForumInfo> for ForumView {
 
 impl ForumView {
     fn replicas_text(&self) -> String {
-        let peers: Vec<String> = self.replicas.iter().map(|peer| format!("p{peer}")).collect();
-        dash(&peers.join(" "))
+        dash(&peers(&self.replicas))
+    }
+
+    /// With signs for those on their way: `+` coming, `-` going.
+    fn all_text(&self) -> String {
+        let joining = self.joining.iter().map(|joining| format!("+p{}", joining.peer));
+        let draining = self.draining.iter().map(|peer| format!("-p{peer}"));
+        let all: Vec<String> =
+            self.replicas.iter().map(|peer| format!("p{peer}")).chain(joining).chain(draining).collect();
+        dash(&all.join(" "))
+    }
+
+    fn joining_text(&self) -> String {
+        let one = |joining: &JoiningView| {
+            format!("joining   p{} {}, invited by t{}\n", joining.peer, joining.stage, joining.invitation)
+        };
+        self.joining.iter().map(one).collect()
     }
 }
 
 impl View for ForumView {
     fn text(&self, now_ms: u64) -> String {
         format!(
-            "forum     f{}, opened {}\nprimary   p{} in epoch e{}\nreplicas  {}\n\
-             newest    record t{}\ntasks     {} appended, {} open\n",
+            "forum     f{}, opened {}\nprimary   p{} in epoch e{}\nreplicas  {}, {} wanted\n{}draining  {}\n\
+             newest    record t{}\ntasks     {} appended, {} open, {} per minute lately\n\
+             reads     {} per minute lately\n",
             self.forum,
             ago(self.opened_at_ms, now_ms),
             self.primary,
             self.epoch,
             self.replicas_text(),
+            self.replicas_wanted,
+            self.joining_text(),
+            dash(&peers(&self.draining)),
             self.newest_record,
             self.tasks_appended,
             self.open_tasks,
+            self.tasks_per_minute,
+            self.reads_per_minute,
         )
     }
+}
+
+fn peers(peers: &[u32]) -> String {
+    peers.iter().map(|peer| format!("p{peer}")).collect::<Vec<_>>().join(" ")
 }
 
 #[derive(Debug, Serialize)]
@@ -251,7 +344,7 @@ impl View for ForumsView {
             table.row(vec![
                 format!("f{}", forum.forum),
                 format!("p{}", forum.primary),
-                forum.replicas_text(),
+                forum.all_text(),
                 format!("e{}", forum.epoch),
                 format!("t{}", forum.newest_record),
                 forum.tasks_appended.to_string(),
@@ -360,12 +453,17 @@ impl View for IdsView {
     }
 }
 
-fn dash(text: &str) -> String {
+/// What is used, and of how much where there is a limit.
+fn of_limit(used: u64, limit: u64, show: fn(u64) -> String) -> String {
+    if limit == 0 { show(used) } else { format!("{} of {}", show(used), show(limit)) }
+}
+
+pub(super) fn dash(text: &str) -> String {
     if text.is_empty() { "-".to_owned() } else { text.to_owned() }
 }
 
 /// How long ago a time was; two clocks may differ, so the future is "now".
-fn ago(then_ms: u64, now_ms: u64) -> String {
+pub(super) fn ago(then_ms: u64, now_ms: u64) -> String {
     let seconds = now_ms.saturating_sub(then_ms) / 1000;
     match seconds {
         _ if then_ms == 0 => "-".to_owned(),
