@@ -23,9 +23,9 @@ pub struct Bounds {
     pub request_bytes_max: u64,
     /// Most facts of one stream in one command, bytes.
     pub facts_bytes_max: u64,
-    /// Most records in the log.
+    /// The log's budget: above as many records the oldest go, unless some forum's replicas have not got them yet.
     pub records_max: u64,
-    /// Most bytes of records in the log.
+    /// The same in bytes.
     pub records_bytes_max: u64,
     /// Most answered requests remembered for re-sends.
     pub receipts_max: u64,
@@ -60,6 +60,19 @@ pub struct Bounds {
     /// The first forum id given out.
     pub forum_id_first: u32,
 }
+
+/// A target may serve if it misses at most this many records, counted to its forum's newest one. It has applied all of
+/// them by the time it answers anything, so this bounds how long that takes, a fraction of a second.
+pub const CUT_OVER_LAG_MAX: u64 = 1024;
+
+/// Most records one command makes: one for every invitation that ends with a removed peer.
+pub(super) const RECORDS_PER_COMMAND_MAX: u64 = 256;
+
+/// New work is refused where the log has reached this many times its budget.
+pub const LOG_BUDGETS_FOR_WORK: u64 = 2;
+
+/// Every command that appends is refused where the log has reached this many times its budget.
+pub const LOG_BUDGETS_FOR_STEPS: u64 = 4;
 
 const MIB: u64 = 1 << 20;
 const MINUTE_MS: u64 = 60_000;
@@ -98,6 +111,13 @@ impl Bounds {
         user_id_max: u32::MAX,
         forum_id_first: 178,
     };
+}
+
+impl Bounds {
+    /// Most replicas of one forum in any role: while one takes another's place there are both.
+    pub const fn replicas_of_any_role_max(&self) -> u64 {
+        self.replicas_max.saturating_mul(2)
+    }
 }
 
 impl Default for Bounds {

@@ -10,6 +10,7 @@ mod decide;
 pub mod event;
 mod evolve;
 pub mod forum;
+mod invariants;
 pub mod invitations;
 mod log;
 pub mod peers;

@@ -112,6 +112,7 @@ fn a_trimmed_task_is_still_open_and_can_be_answered() {
     assert!(story.state.open_task(TaskId::new(2).unwrap()).is_some());
     for text in ["two", "three", "four", "five"] {
         story.write(178, text, "");
+        story.keep(story.state.newest());
     }
     story.answer(Answer { task: 2, forum: 178, peer: 1, epoch: 1, ..Answer::default() });
     expect![[r#"
@@ -152,6 +153,7 @@ fn the_oldest_records_go_when_their_bytes_are_too_many() {
     let mut story = Story::with_a_forum(Bounds { records_bytes_max: 2000, ..Bounds::STANDARD });
     for text in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"] {
         story.write(178, text, "");
+        story.keep(story.state.newest());
     }
     assert!(story.state.counts().records_bytes <= 2000);
     assert!(story.state.counts().records_bytes > 1500);

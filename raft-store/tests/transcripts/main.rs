@@ -3,6 +3,9 @@
 
 mod bounds;
 mod failover;
+mod invitations;
+mod replicas;
+mod retention;
 mod sessions;
 mod story;
 mod writes;

@@ -263,6 +263,12 @@ fn made(frame: &ProposalFrame) -> Read<Made> {
         MadeFrame::Facts(record) => Made::Facts { forum: forum()?, record: *record },
         MadeFrame::Lease(lease) => Made::Lease { peer: peer()?, first: lease.first, count: lease.count },
         MadeFrame::Move(epoch) => Made::Move { forum: forum()?, epoch: ForumEpoch(*epoch) },
+        MadeFrame::Invited(id) => {
+            let invitation = TaskId::new(*id).ok_or(bad("a proposal's invitation"))?;
+            Made::Invited { forum: forum()?, invitation }
+        }
+        MadeFrame::Restarted(record) => Made::Restarted { forum: forum()?, record: *record },
+        MadeFrame::Audited(record) => Made::Audited { forum: forum()?, record: *record },
     })
 }
 

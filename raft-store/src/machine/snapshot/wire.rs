@@ -248,7 +248,7 @@ pub(super) struct ProposalFrame {
     /// The forum, or for a lease the peer.
     #[prost(uint32, tag = "3")]
     pub subject: u32,
-    #[prost(oneof = "MadeFrame", tags = "4, 5, 6")]
+    #[prost(oneof = "MadeFrame", tags = "4, 5, 6, 7, 8, 9")]
     pub made: Option<MadeFrame>,
 }
 
@@ -260,6 +260,12 @@ pub(super) enum MadeFrame {
     Lease(v1::UserIdsLeased),
     #[prost(uint64, tag = "6")]
     Move(u64),
+    #[prost(uint64, tag = "7")]
+    Invited(u64),
+    #[prost(uint64, tag = "8")]
+    Restarted(u64),
+    #[prost(uint64, tag = "9")]
+    Audited(u64),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -437,6 +443,9 @@ fn proposal_frame(at: HubTime, id: RequestId, made: Made) -> ProposalFrame {
             (peer.get(), MadeFrame::Lease(v1::UserIdsLeased { first, count }))
         }
         Made::Move { forum, epoch } => (forum.get(), MadeFrame::Move(epoch.0)),
+        Made::Invited { forum, invitation } => (forum.get(), MadeFrame::Invited(invitation.get())),
+        Made::Restarted { forum, record } => (forum.get(), MadeFrame::Restarted(record)),
+        Made::Audited { forum, record } => (forum.get(), MadeFrame::Audited(record)),
     };
     ProposalFrame { id: Bytes::copy_from_slice(&id.0), at_ms: at.0, subject, made: Some(made) }
 }
