@@ -15,11 +15,11 @@ mod writes;
 
 mod feed;
 mod hub;
-mod leader;
+pub mod leader;
 mod peer_service;
 mod presence;
 mod relay;
-mod traffic;
+pub mod traffic;
 
 mod admin_service;
 mod audits;

@@ -93,7 +93,7 @@ impl Traffic {
                 inner.forums.entry(*forum).or_default();
             }
         }
-        let of = |counts: &BTreeMap<ForumId, u64>, forum| counts.get(forum).copied().unwrap_or(0);
+        let of = |counts: &BTreeMap<ForumId, u64>, forum: &ForumId| counts.get(forum).copied().unwrap_or(0);
         inner.forums.retain(|forum, (task_rate, read_rate)| {
             *task_rate = averaged(*task_rate, of(&tasks, forum));
             *read_rate = averaged(*read_rate, of(&own, forum) + of(&heard, forum));
@@ -128,10 +128,8 @@ impl Traffic {
 }
 
 fn count(counts: &mut BTreeMap<ForumId, u64>, forum: ForumId, by: u64) {
-    match counts.get_mut(&forum) {
-        Some(count) => *count += by,
-        None if counts.len() < FORUMS_MAX => drop(counts.insert(forum, by)),
-        None => {}
+    if counts.len() < FORUMS_MAX || counts.contains_key(&forum) {
+        *counts.entry(forum).or_insert(0) += by;
     }
 }
 
