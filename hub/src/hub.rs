@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     audits::Audits, config::HubConfig, group::Group, io::Io, leader::PlanBoard, link::Links,
-    placement::Placement, presence::Presence, proposer::Proposer, raft_node::HubRaftNode, relay::Relays, traffic::Traffic, waiters::Waiters,
+    placement::Placement, presence::Presence, proposer::Proposer, raft_node::HubRaftNode, relay::Relays,
+    traffic::Traffic, waiters::Waiters,
 };
 
 /// How long a hub's own proposals (facts of reads, leases, registrations) are tried.

@@ -80,11 +80,7 @@ fn count(state: &HubState) -> BTreeMap<PeerId, Count> {
 }
 
 /// The peer, if it takes forums and has room for one.
-fn candidate(
-    peer: &Peer,
-    at: Option<&Whereabouts>,
-    counts: &BTreeMap<PeerId, Count>,
-) -> Option<Candidate> {
+fn candidate(peer: &Peer, at: Option<&Whereabouts>, counts: &BTreeMap<PeerId, Count>) -> Option<Candidate> {
     let count = counts.get(&peer.id).copied().unwrap_or_default();
     if peer.state != PeerState::Active {
         return None;
@@ -157,7 +153,8 @@ mod tests {
 
     #[test]
     fn owners_are_kept_apart_unless_that_fills_one_of_them_up() {
-        let even = vec![peer(1, "ann", 2, 0), peer(2, "ann", 2, 0), peer(3, "bob", 2, 0), peer(4, "cy", 2, 0)];
+        let even =
+            vec![peer(1, "ann", 2, 0), peer(2, "ann", 2, 0), peer(3, "bob", 2, 0), peer(4, "cy", 2, 0)];
         assert_eq!(ids(even), [1, 3, 4]);
         let bob_is_full =
             vec![peer(1, "ann", 2, 0), peer(2, "ann", 2, 0), peer(3, "bob", 9, 0), peer(4, "cy", 2, 0)];

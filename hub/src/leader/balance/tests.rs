@@ -140,7 +140,12 @@ impl World {
                 accepted: true,
                 reason: 0,
             }));
-            self.apply(command::Body::SeedReplica(v1::SeedReplica { forum_id, invitation_id, peer_id, cursor }));
+            self.apply(command::Body::SeedReplica(v1::SeedReplica {
+                forum_id,
+                invitation_id,
+                peer_id,
+                cursor,
+            }));
             let caught_up_through = self.state.newest();
             self.apply(command::Body::CutOver(v1::CutOver { forum_id, invitation_id, caught_up_through }));
             self.copies += 1;

@@ -183,7 +183,15 @@ impl View {
             // A busy forum needs capacity, any other an even spread.
             let load = if why == Why::Busy { peer.load } else { 0 };
             let overfull = mean.is_exceeded_by_half(peer.replicas);
-            (waits, load, overfull, self.clashes(forum, *position, replaces), peer.replicas, peer.load, peer.id)
+            (
+                waits,
+                load,
+                overfull,
+                self.clashes(forum, *position, replaces),
+                peer.replicas,
+                peer.load,
+                peer.id,
+            )
         })
     }
 
