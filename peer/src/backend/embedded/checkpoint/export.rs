@@ -36,16 +36,17 @@ SET sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO';
 START TRANSACTION;
 ";
 
-/// Writes `file` anew, readable by its owner only. On failure it is removed.
+/// Writes `file` anew, readable by its owner only, from rows that are those of `cursor`. On failure it is removed.
 pub fn export(
     rows: &Snapshot,
     scope: Scope,
+    cursor: u64,
     file: &Path,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<v1::CheckpointHeader, BackendError> {
     let written = open(file).map_err(|error| failed(file, &error)).and_then(|out| {
         let mut sql = Sql::new(file, out, progress);
-        write_all(&mut sql, rows, scope)
+        write_all(&mut sql, rows, scope, cursor)
     });
     if written.is_err() {
         let _ = fs::remove_file(file);
@@ -62,8 +63,12 @@ fn failed(file: &Path, error: &io::Error) -> BackendError {
     BackendError::Fatal(format!("cannot write {}: {error}", file.display()))
 }
 
-fn write_all(sql: &mut Sql<'_>, rows: &Snapshot, scope: Scope) -> Result<v1::CheckpointHeader, BackendError> {
-    let cursor = rows.cursor()?;
+fn write_all(
+    sql: &mut Sql<'_>,
+    rows: &Snapshot,
+    scope: Scope,
+    cursor: u64,
+) -> Result<v1::CheckpointHeader, BackendError> {
     let forum_id = match scope {
         Scope::Forum(forum) => forum.get(),
         Scope::Directory => 0,

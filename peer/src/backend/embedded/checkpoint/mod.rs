@@ -69,7 +69,8 @@ impl EmbeddedBackend {
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<v1::CheckpointHeader, BackendError> {
         self.store.wait_durable(at_least)?;
-        export::export(&self.store.snapshot()?, scope, file, progress)
+        let rows = self.store.snapshot()?;
+        export::export(&rows, scope, rows.cursor()?, file, progress)
     }
 
     pub(super) fn install_checkpoint(
