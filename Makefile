@@ -51,7 +51,8 @@ bench: ## Measure parts and the whole, interleaved with etcd; prints ratios (ROU
 	cargo build --locked --release --package loop-hub --package loop-peer --package loop-benches --bins; \
 	cargo bench --locked --package loop-benches --benches -- \
 	    --warm-up-time 0.5 --measurement-time 1 --sample-size 20 --noplot; \
-	target/release/load suite --rounds $(ROUNDS)
+	target/release/load suite --rounds $(ROUNDS); \
+	target/release/load migrate
 
 clean: ## Remove what was built and fetched; ./data stays
 	cargo clean

@@ -156,11 +156,7 @@ impl Held {
             let joining = forum.replica(peer).and_then(Replica::joining);
             (forum.id, joining.map_or(0, |joining| joining.invitation.get()))
         };
-        Self {
-            peer,
-            forums: state.forums_of(peer).map(from).collect(),
-            told_through: state.newest(),
-        }
+        Self { peer, forums: state.forums_of(peer).map(from).collect(), told_through: state.newest() }
     }
 
     /// Whether the peer gets this record. One that gives it a forum or takes one away is for it, too.

@@ -344,7 +344,13 @@ mod tests {
 
     fn connection(presence: &Presence, peer: u32) -> Arc<PeerConnection> {
         let (tx, _) = mpsc::channel(1);
-        let connection = PeerConnection::new(PeerId::new(peer).unwrap(), presence.next_serial(), 0, v1::PeerLimits::default(), tx);
+        let connection = PeerConnection::new(
+            PeerId::new(peer).unwrap(),
+            presence.next_serial(),
+            0,
+            v1::PeerLimits::default(),
+            tx,
+        );
         presence.arrived(connection.clone());
         connection
     }

@@ -29,8 +29,10 @@ use crate::{
     hub::Hub,
     hub_service::HubGrpc,
     io::{Acceptor, Io},
-    leader, link, membership,
+    leader::{self, PlanBoard},
+    link, membership,
     peer_service::PeerGrpc,
+    placement::Placement,
     presence::Presence,
     proposer::{LeaderDoor, ProposeService, Proposer, Routes},
     raft_node::{self, HubRaftNode, RaftGrpc},
@@ -149,7 +151,7 @@ async fn open(
     let waiters = Arc::new(Waiters::default());
     let traffic = Arc::new(Traffic::default());
     let feed = Feed::new(group.own_id(), presence.clone(), waiters.clone(), traffic.clone());
-    let (raft, state) = raft_node::start(&config, group.clone(), feed.clone())
+    let (raft, state) = raft_node::start(&config, &io, group.clone(), feed.clone())
         .await
         .map_err(|error| HubError::Data { dir: config.data_dir.display().to_string(), error })?;
     feed.attach(state.clone());
@@ -169,6 +171,8 @@ async fn open(
         relays: Relays::default(),
         audits: Audits::default(),
         traffic,
+        plan: PlanBoard::default(),
+        placement: Placement::default(),
         shutdown: down,
     };
     Ok((Arc::new(hub), door))

@@ -25,6 +25,26 @@ pub type BoxedIo = Box<dyn Socket>;
 /// Connects to `host:port`.
 pub type Dial = Arc<dyn Fn(&str) -> BoxFuture<'static, io::Result<BoxedIo>> + Send + Sync>;
 
+/// Where work that blocks is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Blocking {
+    /// On a thread for such work.
+    #[default]
+    Thread,
+    /// At once, by whoever asks: for a simulation, where nothing may run beside it.
+    Inline,
+}
+
+impl Blocking {
+    /// Runs `job` and gives what it gave; `None` if it panicked or the runtime is going down.
+    pub async fn run<T: Send + 'static>(self, job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        match self {
+            Self::Inline => Some(job()),
+            Self::Thread => tokio::task::spawn_blocking(job).await.ok(),
+        }
+    }
+}
+
 /// What a peer takes from outside.
 #[derive(Clone)]
 pub struct Io {
@@ -34,14 +54,32 @@ pub struct Io {
     pub seed: [u8; 32],
     /// Unix time in milliseconds. Shown to operators only; nothing is decided by it.
     pub wall_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Where files are read and written.
+    pub blocking: Blocking,
+    /// Bytes of memory this process holds; 0: unknown. Told to the hubs.
+    pub memory_bytes: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
 impl Io {
     /// TCP without Nagle's delay, the system's randomness and clock.
     #[expect(clippy::disallowed_methods, reason = "here real chance comes in")]
     pub fn real() -> Self {
-        Self { dial: Arc::new(dial_tcp), seed: rand::random(), wall_ms: Arc::new(system_ms) }
+        Self {
+            dial: Arc::new(dial_tcp),
+            seed: rand::random(),
+            wall_ms: Arc::new(system_ms),
+            blocking: Blocking::Thread,
+            memory_bytes: Arc::new(resident_bytes),
+        }
     }
+}
+
+/// Linux tells it in pages, 4 KiB each on the machines this runs on; elsewhere it is unknown.
+fn resident_bytes() -> u64 {
+    const PAGE_BYTES: u64 = 4096;
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let resident = statm.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    resident.map_or(0, |pages| pages.saturating_mul(PAGE_BYTES))
 }
 
 fn dial_tcp(addr: &str) -> BoxFuture<'static, io::Result<BoxedIo>> {

@@ -12,6 +12,7 @@ pub mod bystander;
 pub mod client;
 pub mod expect;
 pub mod kill_story;
+pub mod operator;
 pub mod oracle;
 pub mod raw_http;
 pub mod replica;

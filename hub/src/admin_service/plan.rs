@@ -6,30 +6,33 @@ use loop_proto::{
     ids::PeerId,
     v1::{self, admin_service_client::AdminServiceClient},
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Request, Status, metadata::MetadataValue};
 
 use super::guard::authorized;
 use crate::{
     hub::Hub,
-    leader::balance::{Action, Step},
+    leader::{
+        Planned,
+        balance::{Action, Step},
+    },
 };
 
 /// Marks a question one hub passes on to another, which does not pass it on again.
 const PASSED_ON: &str = "loop-passed-on";
 /// How long the leader may take. Less than hubctl waits for one hub.
-const ASK_WITHIN: Duration = Duration::from_secs(3);
+const ASK_WITHIN: Duration = Duration::from_secs(4);
+/// How long a new leader may take to plan.
+const PLANNED_WITHIN: Duration = Duration::from_millis(3500);
+/// How often its plan is looked for.
+const LOOK: Duration = Duration::from_millis(50);
 
 pub(super) async fn show(
     hub: &Arc<Hub>,
     request: &Request<v1::ShowPlanRequest>,
 ) -> Result<v1::ShowPlanReply, Status> {
     if hub.raft.is_leader() {
-        let (steps, took) = newest(hub).ok_or_else(|| {
-            Status::unavailable(
-                "the hub that leads does so since a moment ago and has no plan yet: ask again",
-            )
-        })?;
+        let Planned { steps, took } = newest(hub).await?;
         let planned_in_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         return Ok(v1::ShowPlanReply { steps: steps.iter().map(step).collect(), planned_in_us });
     }
@@ -39,12 +42,20 @@ pub(super) async fn show(
     ask_leader(hub).await
 }
 
-fn newest(hub: &Hub) -> Option<(Vec<Step>, Duration)> {
-    let begin = tokio::time::Instant::now();
-    let load = crate::leader::balance::Load::default();
-    let policy = crate::leader::balance::Policy::default();
-    let steps = hub.state.read(|state| crate::leader::balance::plan(state, &load, &policy));
-    Some((steps, begin.elapsed()))
+/// The plan in force, which is a second old at most. A new leader has none before it has seen who is there.
+async fn newest(hub: &Hub) -> Result<Planned, Status> {
+    let until = Instant::now() + PLANNED_WITHIN;
+    loop {
+        if let Some(planned) = hub.plan.newest() {
+            return Ok(planned);
+        }
+        if Instant::now() >= until || !hub.raft.is_leader() {
+            return Err(Status::unavailable(
+                "the hub that leads has no plan yet: it leads since a moment ago, or reaches no majority of hubs",
+            ));
+        }
+        sleep(LOOK).await;
+    }
 }
 
 async fn ask_leader(hub: &Hub) -> Result<v1::ShowPlanReply, Status> {

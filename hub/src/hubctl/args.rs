@@ -138,8 +138,7 @@ pub enum ForumCommand {
         #[arg(long, value_name = "PEER", value_parser = peer_id)]
         to: u32,
     },
-    /// Have one more peer hold it. Balance may take the extra replica away again: `forum replicas` says how many it
-    /// shall have
+    /// Have one more peer hold it; it shall have one replica more from then on (`forum replicas` says so too)
     Add {
         /// The forum, as `12` or `f12`
         #[arg(value_name = "FORUM")]

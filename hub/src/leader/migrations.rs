@@ -11,14 +11,17 @@ use loop_proto::{
     ids::{ForumId, PeerId, TaskId},
     v1::{self, InvitationStatus, command, outcome},
 };
-use loop_raft_store::machine::{Forum, HubState, Invitation, JoinStage, PeerState, Replica, ReplicaRole};
+use loop_raft_store::machine::{
+    Forum, HubState, Invitation, JoinStage, PeerState, Replica, ReplicaRole, bounds::CUT_OVER_LAG_MAX,
+};
 use tokio::time::Instant;
 
 use super::watch::Present;
 use crate::{hub::Hub, presence::Whereabouts};
 
-/// A target this many records behind is close: what it has yet to apply is done in a few milliseconds.
-const CLOSE: u64 = 256;
+/// A target this many records behind is close: what it has yet to apply is done in a few milliseconds. The machine
+/// allows twice that, because the log goes on while the cut-over is proposed.
+const CLOSE: u64 = CUT_OVER_LAG_MAX / 2;
 /// How often replaced replicas are looked for, all forums being walked.
 const LET_GO_EVERY: Duration = Duration::from_millis(200);
 /// Steps proposed at once.

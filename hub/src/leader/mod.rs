@@ -4,6 +4,7 @@
 //! Holds nothing that a new leader could not find out by itself. Only decisions are proposed.
 
 pub mod balance;
+mod balancing;
 mod migrations;
 mod takeover;
 mod trim;
@@ -13,8 +14,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use self::{migrations::Migrations, takeover::Takeover, watch::Watch};
+use self::{balancing::Balancer, migrations::Migrations, takeover::Takeover, watch::Watch};
 use crate::hub::Hub;
+
+pub use balancing::{PlanBoard, Planned};
 
 /// How often the leader looks.
 const LOOK: Duration = Duration::from_millis(50);
@@ -36,8 +39,8 @@ pub async fn run(hub: Arc<Hub>) {
         }
         if hub.raft.is_leader() {
             duties.get_or_insert_with(Duties::new).step(&hub).await;
-        } else {
-            duties = None;
+        } else if duties.take().is_some() {
+            hub.plan.clear();
         }
     }
 }
@@ -49,6 +52,7 @@ struct Duties {
     watch: Watch,
     takeover: Takeover,
     migrations: Migrations,
+    balancer: Balancer,
 }
 
 impl Duties {
@@ -60,6 +64,7 @@ impl Duties {
             watch: Watch::default(),
             takeover: Takeover::default(),
             migrations: Migrations::default(),
+            balancer: Balancer::new(),
         }
     }
 
@@ -70,6 +75,7 @@ impl Duties {
         let Some(present) = self.watch.look(hub) else { return };
         self.takeover.step(hub, &self.watch, &present).await;
         self.migrations.step(hub, &present).await;
+        self.balancer.step(hub, &self.watch, &present).await;
         if self.trimmed_at.elapsed() >= TRIM_EVERY {
             self.trimmed_at = Instant::now();
             trim::step(hub, &self.watch, &present).await;

@@ -23,7 +23,8 @@ pub(super) async fn step(hub: &Arc<Hub>, watch: &Watch, present: &Present) {
     let (through, kept_through) = hub.state.read(|state| {
         let waited_for = |peer: &PeerId| !watch.is_lost(state, *peer, hub.config.peer_grace, present.at);
         let kept = kept_through(state, |peer| watch.cursor(peer));
-        let slowest = slowest(state.peers().map(|peer| peer.id).filter(waited_for), |peer| watch.cursor(peer));
+        let slowest =
+            slowest(state.peers().map(|peer| peer.id).filter(waited_for), |peer| watch.cursor(peer));
         let through = slowest.unwrap_or(kept).min(kept).min(state.newest().saturating_sub(KEEP));
         let trims = through >= state.trimmed_through() + TRIM_MIN;
         let keeps = kept >= state.kept_through() + TRIM_MIN;
@@ -44,8 +45,7 @@ fn slowest(peers: impl Iterator<Item = PeerId>, cursor: impl Fn(PeerId) -> Optio
 /// Up to which record every forum has a serving replica that has it on disk. Forums whose replicas an operator has
 /// removed, all of them, are not waited for.
 fn kept_through(state: &HubState, cursor: impl Fn(PeerId) -> Option<u64>) -> u64 {
-    let removed =
-        |peer: PeerId| state.peer(peer).is_none_or(|peer| peer.state == PeerState::Removed);
+    let removed = |peer: PeerId| state.peer(peer).is_none_or(|peer| peer.state == PeerState::Removed);
     let of_forum = |forum: &Forum| {
         if forum.serving().all(removed) {
             return None;
@@ -76,11 +76,8 @@ mod tests {
     fn state() -> HubState {
         let mut state = HubState::new(Bounds::default());
         for n in 1..=2 {
-            let register = v1::RegisterPeer {
-                name: "p".into(),
-                secret_hash: vec![n; 32].into(),
-                ..Default::default()
-            };
+            let register =
+                v1::RegisterPeer { name: "p".into(), secret_hash: vec![n; 32].into(), ..Default::default() };
             apply(&mut state, n, command::Body::RegisterPeer(register));
         }
         for (n, replicas) in [(3, vec![1, 2]), (4, vec![2])] {

@@ -1,9 +1,6 @@
 //! Who is there, who is not and since when, as the leader has seen it. Forgotten with the lead.
 
-use std::{
-    collections::BTreeMap,
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use loop_proto::ids::PeerId;
 use loop_raft_store::machine::{HubState, PeerState};

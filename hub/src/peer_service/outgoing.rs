@@ -40,9 +40,8 @@ pub(super) async fn run(hub: Arc<Hub>, connection: Arc<PeerConnection>, cursor: 
 
 async fn send_all(hub: &Hub, connection: &PeerConnection, cursor: u64) -> Result<Trimmed, Gone> {
     let peer = connection.peer;
-    let (greeting, forums, mut held) = hub.state.read(|state| {
-        (greet(hub, state), held_forums(state, peer, cursor), Held::now(state, peer))
-    });
+    let (greeting, forums, mut held) =
+        hub.state.read(|state| (greet(hub, state), held_forums(state, peer, cursor), Held::now(state, peer)));
     let mut told_hubs = greeting.hubs.clone();
     connection.send(Kind::Welcome(greeting)).await?;
     for forum in forums {

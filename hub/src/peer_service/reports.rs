@@ -66,8 +66,7 @@ pub(super) fn audited(hub: &Arc<Hub>, connection: &PeerConnection, report: v1::A
     // Its forum may just have been given to another peer.
     if ForumId::new(report.forum_id).is_some_and(holds) {
         hub.audits.heard(peer, &report);
-        hub.links
-            .tell(link_reply::Kind::Audit(v1::LinkAudit { peer_id: peer.get(), report: Some(report) }));
+        hub.links.tell(link_reply::Kind::Audit(v1::LinkAudit { peer_id: peer.get(), report: Some(report) }));
     }
     Ok(())
 }

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 use loop_proto::{
     ids::{ForumId, PeerId},
-    v1::{self, InvitationStatus, RejectionCode, command, outcome},
+    v1::{self, RejectionCode, command, outcome},
 };
-use loop_raft_store::machine::{Replica, ReplicaRole};
 use tokio::time::Instant;
 
 use crate::{
@@ -25,14 +24,11 @@ pub(super) async fn restart_replicas(hub: &Arc<Hub>, peer: PeerId) -> bool {
     if reads::fresh(hub, deadline).await.is_err() {
         return false;
     }
-    let due: Vec<(ForumId, command::Body)> = hub.state.read(|state| {
-        let of = |forum: &loop_raft_store::machine::Forum| {
-            forum.replica(peer).and_then(|replica| Some((forum.id, what_is_due(forum.id, replica)?)))
-        };
-        state.forums_of(peer).filter_map(of).collect()
-    });
+    let due: Vec<ForumId> = hub.state.read(|state| state.forums_of(peer).map(|forum| forum.id).collect());
     tracing::warn!(%peer, forums = due.len(), "a peer was away longer than the log is kept and starts over");
-    let proposals = due.into_iter().map(|(forum, body)| async move {
+    let proposals = due.into_iter().map(|forum| async move {
+        let restart = v1::RestartReplica { forum_id: forum.get(), peer_id: peer.get() };
+        let body = command::Body::RestartReplica(restart);
         let outcome = hub.proposer.propose(hub.new_request_id(), body, PROPOSE_WITHIN).await;
         match outcome {
             Ok(v1::Outcome { kind: Some(outcome::Kind::Rejection(rejection)) }) => {
@@ -45,26 +41,6 @@ pub(super) async fn restart_replicas(hub: &Arc<Hub>, peer: PeerId) -> bool {
     });
     let all: Vec<bool> = stream::iter(proposals).buffer_unordered(AT_ONCE).collect().await;
     all.into_iter().all(|done| done) && reads::fresh(hub, Instant::now() + PROPOSE_WITHIN).await.is_ok()
-}
-
-fn what_is_due(forum: ForumId, replica: &Replica) -> Option<command::Body> {
-    match replica.role {
-        ReplicaRole::Serving { .. } | ReplicaRole::Draining { .. } => {
-            Some(command::Body::RestartReplica(v1::RestartReplica {
-                forum_id: forum.get(),
-                peer_id: replica.peer.get(),
-            }))
-        }
-        // What it has staged has a gap; it is invited again when it is due.
-        ReplicaRole::Joining { invitation, .. } => {
-            Some(command::Body::CloseInvitation(v1::CloseInvitation {
-                forum_id: forum.get(),
-                invitation_id: invitation.get(),
-                status: InvitationStatus::Timeout.into(),
-                reason: 0,
-            }))
-        }
-    }
 }
 
 fn tell_refusal(peer: PeerId, forum: ForumId, code: RejectionCode) {

@@ -60,12 +60,7 @@ pub async fn relay(hub: &Arc<Hub>, request: v1::RelayCheckpointRequest) -> Resul
     Ok(watched(hub, place, from_here(hub, &connection, wanted).await?))
 }
 
-fn wanted(
-    forum_id: u32,
-    invitation_id: u64,
-    offset: u64,
-    sha256: bytes::Bytes,
-) -> Result<Wanted, Status> {
+fn wanted(forum_id: u32, invitation_id: u64, offset: u64, sha256: bytes::Bytes) -> Result<Wanted, Status> {
     if !matches!(sha256.len(), 0 | HASH_BYTES) || (sha256.is_empty() && offset > 0) {
         return Err(Status::invalid_argument("an offset goes with the SHA-256 of the copy it lies in"));
     }
@@ -99,11 +94,18 @@ async fn from_here(
         Ok(Ok(Ok(()))) => Ok(ReceiverStream::new(rx).boxed()),
         Ok(Ok(Err(reason))) => Err(Status::unavailable(format!("{} refused: {reason}", connection.peer))),
         Ok(Err(_)) => Err(gone()),
-        Err(_) => Err(Status::unavailable(format!("{} did not begin within {OPEN_WITHIN:?}", connection.peer))),
+        Err(_) => {
+            Err(Status::unavailable(format!("{} did not begin within {OPEN_WITHIN:?}", connection.peer)))
+        }
     }
 }
 
-async fn from_there(hub: &Arc<Hub>, other: u64, source: PeerId, wanted: &Wanted) -> Result<CopyStream, Status> {
+async fn from_there(
+    hub: &Arc<Hub>,
+    other: u64,
+    source: PeerId,
+    wanted: &Wanted,
+) -> Result<CopyStream, Status> {
     let channel = hub.group.channel(other).ok_or_else(|| Status::unavailable("its hub is not known"))?;
     let mut client = HubServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let request = v1::RelayCheckpointRequest {

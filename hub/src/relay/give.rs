@@ -35,7 +35,8 @@ pub async fn give(hub: &Arc<Hub>, mut incoming: Streaming<v1::GivenChunk>) -> Re
             tracing::info!(%peer, code = ?status.code(), why = status.message(), "a copy has broken off");
             // The taker is told why, if it is still there; if its queue is full it sees the end of the stream and
             // that bytes are missing.
-            let _ = chunks.try_send(Err(Status::unavailable(format!("the copy broke off: {}", status.message()))));
+            let _ = chunks
+                .try_send(Err(Status::unavailable(format!("the copy broke off: {}", status.message()))));
         }
     }
     passed

@@ -127,16 +127,24 @@ fn a_trimmed_task_is_still_open_and_can_be_answered() {
         > write "two" to f178
           t3 m2868
           - t3 f178 task m2868
+        > kept through t3
+          trimmed through t2
         > write "three" to f178
           t4 m2869
           - t4 f178 task m2869
+        > kept through t4
+          trimmed through t2
         > write "four" to f178
           t5 m2870
           - t5 f178 task m2870
+        > kept through t5
+          trimmed through t2
         > write "five" to f178
           t6 m2871
           - t6 f178 task m2871
           - trimmed through t3
+        > kept through t6
+          trimmed through t3
         > p1 answers t2 under e1
           answered by t7
           - t7 f178 facts by p1 e1 closes t2 0B

@@ -8,4 +8,5 @@ mod replicas;
 mod retention;
 mod sessions;
 mod story;
+mod upgrade;
 mod writes;

@@ -30,7 +30,7 @@ struct InvitationView {
 }
 
 /// What made it due.
-const fn cause(cause: v1::InvitationCause) -> &'static str {
+pub(super) const fn cause(cause: v1::InvitationCause) -> &'static str {
     match cause {
         v1::InvitationCause::Unspecified => "unknown",
         v1::InvitationCause::Operator => "operator",

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{
     super::table::Table,
     View, ago,
-    invitations::{reason, status},
+    invitations::{cause, reason, status},
     size, some, stage, way,
 };
 
@@ -24,6 +24,7 @@ pub struct Migration {
     forum: u32,
     target: u32,
     replaces: Option<u32>,
+    cause: &'static str,
     stage: &'static str,
     percent: Option<u64>,
     bytes_done: u64,
@@ -72,6 +73,7 @@ fn migration(
         forum: info.forum_id,
         target: info.target,
         replaces: some(info.replaces),
+        cause: cause(info.cause()),
         stage: match info.status() {
             v1::InvitationStatus::Completed => "draining",
             _ => stage(info.stage()),
@@ -167,6 +169,7 @@ impl View for MigrationsView {
                 format!("t{}", migration.invitation),
                 format!("f{}", migration.forum),
                 way(migration.replaces, migration.target),
+                migration.cause.to_owned(),
                 migration.stage.to_owned(),
                 migration.copied(),
                 migration.rate(),

@@ -75,8 +75,11 @@ impl Planner {
             let heirs = forum.serving.iter().copied().filter(|peer| *peer != busy && view.peers[*peer].works);
             let heir = heirs.min_by_key(|peer| (view.peers[*peer].load, *peer))?;
             let tasks = forum.rate.tasks_per_minute;
-            (view.peers[heir].load.saturating_add(tasks) < load.saturating_sub(tasks))
-                .then_some((forum.rate.tasks_per_minute, neighbour, heir))
+            (view.peers[heir].load.saturating_add(tasks) < load.saturating_sub(tasks)).then_some((
+                forum.rate.tasks_per_minute,
+                neighbour,
+                heir,
+            ))
         });
         if let Some((_, neighbour, heir)) = with_heir.max_by_key(|(tasks, at, _)| (*tasks, usize::MAX - at)) {
             self.move_primary(neighbour, heir, Why::Busy);

@@ -106,7 +106,11 @@ impl Planner {
         let view = &self.view;
         let idle = |at: &usize| {
             let forum = &view.forums[*at];
-            forum.primary == from && !forum.planned && !forum.resting && !forum.hot && forum.joining.is_empty()
+            forum.primary == from
+                && !forum.planned
+                && !forum.resting
+                && !forum.hot
+                && forum.joining.is_empty()
         };
         let own = view.peers[from].serves.iter().map(|at| *at as usize).filter(idle);
         let pairs = own.flat_map(|at| {
@@ -118,6 +122,8 @@ impl Planner {
                 let peer = &view.peers[*heir];
                 peer.works && is_uneven(view.peers[from].primaries, peer.primaries, mean)
             })
-            .min_by_key(|(at, heir)| (view.peers[*heir].primaries, view.forums[*at].rate.requests_per_minute(), *at))
+            .min_by_key(|(at, heir)| {
+                (view.peers[*heir].primaries, view.forums[*at].rate.requests_per_minute(), *at)
+            })
     }
 }

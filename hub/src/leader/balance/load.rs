@@ -29,6 +29,8 @@ pub struct Load {
 pub struct PeerLoad {
     /// For how long it has been away, milliseconds; `None`: it is connected.
     pub absent_ms: Option<u64>,
+    /// It lacks so many records that it would keep everybody waiting.
+    pub behind: bool,
     /// What its volunteer gives.
     pub limits: v1::PeerLimits,
     /// What it uses of its disk for forums, bytes.

@@ -32,7 +32,7 @@ pub(super) struct PeerView {
     pub stays: bool,
     /// Removed, or away for too long.
     pub lost: bool,
-    /// Active and connected: counts when evenness is judged.
+    /// Active, connected and not behind: counts when evenness is judged.
     pub works: bool,
     /// May get a forum: works, has room, has not just said no.
     pub takes: bool,
@@ -99,6 +99,12 @@ impl ForumView {
         serving.chain(self.joining.iter().map(|(target, _)| *target))
     }
 
+    /// The primary once everything under way is done.
+    pub fn next_primary(&self) -> usize {
+        let heir = self.joining.iter().find(|(_, replaces)| *replaces == Some(self.primary));
+        heir.map_or(self.primary, |(target, _)| *target)
+    }
+
     /// What it costs `peer` to hold it, requests per minute.
     pub fn share(&self, peer: usize) -> u64 {
         let reads = self.rate.reads_per_minute / (self.serving.len().max(1) as u64);
@@ -134,7 +140,7 @@ impl View {
                 self.peers[*peer].load += forum.share(*peer);
                 self.peers[*peer].serves.push(u32::try_from(position).unwrap_or(u32::MAX));
             }
-            self.peers[forum.primary].primaries += 1;
+            self.peers[forum.next_primary()].primaries += 1;
         }
         for invitation in state.open_invitations() {
             self.under_way += 1;
@@ -176,8 +182,16 @@ impl View {
             let waits = peer.inflow >= policy.per_target_max;
             // A busy forum needs capacity, any other an even spread.
             let load = if why == Why::Busy { peer.load } else { 0 };
-            let overfull = mean.is_far_below(peer.replicas);
-            (waits, load, overfull, self.clashes(forum, *position, replaces), peer.replicas, peer.load, peer.id)
+            let overfull = mean.is_exceeded_by_half(peer.replicas);
+            (
+                waits,
+                load,
+                overfull,
+                self.clashes(forum, *position, replaces),
+                peer.replicas,
+                peer.load,
+                peer.id,
+            )
         })
     }
 
@@ -262,6 +276,11 @@ pub(super) struct Mean {
 }
 
 impl Mean {
+    /// Whether `count` lies more than half above it, one not counted: further up than standing well apart is worth.
+    pub fn is_exceeded_by_half(self, count: usize) -> bool {
+        count.saturating_sub(1) * self.of * 2 > self.sum * 3
+    }
+
     /// Whether `count` lies more than a tenth above it.
     pub fn is_far_below(self, count: usize) -> bool {
         count * self.of * 10 > self.sum * 11
@@ -298,7 +317,7 @@ fn peer_view(
     let told = load.peers.get(&peer.id).unwrap_or(&away);
     let lost = peer.state == PeerState::Removed || told.absent_ms.is_some_and(|ms| ms >= policy.grace_ms);
     let connected = told.absent_ms.is_none() && peer.state != PeerState::Removed;
-    let works = connected && peer.state == PeerState::Active;
+    let works = connected && !told.behind && peer.state == PeerState::Active;
     let forums_max = u64::from(told.limits.forums);
     PeerView {
         id: peer.id,

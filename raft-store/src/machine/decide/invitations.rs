@@ -18,8 +18,7 @@ use super::{
         record::Joining,
         state::HubState,
     },
-    Decided, Decision, check_room_for_work, full, known_forum, next_record, not_taking, other_command,
-    present_peer, rejection,
+    Decided, Decision, full, known_forum, next_record, not_taking, other_command, present_peer, rejection,
     replicas::{NextSet, replacing, unchanged, wrong_stage},
 };
 
@@ -37,7 +36,6 @@ pub(super) fn invite_peer(state: &HubState, proposal: RequestId, command: &Invit
     if state.invitations.open_len() as u64 >= state.bounds.invitations_open_max {
         return Err(full(state.bounds.invitations_open_max));
     }
-    check_room_for_work(state)?;
     let id = next_record(state, 0)?;
     let mut next = NextSet::of(state, forum);
     next.invite(Invitation {

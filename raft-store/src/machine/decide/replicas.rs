@@ -102,8 +102,8 @@ impl<'a> NextSet<'a> {
 
 /// The open invitation whose target is to take this replica's place.
 pub(super) fn replacing<'a>(state: &'a HubState, forum: &'a Forum, peer: PeerId) -> Option<&'a Invitation> {
-    let invitations = forum.joining().filter_map(|joining| state.invitation(joining.invitation));
-    invitations.filter(|invitation| invitation.replaces == Some(peer)).next()
+    let mut invitations = forum.joining().filter_map(|joining| state.invitation(joining.invitation));
+    invitations.find(|invitation| invitation.replaces == Some(peer))
 }
 
 /// The answer to a step that was taken before.

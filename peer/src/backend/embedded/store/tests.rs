@@ -55,7 +55,7 @@ fn rows_and_cursor_are_found_again() {
     };
     let first = message(2867, 100);
     {
-        let store = Store::open(dir.path()).unwrap();
+        let store = Store::open(dir.path(), WriteMode::Thread).unwrap();
         let changes = vec![
             Change::User(user.clone()),
             Change::Forum(forum.clone()),
@@ -70,7 +70,7 @@ fn rows_and_cursor_are_found_again() {
         assert_eq!(store.durable(), 8);
         assert!(matches!(store.write(Vec::new(), 9), Err(BackendError::Unavailable(_))));
     }
-    let store = Store::open(dir.path()).unwrap();
+    let store = Store::open(dir.path(), WriteMode::Thread).unwrap();
     assert_eq!(store.durable(), 8);
     assert_eq!(store.user(414).unwrap(), Some(user));
     assert_eq!(store.session("s").unwrap(), Some(session));
@@ -85,7 +85,7 @@ fn rows_and_cursor_are_found_again() {
 #[test]
 fn the_cursor_never_falls_and_waiting_ends_when_it_has_come() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).unwrap();
+    let store = Store::open(dir.path(), WriteMode::Thread).unwrap();
     for through in [5, 4, 6] {
         store.write(vec![message(1, through)], through).unwrap();
     }
@@ -93,20 +93,20 @@ fn the_cursor_never_falls_and_waiting_ends_when_it_has_come() {
     assert_eq!(store.durable(), 6);
     store.close();
     drop(store);
-    assert_eq!(Store::open(dir.path()).unwrap().durable(), 6);
+    assert_eq!(Store::open(dir.path(), WriteMode::Thread).unwrap().durable(), 6);
 }
 
 #[test]
 fn a_folder_in_use_and_a_newer_database_are_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).unwrap();
-    let error = Store::open(dir.path()).err().unwrap().to_string();
+    let store = Store::open(dir.path(), WriteMode::Thread).unwrap();
+    let error = Store::open(dir.path(), WriteMode::Thread).err().unwrap().to_string();
     assert!(error.contains("used by another process"), "{error}");
     drop(store);
     let connection = Connection::open(dir.path().join(DATABASE)).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
     drop(connection);
-    let error = Store::open(dir.path()).err().unwrap().to_string();
+    let error = Store::open(dir.path(), WriteMode::Thread).err().unwrap().to_string();
     assert!(error.contains("version 99"), "{error}");
 }
 
@@ -114,7 +114,7 @@ fn a_folder_in_use_and_a_newer_database_are_refused() {
 fn what_is_dropped_without_close_is_whole_up_to_its_cursor() {
     let dir = tempfile::tempdir().unwrap();
     for round in 0..5_u32 {
-        let store = Store::open(dir.path()).unwrap();
+        let store = Store::open(dir.path(), WriteMode::Thread).unwrap();
         let held = store.durable();
         let count = store.load_forum(178, 100_000).unwrap().messages.len();
         // Every record up to the cursor brought two messages, and no other one did.
@@ -125,4 +125,31 @@ fn what_is_dropped_without_close_is_whole_up_to_its_cursor() {
         }
         drop(store);
     }
+}
+
+#[test]
+fn without_a_thread_nothing_is_on_disk_until_it_is_told_or_somebody_must_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || Store::open(dir.path(), WriteMode::WhenTold).unwrap();
+    let store = open();
+    let watched = store.durable_changed();
+    store.write(vec![message(1, 1)], 1).unwrap();
+    assert_eq!((store.durable(), watched.has_changed().unwrap()), (0, false));
+    store.commit_queued().unwrap();
+    assert_eq!((store.durable(), watched.has_changed().unwrap()), (1, true));
+    store.write(vec![message(2, 2)], 2).unwrap();
+    store.wait_durable(2).unwrap();
+    assert_eq!(store.durable(), 2);
+    assert!(store.wait_durable(3).is_err(), "a wait for what nobody will write must end");
+    store.write(vec![message(3, 3)], 3).unwrap();
+    drop(store);
+    let store = open();
+    assert_eq!(store.durable(), 2, "what was queued is lost with the peer");
+    assert_eq!(store.load_forum(178, 10).unwrap().messages.len(), 2);
+    for record in 3..2000 {
+        store.write(vec![message(record, 1)], u64::from(record)).unwrap();
+    }
+    assert!(store.durable() > 2, "the queue is bounded");
+    store.close();
+    assert_eq!(store.durable(), 1999);
 }

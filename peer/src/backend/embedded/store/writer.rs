@@ -1,10 +1,12 @@
-//! The one thread that writes. What was queued while it was on the disk goes into its next transaction together.
+//! The one that writes: a thread; what was queued while it was on the disk goes into its next transaction together.
+//!
+//! Or nobody by itself, for a simulation: the same queue and the same transactions, made when the owner says so.
 
 use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel},
     },
     thread::JoinHandle,
     time::Duration,
@@ -14,7 +16,7 @@ use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::watch;
 
-use super::{Change, rows};
+use super::{Change, WriteMode, joining, rows};
 use crate::backend::BackendError;
 
 /// Batches that wait for the disk at most; then whoever applies waits as well.
@@ -25,17 +27,28 @@ const TRANSACTION_EVERY: Duration = Duration::from_millis(20);
 /// Rows of one transaction, about: enough to make the fsync's share small.
 const TRANSACTION_CHANGES: usize = 4096;
 
+/// Something else to do with the connection, between two transactions, with everything queued before it on disk.
+pub type Job = Box<dyn FnOnce(&mut Connection) -> rusqlite::Result<()> + Send>;
+
 enum Message {
     Batch { changes: Vec<Change>, through: u64 },
+    Job(Job),
     Close,
 }
 
 /// The queue's near end.
 pub struct Writer {
     queue: Mutex<Option<SyncSender<Message>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    hand: Hand,
     shared: Arc<Shared>,
     durable: watch::Receiver<u64>,
+}
+
+/// Whose hand writes.
+enum Hand {
+    Thread(Mutex<Option<JoinHandle<()>>>),
+    /// Whoever calls [`Writer::commit_queued`] or has to wait.
+    Caller(Box<Mutex<Disk>>),
 }
 
 /// What the thread tells.
@@ -57,8 +70,8 @@ struct Progress {
 }
 
 impl Writer {
-    /// Starts the thread. `cursor` is what the database holds.
-    pub fn start(connection: Connection, cursor: u64) -> Result<Self, BackendError> {
+    /// Starts. `cursor` is what the database holds.
+    pub fn start(connection: Connection, cursor: u64, mode: WriteMode) -> Result<Self, BackendError> {
         let (queue, batches) = sync_channel(QUEUE_BATCHES);
         let (moved, durable) = watch::channel(cursor);
         let progress = Progress { durable: cursor, failure: None, is_stopped: false, is_hurried: false };
@@ -68,26 +81,86 @@ impl Writer {
             hurried: Condvar::new(),
             is_abandoned: AtomicBool::new(false),
         });
-        let thread = std::thread::Builder::new()
-            .name("store-writer".to_owned())
-            .spawn({
-                let shared = Arc::clone(&shared);
-                move || run(connection, &batches, &shared, &moved)
-            })
-            .map_err(|error| BackendError::Fatal(format!("cannot start the store's writer: {error}")))?;
-        Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)), shared, durable })
+        let has_discards = joining::has_discards(&connection)
+            .map_err(|error| BackendError::Fatal(format!("database: {error}")))?;
+        let disk = Disk { connection, batches, held: None, has_discards, shared: Arc::clone(&shared), moved };
+        let hand = match mode {
+            WriteMode::WhenTold => Hand::Caller(Box::new(Mutex::new(disk))),
+            WriteMode::Thread => {
+                let thread = std::thread::Builder::new()
+                    .name("store-writer".to_owned())
+                    .spawn(move || disk.run())
+                    .map_err(|error| {
+                        BackendError::Fatal(format!("cannot start the store's writer: {error}"))
+                    })?;
+                Hand::Thread(Mutex::new(Some(thread)))
+            }
+        };
+        Ok(Self { queue: Mutex::new(Some(queue)), hand, shared, durable })
     }
 
     /// Queues a batch.
     pub fn write(&self, changes: Vec<Change>, through: u64) -> Result<(), BackendError> {
         self.check()?;
-        let queue = self.queue.lock().clone();
-        let sent = queue.is_some_and(|queue| queue.send(Message::Batch { changes, through }).is_ok());
-        if sent {
-            return Ok(());
-        }
+        self.send(Message::Batch { changes, through })
+    }
+
+    /// Queues a job. It is not waited for.
+    pub fn queue_job(&self, job: Job) -> Result<(), BackendError> {
         self.check()?;
-        Err(BackendError::Unavailable("the store is closed"))
+        self.send(Message::Job(job))
+    }
+
+    /// Does `work` in a transaction of its own, after what is queued, and waits for it.
+    pub fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, BackendError> {
+        let (done, result) = sync_channel(1);
+        self.queue_job(Box::new(move |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            // Whoever waited may have gone.
+            let _ = done.send(value);
+            Ok(())
+        }))?;
+        self.hurry();
+        self.commit_queued()?;
+        result
+            .recv()
+            .map_err(|_| self.check().err().unwrap_or(BackendError::Unavailable("the store is closed")))
+    }
+
+    /// Ends the pause between two transactions, or leaves out the next one.
+    fn hurry(&self) {
+        self.shared.progress.lock().is_hurried = true;
+        self.shared.hurried.notify_one();
+    }
+
+    fn send(&self, message: Message) -> Result<(), BackendError> {
+        let Some(queue) = self.queue.lock().clone() else {
+            return Err(BackendError::Unavailable("the store is closed"));
+        };
+        let sent = match (&self.hand, queue.try_send(message)) {
+            (_, Ok(())) => return Ok(()),
+            (Hand::Thread(_), Err(TrySendError::Full(message))) => queue.send(message).is_ok(),
+            (Hand::Caller(disk), Err(TrySendError::Full(message))) => {
+                disk.lock().write_queued();
+                queue.try_send(message).is_ok()
+            }
+            (_, Err(TrySendError::Disconnected(_))) => false,
+        };
+        self.check()?;
+        if sent { Ok(()) } else { Err(BackendError::Unavailable("the store is closed")) }
+    }
+
+    /// Writes what is queued, if nobody does so by itself.
+    pub fn commit_queued(&self) -> Result<(), BackendError> {
+        if let Hand::Caller(disk) = &self.hand {
+            disk.lock().write_queued();
+        }
+        self.check()
     }
 
     /// Follows the cursor on disk.
@@ -97,6 +170,13 @@ impl Writer {
 
     /// Waits until `record` is on disk.
     pub fn wait(&self, record: u64) -> Result<(), BackendError> {
+        self.commit_queued()?;
+        if let Hand::Caller(_) = self.hand {
+            return match self.shared.progress.lock().durable < record {
+                true => Err(BackendError::Unavailable("the record was never queued")),
+                false => Ok(()),
+            };
+        }
         let mut progress = self.shared.progress.lock();
         while progress.durable < record && progress.failure.is_none() && !progress.is_stopped {
             progress.is_hurried = true;
@@ -120,14 +200,17 @@ impl Writer {
 
     /// Writes what is queued, then stops.
     pub fn close(&self) {
-        self.shared.progress.lock().is_hurried = true;
-        self.shared.hurried.notify_one();
-        if let Some(queue) = self.queue.lock().take() {
-            // A thread that is gone has said why already.
-            let _ = queue.send(Message::Close);
-        }
-        if let Some(thread) = self.thread.lock().take() {
-            let _ = thread.join();
+        self.hurry();
+        let queue = self.queue.lock().take();
+        match &self.hand {
+            Hand::Thread(thread) => {
+                // A thread that is gone has said why already.
+                let _ = queue.map(|queue| queue.send(Message::Close));
+                if let Some(thread) = thread.lock().take() {
+                    let _ = thread.join();
+                }
+            }
+            Hand::Caller(disk) => disk.lock().write_queued(),
         }
     }
 }
@@ -139,46 +222,122 @@ impl Drop for Writer {
     }
 }
 
-fn run(mut connection: Connection, batches: &Receiver<Message>, shared: &Shared, moved: &watch::Sender<u64>) {
-    while let Some((changes, through)) = next_group(batches) {
-        if shared.is_abandoned.load(Ordering::Relaxed) {
-            break;
-        }
-        let written = write_group(&mut connection, &changes, through);
-        let mut progress = shared.progress.lock();
-        match written {
-            Ok(()) => progress.durable = progress.durable.max(through),
-            Err(error) => {
-                progress.failure = Some(format!("database: {error}"));
-                shared.moved.notify_all();
-                break;
-            }
-        }
-        // Both tell the same before anybody who waited can look.
-        moved.send_replace(progress.durable);
-        shared.moved.notify_all();
-        if !std::mem::take(&mut progress.is_hurried) {
-            shared.hurried.wait_for(&mut progress, TRANSACTION_EVERY);
-        }
-    }
-    shared.progress.lock().is_stopped = true;
-    shared.moved.notify_all();
+/// The queue's far end.
+struct Disk {
+    connection: Connection,
+    batches: Receiver<Message>,
+    /// Taken from the queue, but not for the transaction that was being filled.
+    held: Option<Message>,
+    /// Whether rows are left to be deleted; they go a few at a time, between transactions.
+    has_discards: bool,
+    shared: Arc<Shared>,
+    moved: watch::Sender<u64>,
 }
 
-/// Waits for a batch and takes what else is there; `None` when the store is closed.
-fn next_group(batches: &Receiver<Message>) -> Option<(Vec<Change>, u64)> {
-    let Ok(Message::Batch { mut changes, mut through }) = batches.recv() else { return None };
-    while changes.len() < TRANSACTION_CHANGES {
-        match batches.try_recv() {
-            Ok(Message::Batch { changes: more, through: later }) => {
-                changes.extend(more);
-                through = through.max(later);
+impl Disk {
+    /// The thread's life.
+    fn run(mut self) {
+        loop {
+            let next = match self.held.take() {
+                Some(message) => Ok(message),
+                None if self.has_discards => self.batches.try_recv(),
+                None => self.batches.recv().map_err(|_| TryRecvError::Disconnected),
+            };
+            let goes_on = match next {
+                Ok(message) => self.write_from(message) && self.discard_some(),
+                Err(TryRecvError::Empty) => self.discard_some(),
+                Err(TryRecvError::Disconnected) => false,
+            };
+            if !goes_on {
+                break;
             }
-            // The end of the queue was asked for behind these: the next turn finds the sender gone.
-            Ok(Message::Close) | Err(_) => break,
+            let mut progress = self.shared.progress.lock();
+            if !std::mem::take(&mut progress.is_hurried) {
+                self.shared.hurried.wait_for(&mut progress, TRANSACTION_EVERY);
+            }
         }
+        self.shared.progress.lock().is_stopped = true;
+        self.shared.moved.notify_all();
     }
-    Some((changes, through))
+
+    /// Writes what there is, without waiting for more.
+    fn write_queued(&mut self) {
+        while let Some(first) = self.held.take().or_else(|| self.batches.try_recv().ok()) {
+            if !self.write_from(first) {
+                return;
+            }
+        }
+        while self.has_discards && self.discard_some() {}
+    }
+
+    /// Writes `first` and what else is there in one transaction, or does a job. False: no more may be written.
+    fn write_from(&mut self, first: Message) -> bool {
+        if self.shared.is_abandoned.load(Ordering::Relaxed) {
+            return false;
+        }
+        let (written, through) = match first {
+            Message::Close => return false,
+            Message::Job(job) => (job(&mut self.connection), 0),
+            Message::Batch { changes, through } => {
+                let (changes, through) = self.group(changes, through);
+                self.has_discards |= changes.iter().any(Change::leaves_rows);
+                (write_group(&mut self.connection, &changes, through), through)
+            }
+        };
+        self.tell(written, through)
+    }
+
+    /// Takes what else there is for one transaction.
+    fn group(&mut self, mut changes: Vec<Change>, mut through: u64) -> (Vec<Change>, u64) {
+        while changes.len() < TRANSACTION_CHANGES {
+            match self.batches.try_recv() {
+                Ok(Message::Batch { changes: more, through: later }) => {
+                    changes.extend(more);
+                    through = through.max(later);
+                }
+                Ok(other) => {
+                    self.held = Some(other);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        (changes, through)
+    }
+
+    /// Deletes some of the rows that are to go. False: no more may be written.
+    fn discard_some(&mut self) -> bool {
+        if !self.has_discards || self.shared.is_abandoned.load(Ordering::Relaxed) {
+            return !self.shared.is_abandoned.load(Ordering::Relaxed);
+        }
+        let deleted = discard_some(&mut self.connection);
+        self.has_discards = *deleted.as_ref().unwrap_or(&false);
+        self.tell(deleted.map(drop), 0)
+    }
+
+    /// Tells what came of a transaction. False: no more may be written.
+    fn tell(&self, written: rusqlite::Result<()>, through: u64) -> bool {
+        let mut progress = self.shared.progress.lock();
+        match written {
+            Ok(()) => progress.durable = progress.durable.max(through),
+            Err(error) => progress.failure = Some(format!("database: {error}")),
+        }
+        // Both tell the same before anybody who waited can look.
+        self.moved.send_if_modified(|durable| {
+            let has_moved = *durable != progress.durable;
+            *durable = progress.durable;
+            has_moved
+        });
+        self.shared.moved.notify_all();
+        progress.failure.is_none()
+    }
+}
+
+fn discard_some(connection: &mut Connection) -> rusqlite::Result<bool> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let more = joining::discard_some(&transaction)?;
+    transaction.commit()?;
+    Ok(more)
 }
 
 fn write_group(connection: &mut Connection, changes: &[Change], through: u64) -> rusqlite::Result<()> {
