@@ -48,6 +48,7 @@ async fn hubctl_shows_a_running_system_as_table_and_as_json() -> Result<()> {
     let visitor = Visitor::arrive(&system.hub(0), &forum).await?;
     visitor.commit(&system.hub(1), &Commit::new(1, "hello")).await?;
     let hub = system.cluster.hub_grpc(2).to_string();
+    let id = format!("f{}", system.forum(&forum).await?.forum_id);
 
     for question in [
         vec!["status"],
@@ -56,6 +57,10 @@ async fn hubctl_shows_a_running_system_as_table_and_as_json() -> Result<()> {
         vec!["forum", "show", "--name", &forum],
         vec!["tasks"],
         vec!["ids"],
+        vec!["invitations"],
+        vec!["migrations"],
+        vec!["plan"],
+        vec!["verify", &id],
     ] {
         let table = hubctl(&[&["--hub", &hub], question.as_slice()].concat()).await?;
         assert_eq!(table.code, Some(0), "{question:?}: {}", table.err);

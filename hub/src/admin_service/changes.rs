@@ -34,7 +34,11 @@ pub(super) async fn move_forum(
     }
     fresh(hub).await?;
     let cause = v1::InvitationCause::Operator;
-    invite(hub, id, Wanted { forum, target, replaces, cause }).await
+    let reply = invite(hub, id, Wanted { forum, target, replaces, cause }).await?;
+    if replaces.is_none() {
+        keep_one_more(hub, forum).await?;
+    }
+    Ok(reply)
 }
 
 /// Moves the forum's last completed move back: who was replaced gets its place again.
@@ -95,6 +99,7 @@ struct Wanted {
 async fn invite(hub: &Hub, id: [u8; 16], wanted: Wanted) -> Result<v1::MoveForumReply, Status> {
     let Wanted { forum, target, replaces, cause } = wanted;
     let source = source(hub, forum, replaces)?;
+    check_connected(hub, forum, target)?;
     let body = command::Body::InvitePeer(v1::InvitePeer {
         forum_id: forum.get(),
         target: target.get(),
@@ -113,12 +118,47 @@ async fn invite(hub: &Hub, id: [u8; 16], wanted: Wanted) -> Result<v1::MoveForum
     Ok(v1::MoveForumReply { invitation_id })
 }
 
+/// An added replica is there to stay: without this, balance would take it for one too many.
+async fn keep_one_more(hub: &Hub, forum: ForumId) -> Result<(), Status> {
+    let held = hub.state.read(|state| {
+        let forum = state.forum(forum)?;
+        let adds = |id| state.invitation(id).is_some_and(|invitation| invitation.replaces.is_none());
+        let joining = forum.joining().filter(|joining| adds(joining.invitation)).count();
+        let wanted = forum.replicas_wanted.map_or(hub.config.replicas, |wanted| wanted as usize);
+        u32::try_from(forum.serving().count() + joining).ok().filter(|held| *held as usize > wanted)
+    });
+    let Some(replicas) = held else { return Ok(()) };
+    let body =
+        command::Body::SetForumReplicas(v1::SetForumReplicas { forum_id: forum.get(), replicas });
+    propose(hub, hub.new_request_id(), body, Asked::Replicas, Some(forum)).await.map(drop)
+}
+
+/// A peer that is away could not answer; one that is on its way already was invited when this was asked before.
+fn check_connected(hub: &Hub, forum: ForumId, target: PeerId) -> Result<(), Status> {
+    let is_new = hub.state.read(|state| {
+        state.peer(target).is_some_and(|peer| peer.state == PeerState::Active)
+            && state.forum(forum).is_some_and(|forum| forum.replica(target).is_none())
+    });
+    if is_new && hub.presence.find(target).is_none() {
+        return Err(Status::failed_precondition(format!(
+            "{target} is not connected to any hub, so it cannot answer an invitation: start it, `hubctl peers` shows \
+             when it is there"
+        )));
+    }
+    Ok(())
+}
+
 /// Who gives its copy: the one that leaves if it is there, else the least busy replica that is, rather not the primary.
 fn source(hub: &Hub, forum: ForumId, leaves: Option<PeerId>) -> Result<PeerId, Status> {
     let (primary, serving) = known(hub, forum)?;
     let mut there = hub.presence.find_all(serving);
     there.sort_by_key(|(peer, at)| (Some(*peer) != leaves, *peer == primary, at.load()));
-    Ok(there.first().map_or(primary, |(peer, _)| *peer))
+    there.first().map(|(peer, _)| *peer).ok_or_else(|| {
+        Status::failed_precondition(format!(
+            "no replica of {forum} is connected, so nobody can give a copy: start one of their peers, `hubctl forum \
+             show {forum}` names them"
+        ))
+    })
 }
 
 /// A forum's primary and the serving replicas whose peers are not removed.

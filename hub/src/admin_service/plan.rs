@@ -6,37 +6,56 @@ use loop_proto::{
     ids::PeerId,
     v1::{self, admin_service_client::AdminServiceClient},
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Request, Status, metadata::MetadataValue};
 
 use super::guard::authorized;
 use crate::{
     hub::Hub,
-    leader::balance::{Action, Step},
+    leader::{
+        Planned,
+        balance::{Action, Step},
+    },
 };
 
 /// Marks a question one hub passes on to another, which does not pass it on again.
 const PASSED_ON: &str = "loop-passed-on";
 /// How long the leader may take. Less than hubctl waits for one hub.
-const ASK_WITHIN: Duration = Duration::from_secs(3);
+const ASK_WITHIN: Duration = Duration::from_secs(4);
+/// How long a new leader may take to plan.
+const PLANNED_WITHIN: Duration = Duration::from_millis(3500);
+/// How often its plan is looked for.
+const LOOK: Duration = Duration::from_millis(50);
 
 pub(super) async fn show(
     hub: &Arc<Hub>,
     request: &Request<v1::ShowPlanRequest>,
 ) -> Result<v1::ShowPlanReply, Status> {
     if hub.raft.is_leader() {
-        let planned = hub.plan.newest().ok_or_else(|| {
-            Status::unavailable(
-                "the hub that leads does so since a moment ago and has no plan yet: ask again",
-            )
-        })?;
-        let planned_in_us = u64::try_from(planned.took.as_micros()).unwrap_or(u64::MAX);
-        return Ok(v1::ShowPlanReply { steps: planned.steps.iter().map(step).collect(), planned_in_us });
+        let Planned { steps, took } = newest(hub).await?;
+        let planned_in_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        return Ok(v1::ShowPlanReply { steps: steps.iter().map(step).collect(), planned_in_us });
     }
     if request.metadata().contains_key(PASSED_ON) {
         return Err(Status::unavailable("the lead is moving from hub to hub: ask again"));
     }
     ask_leader(hub).await
+}
+
+/// The plan in force, which is a second old at most. A new leader has none before it has seen who is there.
+async fn newest(hub: &Hub) -> Result<Planned, Status> {
+    let until = Instant::now() + PLANNED_WITHIN;
+    loop {
+        if let Some(planned) = hub.plan.newest() {
+            return Ok(planned);
+        }
+        if Instant::now() >= until || !hub.raft.is_leader() {
+            return Err(Status::unavailable(
+                "the hub that leads has no plan yet: it leads since a moment ago, or reaches no majority of hubs",
+            ));
+        }
+        sleep(LOOK).await;
+    }
 }
 
 async fn ask_leader(hub: &Hub) -> Result<v1::ShowPlanReply, Status> {

@@ -88,7 +88,8 @@ mod tests {
     #[test]
     fn a_rate_that_wavers_around_the_threshold_stays_what_it_was() {
         let mut heat = Heat::default();
-        (0..3).for_each(|second| drop(hot(&mut heat, 2_000, second)));
+        let heated = (0..3).map(|second| hot(&mut heat, 2_000, second));
+        assert_eq!(heated.collect::<Vec<_>>(), [false, false, true]);
         for second in 3..300 {
             assert!(hot(&mut heat, 1_000 + 1_000 * (second % 2), second));
         }
