@@ -20,6 +20,9 @@ const COMMIT_EVERY: Duration = Duration::from_millis(20);
 /// After a machine has stopped by itself, its supervisor starts it again.
 const RESTART_AFTER: Duration = Duration::from_millis(700);
 
+/// Seen when a hub could not go on, for its disk, and said so.
+pub const STOPPED: &str = "hubs: one stopped by itself";
+
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -362,7 +365,7 @@ impl World {
             if !self.faults.excused.contains(&name) {
                 self.invariants.broken("nobody stops without a reason", format!("{name}: {why}"));
             }
-            self.saw("stopped by itself");
+            self.saw(STOPPED);
             self.note(place, Ailment::Down, RESTART_AFTER);
         }
     }

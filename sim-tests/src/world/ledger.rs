@@ -24,6 +24,8 @@ pub struct Ledger {
 #[derive(Default)]
 struct Inner {
     records: Vec<(Bytes, v1::Record)>,
+    /// How often a hub's state was replaced by a snapshot.
+    replaced: u64,
 }
 
 impl Ledger {
@@ -59,6 +61,20 @@ impl Ledger {
             }
         }
         newest
+    }
+
+    /// How often a forum's primary changed, and how often a hub's state was replaced by a snapshot.
+    pub fn seen(&self) -> (u64, u64) {
+        let inner = self.inner.lock();
+        let mut primaries = std::collections::BTreeMap::new();
+        let mut moved = 0;
+        for (_, record) in &inner.records {
+            if let Some(Body::Assignment(assignment)) = &record.body {
+                let before = primaries.insert(record.forum_id, assignment.primary);
+                moved += u64::from(before.is_some_and(|before| before != assignment.primary));
+            }
+        }
+        (moved, inner.replaced)
     }
 
     /// Whether a peer serves a forum, by the newest assignment that is not after `through`.
@@ -155,5 +171,6 @@ impl ApplySink for Witness {
 
     fn replaced(&self, _applied_index: u64) {
         *self.next.lock() = None;
+        self.ledger.inner.lock().replaced += 1;
     }
 }

@@ -25,6 +25,8 @@ pub struct Logged {
     pub secrets: Vec<String>,
     /// Who leads, by the word of the hub that last said so of itself.
     pub leader: Option<u64>,
+    /// How often another one took the lead.
+    pub elections: u64,
 }
 
 /// Listens for as long as the guard lives, on this thread.
@@ -87,6 +89,7 @@ impl<S: Subscriber> Layer<S> for Listener {
                 logged.errors.push(format!("{node}: {}", fields.text));
             }
             if fields.leader.is_some_and(|leader| node == format!("hub-{leader}")) {
+                logged.elections += u64::from(logged.leader.is_some() && logged.leader != fields.leader);
                 logged.leader = fields.leader;
             }
         }

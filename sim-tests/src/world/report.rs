@@ -8,10 +8,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Shape, World, scenario::Scenario};
+use super::{Shape, World, faults, scenario::Scenario};
 
-/// What came of a run. Everything but `wall_ms` follows from scenario and seed.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// What came of a run. All of it follows from scenario and seed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The story told.
     pub scenario: String,
@@ -77,6 +77,21 @@ pub fn run(scenario: &Scenario, seed: u64, prints: bool) -> Outcome {
     outcome
 }
 
+/// What a set of runs must have seen at least once: otherwise they prove less than they seem to.
+pub fn sometimes() -> Vec<String> {
+    let mut all: Vec<String> = faults::ALL.iter().map(|kind| format!("fault {kind:?}")).collect();
+    all.extend(SEEN.iter().map(|what| (*what).to_owned()));
+    all
+}
+
+const TORN: &str = "disk: a write was torn";
+const LOST: &str = "disk: a write was lost";
+const RESENT: &str = "client: a commit was sent again and acknowledged";
+const MOVED: &str = "log: a forum's primary changed";
+const ELECTED: &str = "hubs: the lead changed";
+const SNAPSHOT: &str = "hubs: a snapshot replaced a hub's state";
+const SEEN: [&str; 6] = [TORN, LOST, RESENT, MOVED, ELECTED, super::faults::STOPPED];
+
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -93,11 +108,14 @@ impl World {
         let mut add = |what: &str, count: u64| *coverage.entry(what.to_owned()).or_insert(0) += count;
         for hub in &self.hubs {
             let counts = hub.disk.counts();
-            add("disk: a write was torn", counts.torn);
-            add("disk: a write was lost", counts.lost);
+            add(TORN, counts.torn);
+            add(LOST, counts.lost);
         }
-        let counts = self.oracle.counts();
-        add("client: a commit was sent again and acknowledged", counts.acked_after_resend);
+        add(RESENT, self.oracle.counts().acked_after_resend);
+        let (moved, replaced) = self.ledger.seen();
+        add(MOVED, moved);
+        add(SNAPSHOT, replaced);
+        add(ELECTED, self.logged.lock().elections);
         coverage
     }
 }
