@@ -14,6 +14,10 @@ use clap::{Args, ValueEnum};
 use loop_proto::{ids::HubId, v1};
 use serde::{Deserialize, Serialize};
 
+const SECOND: Duration = Duration::from_secs(1);
+/// Longest time that can be set: times are added to, and must not overflow.
+const SECONDS_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// What may be given on the command line, in the environment (`LOOP_HUB_…`) or in the file.
 #[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -51,6 +55,18 @@ pub struct Options {
     /// On how many peers each forum is kept, 1 to 4 [default: 3]
     #[arg(long, env = "LOOP_HUB_REPLICAS")]
     pub replicas: Option<u32>,
+    /// On how many peers a busy forum may be kept, --replicas to 4 [default: 4]
+    #[arg(long, env = "LOOP_HUB_REPLICAS_MAX")]
+    pub replicas_max: Option<u32>,
+    /// Have forums find their peers by themselves; `--balance false` leaves it to the operator [default: true]
+    #[arg(long, env = "LOOP_HUB_BALANCE", num_args = 0..=1, default_missing_value = "true")]
+    pub balance: Option<bool>,
+    /// How long a peer may be away before its forums are given to others, seconds [default: 600]
+    #[arg(long, env = "LOOP_HUB_PEER_GRACE_S")]
+    pub peer_grace_s: Option<u64>,
+    /// How long an invited peer may stay silent, seconds; twice that once it has accepted [default: 30]
+    #[arg(long, env = "LOOP_HUB_INVITATION_TIMEOUT_S")]
+    pub invitation_timeout_s: Option<u64>,
     /// Heartbeat of the leading hub, milliseconds [default: 50]
     #[arg(long, env = "LOOP_HUB_HEARTBEAT_MS")]
     pub heartbeat_ms: Option<u64>,
@@ -127,6 +143,14 @@ pub struct HubConfig {
     pub static_dir: Option<PathBuf>,
     /// Replicas of a new forum.
     pub replicas: usize,
+    /// Replicas of a busy one.
+    pub replicas_max: usize,
+    /// Forums find their peers by themselves.
+    pub balance: bool,
+    /// A peer that is away longer counts as lost.
+    pub peer_grace: Duration,
+    /// Silence that ends an unanswered invitation; an accepted one may stand still twice as long.
+    pub invitation_timeout: Duration,
     /// Raft heartbeat.
     pub heartbeat: Duration,
     /// Bounds of the random election timeout.
@@ -221,6 +245,10 @@ impl Options {
             log_engine: self.log_engine.or(other.log_engine),
             static_dir: self.static_dir.or(other.static_dir),
             replicas: self.replicas.or(other.replicas),
+            replicas_max: self.replicas_max.or(other.replicas_max),
+            balance: self.balance.or(other.balance),
+            peer_grace_s: self.peer_grace_s.or(other.peer_grace_s),
+            invitation_timeout_s: self.invitation_timeout_s.or(other.invitation_timeout_s),
             heartbeat_ms: self.heartbeat_ms.or(other.heartbeat_ms),
             election_min_ms: self.election_min_ms.or(other.election_min_ms),
             election_max_ms: self.election_max_ms.or(other.election_max_ms),
@@ -281,6 +309,10 @@ impl TryFrom<Options> for HubConfig {
             log_engine: options.log_engine.unwrap_or(LogEngineKind::Sled),
             static_dir: options.static_dir,
             replicas: options.replicas.unwrap_or(3) as usize,
+            replicas_max: options.replicas_max.unwrap_or(4) as usize,
+            balance: options.balance.unwrap_or(true),
+            peer_grace: Duration::from_secs(options.peer_grace_s.unwrap_or(600)),
+            invitation_timeout: Duration::from_secs(options.invitation_timeout_s.unwrap_or(30)),
             heartbeat: Duration::from_millis(options.heartbeat_ms.unwrap_or(50)),
             election: (
                 Duration::from_millis(options.election_min_ms.unwrap_or(200)),
@@ -306,6 +338,18 @@ impl HubConfig {
         }
         if !(1..=4).contains(&self.replicas) {
             return invalid(format!("--replicas {} is not between 1 and 4", self.replicas));
+        }
+        if !(self.replicas..=4).contains(&self.replicas_max) {
+            return invalid(format!(
+                "--replicas-max {} is not between --replicas ({}) and 4",
+                self.replicas_max, self.replicas
+            ));
+        }
+        if self.peer_grace < SECOND || self.invitation_timeout < SECOND {
+            return invalid("--peer-grace-s and --invitation-timeout-s are at least 1");
+        }
+        if self.peer_grace > SECONDS_MAX || self.invitation_timeout > SECONDS_MAX {
+            return invalid("--peer-grace-s and --invitation-timeout-s are at most 31536000, a year");
         }
         if self.heartbeat.is_zero() || min < self.heartbeat * 2 || max <= min {
             return invalid(format!(
@@ -344,6 +388,10 @@ impl HubConfig {
             log_engine: Some(self.log_engine),
             static_dir: self.static_dir.clone(),
             replicas: u32::try_from(self.replicas).ok(),
+            replicas_max: u32::try_from(self.replicas_max).ok(),
+            balance: Some(self.balance),
+            peer_grace_s: Some(self.peer_grace.as_secs()),
+            invitation_timeout_s: Some(self.invitation_timeout.as_secs()),
             heartbeat_ms: millis(self.heartbeat),
             election_min_ms: millis(self.election.0),
             election_max_ms: millis(self.election.1),
@@ -439,6 +487,12 @@ mod tests {
         let two = Options { cluster: Some(two.into()), bootstrap: Some(true), ..options() };
         assert!(refused(two).contains("1, 3 or 5"));
         assert!(refused(Options { election_min_ms: Some(60), ..options() }).contains("heartbeat"));
+        for max in [2, 5] {
+            let options = Options { replicas_max: Some(max), ..options() };
+            assert!(refused(options).contains("--replicas-max"));
+        }
+        assert!(refused(Options { peer_grace_s: Some(0), ..options() }).contains("--peer-grace-s"));
+        assert!(refused(Options { invitation_timeout_s: Some(u64::MAX), ..options() }).contains("a year"));
     }
 
     #[test]

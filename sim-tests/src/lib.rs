@@ -13,6 +13,7 @@ pub mod client;
 pub mod expect;
 pub mod invariants;
 pub mod kill_story;
+pub mod operator;
 pub mod oracle;
 pub mod raw_http;
 pub mod replica;

@@ -1,6 +1,12 @@
-//! For operators: what hubctl asks, and how a new hub enters the group.
+//! For operators: what hubctl asks and changes, and how a new hub enters the group.
 //!
 //! Any hub answers from what it has applied; only the leader knows how far the others are.
+
+mod changes;
+mod invitations;
+mod plan;
+mod verify;
+mod words;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -9,7 +15,7 @@ use loop_proto::{
     v1::{self, admin_service_server::AdminService},
 };
 use loop_raft_store::{
-    machine::{Forum, Record},
+    machine::{Forum, HubState, Peer, Record},
     raft_types::HubNode,
 };
 use openraft::{ChangeMembers, async_runtime::watch::WatchReceiver};
@@ -34,7 +40,8 @@ fn page(limit: u32, default: u32) -> usize {
     limit as usize
 }
 
-fn forum_info(forum: &Forum) -> v1::ForumInfo {
+fn forum_info(hub: &Hub, forum: &Forum) -> v1::ForumInfo {
+    let rate = hub.traffic.forum(forum.id);
     v1::ForumInfo {
         forum_id: forum.id.get(),
         assignment: Some((&forum.assignment()).into()),
@@ -42,7 +49,38 @@ fn forum_info(forum: &Forum) -> v1::ForumInfo {
         open_tasks: forum.open_tasks.len() as u64,
         tasks_appended: forum.tasks_appended,
         opened_at_ms: forum.opened_at.0,
-        ..Default::default()
+        replicas_wanted: changes::replicas_wanted(hub, forum),
+        tasks_per_minute: rate.tasks_per_minute,
+        reads_per_minute: rate.reads_per_minute,
+    }
+}
+
+fn peer_info(hub: &Hub, state: &HubState, peer: &Peer, at: Option<&Whereabouts>) -> v1::PeerInfo {
+    let (mut forums, mut primaries, mut joining) = (0, 0, 0);
+    for forum in state.forums_of(peer.id) {
+        let is_joining = forum.replica(peer.id).is_some_and(|replica| replica.joining().is_some());
+        forums += u32::from(!is_joining);
+        joining += u32::from(is_joining);
+        primaries += u32::from(forum.primary == peer.id);
+    }
+    let status = at.and_then(Whereabouts::status).unwrap_or_default();
+    v1::PeerInfo {
+        peer_id: peer.id.get(),
+        name: peer.name.clone(),
+        owner: peer.owner.clone(),
+        network: peer.network.clone(),
+        connected_to: at.map(|at| at.hub(hub.group.own_id())),
+        cursor: at.map_or(0, Whereabouts::cursor),
+        executing: at.map_or(0, Whereabouts::executing),
+        forums,
+        primaries,
+        registered_at_ms: peer.registered_at.0,
+        state: v1::PeerState::from(peer.state).into(),
+        limits: at.map(Whereabouts::limits),
+        disk_bytes: status.disk_bytes,
+        memory_bytes: status.memory_bytes,
+        requests: status.requests,
+        joining,
     }
 }
 
@@ -106,30 +144,9 @@ impl AdminService for AdminGrpc {
         _: Request<v1::ListPeersRequest>,
     ) -> Result<Response<v1::ListPeersReply>, Status> {
         let present: BTreeMap<PeerId, Whereabouts> = self.hub.presence.everyone().into_iter().collect();
-        let own = self.hub.group.own_id();
-        let peers = self.hub.state.read(|state| {
-            let info = |peer: &loop_raft_store::machine::Peer| {
-                let at = present.get(&peer.id);
-                let (mut forums, mut primaries) = (0, 0);
-                for forum in state.forums_of(peer.id) {
-                    forums += 1;
-                    primaries += u32::from(forum.primary == peer.id);
-                }
-                v1::PeerInfo {
-                    peer_id: peer.id.get(),
-                    name: peer.name.clone(),
-                    owner: peer.owner.clone(),
-                    network: peer.network.clone(),
-                    connected_to: at.map(|at| at.hub(own)),
-                    cursor: at.map_or(0, Whereabouts::cursor),
-                    executing: at.map_or(0, Whereabouts::executing),
-                    forums,
-                    primaries,
-                    registered_at_ms: peer.registered_at.0,
-                    ..Default::default()
-                }
-            };
-            state.peers().map(info).collect()
+        let hub = &self.hub;
+        let peers = hub.state.read(|state| {
+            state.peers().map(|peer| peer_info(hub, state, peer, present.get(&peer.id))).collect()
         });
         Ok(Response::new(v1::ListPeersReply { peers }))
     }
@@ -140,14 +157,15 @@ impl AdminService for AdminGrpc {
     ) -> Result<Response<v1::ListForumsReply>, Status> {
         let request = request.into_inner();
         let limit = page(request.limit, 1000);
+        let info = |forum: &Forum| forum_info(&self.hub, forum);
         let mut forums: Vec<v1::ForumInfo> =
             self.hub.state.read(|state| match PeerId::new(request.peer_id) {
-                None => state.forums_after(request.after).take(limit + 1).map(forum_info).collect(),
+                None => state.forums_after(request.after).take(limit + 1).map(info).collect(),
                 Some(peer) => state
                     .forums_of(peer)
                     .filter(|forum| forum.id.get() > request.after)
                     .take(limit + 1)
-                    .map(forum_info)
+                    .map(info)
                     .collect(),
             });
         let more = forums.len() > limit;
@@ -161,12 +179,13 @@ impl AdminService for AdminGrpc {
     ) -> Result<Response<v1::ForumInfo>, Status> {
         use v1::show_forum_request::Which;
         let which = request.into_inner().which.ok_or_else(|| Status::invalid_argument("which forum?"))?;
+        let info = |forum: &Forum| forum_info(&self.hub, forum);
         let found = self.hub.state.read(|state| {
             let id = match which {
                 Which::ForumId(id) => ForumId::new(id),
                 Which::Key(key) => ForumKey::from_bytes(&key).and_then(|key| state.forum_by_key(key)),
             };
-            id.and_then(|id| state.forum(id)).map(forum_info)
+            id.and_then(|id| state.forum(id)).map(info)
         });
         found.map(Response::new).ok_or_else(|| Status::not_found("nobody has opened this forum"))
     }
@@ -219,51 +238,57 @@ impl AdminService for AdminGrpc {
 
     async fn move_forum(
         &self,
-        _request: Request<v1::MoveForumRequest>,
+        request: Request<v1::MoveForumRequest>,
     ) -> Result<Response<v1::MoveForumReply>, Status> {
-        Err(Status::unimplemented("move_forum"))
+        let invitation_id = changes::move_forum(&self.hub, request.into_inner()).await?;
+        Ok(Response::new(v1::MoveForumReply { invitation_id }))
     }
 
     async fn reverse_forum(
         &self,
-        _request: Request<v1::ReverseForumRequest>,
+        request: Request<v1::ReverseForumRequest>,
     ) -> Result<Response<v1::MoveForumReply>, Status> {
-        Err(Status::unimplemented("reverse_forum"))
+        let invitation_id = changes::reverse_forum(&self.hub, request.into_inner()).await?;
+        Ok(Response::new(v1::MoveForumReply { invitation_id }))
     }
 
     async fn change_forum_replicas(
         &self,
-        _request: Request<v1::ChangeForumReplicasRequest>,
+        request: Request<v1::ChangeForumReplicasRequest>,
     ) -> Result<Response<v1::ChangeForumReplicasReply>, Status> {
-        Err(Status::unimplemented("change_forum_replicas"))
+        changes::change_replicas(&self.hub, request.into_inner()).await?;
+        Ok(Response::new(v1::ChangeForumReplicasReply {}))
     }
 
     async fn change_peer_state(
         &self,
-        _request: Request<v1::ChangePeerStateRequest>,
+        request: Request<v1::ChangePeerStateRequest>,
     ) -> Result<Response<v1::ChangePeerStateReply>, Status> {
-        Err(Status::unimplemented("change_peer_state"))
+        changes::change_peer_state(&self.hub, request.into_inner()).await?;
+        Ok(Response::new(v1::ChangePeerStateReply {}))
     }
 
     async fn list_invitations(
         &self,
-        _request: Request<v1::ListInvitationsRequest>,
+        request: Request<v1::ListInvitationsRequest>,
     ) -> Result<Response<v1::ListInvitationsReply>, Status> {
-        Err(Status::unimplemented("list_invitations"))
+        let request = request.into_inner();
+        let invitations = invitations::list(&self.hub, request.open_only, page(request.limit, 100));
+        Ok(Response::new(v1::ListInvitationsReply { invitations }))
     }
 
     async fn show_plan(
         &self,
-        _request: Request<v1::ShowPlanRequest>,
+        request: Request<v1::ShowPlanRequest>,
     ) -> Result<Response<v1::ShowPlanReply>, Status> {
-        Err(Status::unimplemented("show_plan"))
+        plan::show(&self.hub, &request).await.map(Response::new)
     }
 
     async fn verify_forum(
         &self,
-        _request: Request<v1::VerifyForumRequest>,
+        request: Request<v1::VerifyForumRequest>,
     ) -> Result<Response<v1::VerifyForumReply>, Status> {
-        Err(Status::unimplemented("verify_forum"))
+        verify::verify(&self.hub, request.into_inner().forum_id).await.map(Response::new)
     }
 }
 
