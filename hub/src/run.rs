@@ -185,11 +185,14 @@ fn follow_leader(raft: &HubRaftNode) -> watch::Receiver<Option<u64>> {
     tokio::spawn(async move {
         while metrics.changed().await.is_ok() {
             let leader = metrics.borrow_watched().current_leader;
-            tx.send_if_modified(|known| {
+            let changed = tx.send_if_modified(|known| {
                 let changed = *known != leader;
                 *known = leader;
                 changed
             });
+            if let Some(leader) = leader.filter(|_| changed) {
+                tracing::info!(leader, "follows");
+            }
             if tx.is_closed() {
                 return;
             }
