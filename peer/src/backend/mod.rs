@@ -106,7 +106,8 @@ pub struct Digest {
     pub messages: u64,
 }
 
-/// Why a checkpoint was not installed. The forum's rows are as they were.
+/// Why a checkpoint was not installed. Refused, it has changed nothing. Otherwise the forum's rows may be half
+/// exchanged: it counts as joining without a checkpoint still, and the next install makes it whole.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// Damaged, or it contains what no checkpoint may: where, and what.
@@ -175,6 +176,7 @@ pub trait Backend: Send + Sync + 'static {
     fn begin_joining(&self, forum: ForumId, invitation: TaskId) -> Result<(), BackendError>;
 
     /// The forum serves from here on: what [`Self::begin_joining`] noted is over. Queued like [`Self::apply`].
+    /// `Unavailable` before its checkpoint is installed: what is staged would be lost.
     fn end_joining(&self, forum: ForumId) -> Result<(), BackendError>;
 
     /// This peer does not hold the forum any more: its rows, staged ones too, go, a few at a time. Queued likewise.
@@ -191,8 +193,10 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Result<v1::CheckpointHeader, BackendError>;
 
     /// Reads a copy, checks it against `header`, makes it the forum's rows and puts what was staged after the copy's
-    /// position on top. For the directory: adds the users, and moves the cursor to the copy's position. Blocks for as
-    /// long as it takes, beside everything else; stops soon after `is_cancelled` says so.
+    /// position on top. For the directory: adds the users, moves the cursor to the copy's position and, as the records
+    /// in between are missing, closes every open invitation; the hubs invite anew. Blocks for as long as it takes,
+    /// beside everything else; stops soon after `is_cancelled` says so. `Unavailable` without an open invitation, or
+    /// with a checkpoint in place.
     fn install(
         &self,
         header: &v1::CheckpointHeader,

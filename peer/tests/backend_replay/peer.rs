@@ -279,6 +279,7 @@ impl Peer {
                 closes: closes.filter(|_| stream.is_some()),
                 facts: v1::Facts { facts: facts.clone() }.encode_to_vec().into(),
                 sessions: execution.session.clone().filter(|_| stream.is_some()).into_iter().collect(),
+                staged: false,
             });
         }
         self.backend.apply(records, self.record).unwrap();
@@ -372,6 +373,7 @@ impl Peer {
             closes: None,
             facts: v1::Facts::default().encode_to_vec().into(),
             sessions: vec![session.clone()],
+            staged: false,
         };
         self.backend.apply(vec![record], self.record).unwrap();
         self.sessions.insert(id.to_owned(), session);

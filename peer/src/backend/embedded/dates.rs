@@ -8,6 +8,38 @@ pub fn sql(unix_s: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
 }
 
+/// Reads what [`sql`] prints, of any year; `None` for what is no date from 1970 on.
+pub fn parse_sql(text: &str) -> Option<u64> {
+    /// Longest year that a number of seconds can come to, and the fixed rest.
+    const CHARS_MAX: usize = 12 + 15;
+    if text.len() > CHARS_MAX || !text.is_ascii() {
+        return None;
+    }
+    let (date, time) = text.split_once(' ')?;
+    let [year, month, day] = numbers(date, '-')?;
+    let [hour, minute, second] = numbers(time, ':')?;
+    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    // The year starts in March here, as in `civil`.
+    let shifted_year = year - u64::from(month <= 2);
+    let month_from_march = (month + 9) % 12;
+    let year_of_era = shifted_year % 400;
+    let day_of_era =
+        year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + (153 * month_from_march + 2) / 5 + day - 1;
+    let days = (shifted_year / 400).checked_mul(146_097)?.checked_add(day_of_era)?.checked_sub(719_468)?;
+    let of_day = hour.checked_mul(3600)?.checked_add(minute.checked_mul(60)?)?.checked_add(second)?;
+    let unix_s = days.checked_mul(86_400)?.checked_add(of_day)?;
+    // A day or hour that does not exist prints as another one.
+    (sql(unix_s) == text).then_some(unix_s)
+}
+
+fn numbers(text: &str, separator: char) -> Option<[u64; 3]> {
+    let mut parts = text.split(separator).map(|part| part.parse().ok());
+    let numbers = [parts.next()??, parts.next()??, parts.next()??];
+    parts.next().is_none().then_some(numbers)
+}
+
 /// Days since 1970-01-01 as year, month, day of the Gregorian calendar, counted in eras of 400 years.
 fn civil(days: u64) -> (u64, u64, u64) {
     // The year starts in March here, so that the leap day is its last one.
@@ -66,6 +98,31 @@ mod tests {
         assert_eq!(sql(0), "1970-01-01 00:00:00");
         assert_eq!(sql(951_826_154), "2000-02-29 12:09:14");
         assert_eq!(sql(1_795_232_963), "2026-11-21 03:49:23");
+    }
+
+    #[test]
+    fn dates_are_read_as_they_are_printed_and_others_are_none() {
+        for unix_s in [0, 951_826_154, 1_795_232_963, 253_402_300_799, 253_402_300_800, u64::MAX] {
+            assert_eq!(parse_sql(&sql(unix_s)), Some(unix_s));
+        }
+        for none in [
+            "",
+            "2026",
+            "2026-11-21",
+            "2026-11-21 03:49",
+            "2026-02-30 00:00:00",
+            "2026-13-01 00:00:00",
+            "2026-11-21 24:00:00",
+            "2026-11-21 23:60:00",
+            "1969-12-31 23:59:59",
+            "0000-00-00 00:00:00",
+            "2026-1-1 00:00:00",
+            "+2026-01-01 00:00:00",
+            "999999999999-01-01 00:00:00",
+            "2026-11-21 03:49:23 ",
+        ] {
+            assert_eq!(parse_sql(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -32,6 +32,12 @@ impl Directory {
         self.sessions.lock().insert(session.id.clone(), session, record, durable);
     }
 
+    /// Users and sessions were written to the disk past this: what it has by now is asked of it again.
+    pub fn forget_durable(&self, durable: u64) {
+        self.users.lock().forget_durable(durable);
+        self.sessions.lock().forget_durable(durable);
+    }
+
     /// A user by id.
     pub fn user(&self, store: &Store, id: u32) -> Result<Option<v1::UserStored>, BackendError> {
         let recent = self.users.lock().get(&id).cloned();

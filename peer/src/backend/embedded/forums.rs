@@ -114,6 +114,13 @@ impl Forums {
         }
     }
 
+    /// Forgets what is in memory of a forum: the disk has something else by now, or is about to.
+    pub fn forget(&self, forum: u32) {
+        let mut table = self.table.lock();
+        table.slots.remove(&forum);
+        table.unloaded_through = table.unloaded_through.max(table.applied_through);
+    }
+
     /// The last record that was applied.
     pub fn applied_through(&self) -> u64 {
         self.table.lock().applied_through

@@ -3,15 +3,18 @@
 //! Owns which rows are in memory and in what order memory, queue and disk learn of a record. The endpoints are pure
 //! functions over a view of this; they never write. Never knows hubs, epochs or cursors of others.
 
+mod checkpoint;
 mod dates;
 mod directory;
 mod endpoints;
 mod escape;
 mod forum_window;
 mod forums;
+mod joining;
 mod json;
 mod peano;
 mod recent;
+mod record;
 mod request;
 mod session;
 mod store;
@@ -25,13 +28,13 @@ use loop_proto::{
     v1::{self, Endpoint, fact::Kind},
 };
 use parking_lot::Mutex;
-use prost::Message;
 use tokio::sync::{oneshot, watch};
 
 use super::{
     AppliedRecord, Backend, BackendError, Digest, Execution, InstallError, Joining, Progress, Scope, UserIds,
     Work,
 };
+pub use checkpoint::Imported;
 use directory::Directory;
 use endpoints::{
     Answer, HTML, JSON, chat_page, hide, index_page, logged_status, message_buttons,
@@ -41,6 +44,8 @@ use endpoints::{
 };
 use forum_window::ForumWindow;
 use forums::{ForumView, Forums};
+use joining::JoiningForums;
+use record::{Decoded, Fate};
 use request::Request;
 use session::Session;
 pub use store::WriteMode;
@@ -85,18 +90,20 @@ pub struct EmbeddedBackend {
     directory: Directory,
     web_root: Option<String>,
     /// Held while records are applied, so that queue and memory take them in the same order.
-    applying: Mutex<()>,
+    applying: Mutex<JoiningForums>,
 }
 
 impl EmbeddedBackend {
     /// Opens or creates the data folder. Fails if it is in use, unreadable or from a newer version.
     pub fn open(config: EmbeddedConfig) -> Result<Self, BackendError> {
+        let store = Store::open(&config.dir, config.writes)?;
+        let joining = JoiningForums::new(&store.joining()?);
         Ok(Self {
-            store: Store::open(&config.dir, config.writes)?,
+            store,
             forums: Forums::new(config.window_messages.max(1), config.resident_forums_max.max(1)),
             directory: Directory::new(),
             web_root: config.web_root,
-            applying: Mutex::new(()),
+            applying: Mutex::new(joining),
         })
     }
 
@@ -264,14 +271,20 @@ impl Backend for EmbeddedBackend {
     }
 
     fn apply(&self, records: Vec<AppliedRecord>, through: u64) -> Result<(), BackendError> {
-        let _applying = self.applying.lock();
+        let joining = self.applying.lock();
         // Everything is read before anything is changed: a record that cannot be read leaves no trace.
-        let records = records.into_iter().map(Decoded::of).collect::<Result<Vec<_>, _>>()?;
-        let changes = records.iter().flat_map(Decoded::changes).collect();
+        let decode = |record: AppliedRecord| {
+            let staged = record.staged;
+            let record = Decoded::of(record)?;
+            let fate = joining.fate(&record, staged)?;
+            Ok((record, fate))
+        };
+        let records = records.into_iter().map(decode).collect::<Result<Vec<_>, BackendError>>()?;
+        let changes = records.iter().flat_map(|(record, fate)| record.changes(*fate)).collect();
         self.store.write(changes, through)?;
         let durable = self.store.durable();
-        for record in records {
-            if let Some(forum) = record.forum {
+        for (record, fate) in records {
+            if let Some(forum) = record.forum.filter(|_| fate == Fate::Apply) {
                 self.forums.apply(forum, record.id, record.closes, &record.facts);
             }
             for fact in record.facts {
@@ -349,47 +362,68 @@ impl Backend for EmbeddedBackend {
     }
 
     fn joining(&self) -> Result<Vec<Joining>, BackendError> {
-        Ok(Vec::new())
+        self.store.joining()
     }
 
-    fn begin_joining(&self, _forum: ForumId, _invitation: TaskId) -> Result<(), BackendError> {
-        Err(BackendError::Unavailable("not yet"))
+    fn begin_joining(&self, forum: ForumId, invitation: TaskId) -> Result<(), BackendError> {
+        let mut joining = self.applying.lock();
+        let (forum, invitation) = (forum.get(), invitation.get());
+        if joining.get(forum).is_none_or(|open| open.invitation != invitation) {
+            self.store.write(vec![Change::BeginJoining { forum, invitation }], 0)?;
+            joining.begin(forum, invitation);
+            self.forums.forget(forum);
+        }
+        Ok(())
     }
 
-    fn end_joining(&self, _forum: ForumId) -> Result<(), BackendError> {
-        Err(BackendError::Unavailable("not yet"))
+    fn end_joining(&self, forum: ForumId) -> Result<(), BackendError> {
+        let mut joining = self.applying.lock();
+        match joining.get(forum.get()) {
+            None => return Ok(()),
+            Some(open) if open.installed.is_none() => {
+                return Err(BackendError::Unavailable("the forum's checkpoint is not in place"));
+            }
+            Some(_) => {}
+        }
+        self.store.write(vec![Change::EndJoining(forum.get())], 0)?;
+        joining.end(forum.get());
+        Ok(())
     }
 
-    fn drop_forum(&self, _forum: ForumId) -> Result<(), BackendError> {
-        Err(BackendError::Unavailable("not yet"))
+    fn drop_forum(&self, forum: ForumId) -> Result<(), BackendError> {
+        let mut joining = self.applying.lock();
+        self.store.write(vec![Change::DropForum(forum.get())], 0)?;
+        joining.end(forum.get());
+        self.forums.forget(forum.get());
+        Ok(())
     }
 
     fn export(
         &self,
-        _scope: Scope,
-        _at_least: u64,
-        _file: &Path,
-        _progress: &(dyn Fn(Progress) + Sync),
+        scope: Scope,
+        at_least: u64,
+        file: &Path,
+        progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<v1::CheckpointHeader, BackendError> {
-        Err(BackendError::Unavailable("not yet"))
+        self.export_checkpoint(scope, at_least, file, progress)
     }
 
     fn install(
         &self,
-        _header: &v1::CheckpointHeader,
-        _file: &Path,
-        _progress: &(dyn Fn(Progress) + Sync),
-        _is_cancelled: &(dyn Fn() -> bool + Sync),
+        header: &v1::CheckpointHeader,
+        file: &Path,
+        progress: &(dyn Fn(Progress) + Sync),
+        is_cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<(), InstallError> {
-        Err(BackendError::Unavailable("not yet").into())
+        self.install_checkpoint(header, file, progress, is_cancelled)
     }
 
-    fn audit(&self, _forum: ForumId) -> Result<oneshot::Receiver<Digest>, BackendError> {
-        Err(BackendError::Unavailable("not yet"))
+    fn audit(&self, forum: ForumId) -> Result<oneshot::Receiver<Digest>, BackendError> {
+        self.audit_forum(forum)
     }
 
     fn forums_on_disk(&self) -> Result<Vec<ForumId>, BackendError> {
-        Ok(Vec::new())
+        self.store.forums()
     }
 
     fn disk_bytes(&self) -> u64 {
@@ -435,59 +469,6 @@ impl Held {
             updated_at_s: request.now_s,
             data: session.serialise().into(),
         })
-    }
-}
-
-/// A committed record, decoded.
-struct Decoded {
-    id: u64,
-    forum: Option<u32>,
-    closes: Option<u64>,
-    facts: Vec<v1::Fact>,
-    sessions: Vec<v1::SessionRecord>,
-}
-
-impl Decoded {
-    fn of(record: AppliedRecord) -> Result<Self, BackendError> {
-        let facts = v1::Facts::decode(record.facts).map_err(|error| {
-            BackendError::Fatal(format!("the facts of record {} cannot be read: {error}", record.id))
-        })?;
-        let forum = record.forum.map(ForumId::get);
-        let mut facts = facts.facts;
-        let count = facts.len();
-        facts.retain(|fact| belongs(fact, forum));
-        if facts.len() < count {
-            tracing::warn!(record = %record.id, "ignored facts of another stream");
-        }
-        let id = record.id.get();
-        let mut sessions = record.sessions;
-        for session in &mut sessions {
-            session.version = session.version.max(id);
-        }
-        Ok(Self { id, forum, closes: record.closes.map(TaskId::get), facts, sessions })
-    }
-
-    fn changes(&self) -> impl Iterator<Item = Change> + '_ {
-        let facts = self.facts.iter().filter_map(|fact| match fact.kind.clone()? {
-            Kind::MessageStored(message) => Some(Change::Message(message)),
-            Kind::MessageRemoved(removed) => Some(Change::MessageRemoved(removed.id, removed.forum_id)),
-            Kind::UserStored(user) => Some(Change::User(user)),
-            Kind::ForumStored(forum) => Some(Change::Forum(forum)),
-            Kind::SubscriptionStored(subscription) => Some(Change::Subscription(subscription)),
-        });
-        facts.chain(self.sessions.iter().cloned().map(Change::Session))
-    }
-}
-
-/// Whether a fact may stand on the stream it came by: a forum's rows on that forum's, users on the directory's.
-fn belongs(fact: &v1::Fact, stream: Option<u32>) -> bool {
-    match &fact.kind {
-        Some(Kind::MessageStored(message)) => stream == Some(message.forum_id),
-        Some(Kind::MessageRemoved(removed)) => stream == Some(removed.forum_id),
-        Some(Kind::ForumStored(forum)) => stream == Some(forum.id),
-        Some(Kind::SubscriptionStored(subscription)) => stream == Some(subscription.forum_id),
-        Some(Kind::UserStored(_)) => stream.is_none(),
-        None => false,
     }
 }
 

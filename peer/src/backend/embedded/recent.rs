@@ -27,6 +27,12 @@ impl<K: Hash + Eq, V> Recent<K, V> {
         self.young.get(key).or_else(|| self.old.get(key)).map(|(_, value)| value)
     }
 
+    /// Forgets what the disk has by now: something else has written there.
+    pub fn forget_durable(&mut self, durable: u64) {
+        self.young.retain(|_, (record, _)| *record > durable);
+        self.old.retain(|_, (record, _)| *record > durable);
+    }
+
     /// Keeps a value at least until `durable` reaches `record`.
     pub fn insert(&mut self, key: K, value: V, record: u64, durable: u64) {
         if self.young.len() >= self.capacity {

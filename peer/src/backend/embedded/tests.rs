@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use loop_proto::ids::{HubTime, MessageId};
 
+use prost::Message as _;
+
 use super::*;
 
 const T0: u64 = 1_795_232_963;
@@ -76,6 +78,7 @@ impl Alone {
                 closes,
                 facts: facts.encode_to_vec().into(),
                 sessions: sessions.into_iter().collect(),
+                staged: false,
             });
         }
         self.backend.apply(records, self.record).unwrap();
@@ -360,6 +363,7 @@ fn records_are_applied_again_without_harm_and_broken_ones_stop_the_peer() {
         closes: None,
         facts: Bytes::from_static(b"\xff\xff\xff"),
         sessions: Vec::new(),
+        staged: false,
     };
     let error = peer.backend.apply(vec![broken], 77).unwrap_err();
     assert!(matches!(&error, BackendError::Fatal(why) if why.contains("t77")), "{error}");
@@ -377,6 +381,7 @@ fn facts_on_the_wrong_stream_are_not_taken() {
         closes: None,
         facts: stray.encode_to_vec().into(),
         sessions: Vec::new(),
+        staged: false,
     };
     peer.backend.apply(vec![record], 50).unwrap();
     peer.backend.flush().unwrap();

@@ -2,8 +2,10 @@
 //!
 //! Owns the files and what is durable. Never knows what a row means, nor which rows are in memory.
 
+mod joining;
 mod rows;
 mod schema;
+mod snapshot;
 mod writer;
 
 use std::{
@@ -11,15 +13,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use loop_proto::v1;
+use bytes::Bytes;
+use loop_proto::{ids::ForumId, v1};
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
 
-use crate::backend::BackendError;
+use crate::backend::{BackendError, Joining};
 use writer::Writer;
 
+pub use joining::StagedFacts;
 pub use rows::{DeepQuery, Loaded};
+pub use snapshot::{Scratch, Snapshot};
 
 const DATABASE: &str = "loop.sqlite3";
 /// Reader connections kept open; more are opened when needed and closed after.
@@ -40,6 +45,42 @@ pub enum Change {
     Subscription(v1::SubscriptionStored),
     /// Insert or replace.
     Session(v1::SessionRecord),
+    /// Insert, unless there is one of that id.
+    NewUser(v1::UserStored),
+    /// Keep a record's facts aside for the forum's open invitation; with the checkpoint in place, write them.
+    Staged {
+        /// Whose stream the record is on.
+        forum: u32,
+        /// The record.
+        record: u64,
+        /// Its facts, encoded.
+        facts: Bytes,
+        /// The same as rows.
+        rows: Vec<Change>,
+    },
+    /// Open an invitation.
+    BeginJoining {
+        /// To this forum.
+        forum: u32,
+        /// By this record.
+        invitation: u64,
+    },
+    /// Close the forum's invitation.
+    EndJoining(u32),
+    /// Close every invitation.
+    EndAllJoining,
+    /// Close the forum's invitation and delete its rows, a few at a time.
+    DropForum(u32),
+}
+
+impl Change {
+    /// Whether rows may be left after it that are to be deleted later.
+    fn leaves_rows(&self) -> bool {
+        matches!(
+            self,
+            Self::BeginJoining { .. } | Self::EndJoining(_) | Self::EndAllJoining | Self::DropForum(_)
+        )
+    }
 }
 
 /// Who writes to the database, and when.
@@ -57,6 +98,7 @@ pub enum WriteMode {
 pub struct Store {
     dir: PathBuf,
     writer: Writer,
+    mode: WriteMode,
     readers: Mutex<Vec<Connection>>,
     /// Held while the folder is ours.
     _lock: File,
@@ -79,7 +121,8 @@ impl Store {
         }
         let cursor = rows::cursor(&connection).map_err(failed)?;
         let writer = Writer::start(connection, cursor, mode)?;
-        Ok(Self { dir: dir.to_owned(), writer, readers: Mutex::new(Vec::new()), _lock: lock })
+        snapshot::sweep(dir).map_err(fatal)?;
+        Ok(Self { dir: dir.to_owned(), writer, mode, readers: Mutex::new(Vec::new()), _lock: lock })
     }
 
     /// Queues rows and the cursor, in order. Waits only while the queue is full.
@@ -146,6 +189,114 @@ impl Store {
         self.read(|connection| rows::session(connection, id))
     }
 
+    /// The forums on their way here, as of the cursor on disk.
+    pub fn joining(&self) -> Result<Vec<Joining>, BackendError> {
+        self.read(joining::list)
+    }
+
+    /// What was staged for an invitation after a record, oldest first, at most `limit`.
+    pub fn staged_after(
+        &self,
+        (forum, invitation): (u32, u64),
+        record: u64,
+        limit: u32,
+    ) -> Result<Vec<StagedFacts>, BackendError> {
+        self.read(|connection| joining::staged_after(connection, (forum, invitation), record, limit))
+    }
+
+    /// Every forum with rows or an open invitation, apart from those whose rows are going.
+    pub fn forums(&self) -> Result<Vec<ForumId>, BackendError> {
+        self.read(joining::forums)
+    }
+
+    /// Everything that is on disk now, unchanged for as long as it is looked at.
+    pub fn snapshot(&self) -> Result<Snapshot, BackendError> {
+        Snapshot::begin(open_reader(&self.dir.join(DATABASE)).map_err(failed)?).map_err(failed)
+    }
+
+    /// Hands `look` what is on disk once everything queued so far is there, and nothing later. Not waited for; `look`
+    /// does not hold up the writing, unless nothing may run beside it.
+    pub fn look_after_queued(
+        &self,
+        look: impl FnOnce(Snapshot) + Send + 'static,
+    ) -> Result<(), BackendError> {
+        let path = self.dir.join(DATABASE);
+        let mode = self.mode;
+        self.writer.queue_job(Box::new(move |_| {
+            // The snapshot is of this moment; what is written from here on is not in it.
+            let snapshot = Snapshot::begin(open_reader(&path)?)?;
+            match mode {
+                WriteMode::WhenTold => look(snapshot),
+                WriteMode::Thread => {
+                    let thread = std::thread::Builder::new().name("store-look".to_owned());
+                    // Whoever waits for what `look` finds learns of it by its absence.
+                    if let Err(error) = thread.spawn(move || look(snapshot)) {
+                        tracing::warn!(%error, "no thread to read the database with");
+                    }
+                }
+            }
+            Ok(())
+        }))
+    }
+
+    /// Deletes some of the rows a checkpoint replaces; false once there are none. `None`: the invitation is closed.
+    pub fn make_room(&self, forum: u32, invitation: Option<u64>) -> Result<Option<bool>, BackendError> {
+        self.writer.run(move |connection| {
+            if !is_open(connection, forum, invitation)? {
+                return Ok(None);
+            }
+            joining::delete_some(connection, forum).map(|deleted| Some(deleted > 0))
+        })
+    }
+
+    /// Writes rows of a checkpoint: users that are not there, sessions that are newer, the forum's own rows.
+    /// False: the invitation is closed, nothing was written.
+    pub fn install_rows(
+        &self,
+        forum: u32,
+        invitation: Option<u64>,
+        rows: Vec<Change>,
+    ) -> Result<bool, BackendError> {
+        self.writer.run(move |connection| {
+            let is_open = is_open(connection, forum, invitation)?;
+            for row in rows.iter().filter(|_| is_open) {
+                match row {
+                    Change::Session(session) => rows::write_newer_session(connection, session)?,
+                    row => {
+                        rows::add(connection, row)?;
+                    }
+                }
+            }
+            Ok(is_open)
+        })
+    }
+
+    /// Writes what was staged after `record` on top of the checkpoint. If `is_last` finds nothing later staged, the
+    /// checkpoint of `cursor` is in place with it. `None`: the invitation is closed; else whether it is in place.
+    pub fn install_staged(
+        &self,
+        (forum, invitation): (u32, u64),
+        cursor: u64,
+        (through, changes): (u64, Vec<Change>),
+    ) -> Result<Option<bool>, BackendError> {
+        self.writer.run(move |connection| {
+            if !is_open(connection, forum, Some(invitation))? {
+                return Ok(None);
+            }
+            changes.iter().try_for_each(|change| rows::write(connection, change))?;
+            let rest = joining::staged_after(connection, (forum, invitation), through, 1)?;
+            if rest.is_empty() {
+                joining::set_installed(connection, forum, cursor)?;
+            }
+            Ok(Some(rest.is_empty()))
+        })
+    }
+
+    /// A database of its own beside this one, with the same tables, gone when it is dropped.
+    pub fn scratch(&self, name: &str) -> Result<Scratch, BackendError> {
+        Scratch::create(&self.dir, name).map_err(failed)
+    }
+
     /// Bytes of the database's files.
     pub fn disk_bytes(&self) -> u64 {
         let size = |name: &str| fs::metadata(self.dir.join(name)).map_or(0, |meta| meta.len());
@@ -162,7 +313,7 @@ impl Store {
         let kept = self.readers.lock().pop();
         let connection = match kept {
             Some(connection) => connection,
-            None => self.open_reader()?,
+            None => open_reader(&self.dir.join(DATABASE)).map_err(failed)?,
         };
         let result = query(&connection).map_err(failed);
         let mut readers = self.readers.lock();
@@ -171,14 +322,21 @@ impl Store {
         }
         result
     }
+}
 
-    fn open_reader(&self) -> Result<Connection, BackendError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(self.dir.join(DATABASE), flags).map_err(failed)?;
-        connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(failed)?;
-        connection.set_prepared_statement_cache_capacity(32);
-        Ok(connection)
-    }
+fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+/// Whether rows of this invitation may still be written. An import belongs to none, and nobody can close it.
+fn is_open(connection: &Connection, forum: u32, invitation: Option<u64>) -> rusqlite::Result<bool> {
+    let Some(invitation) = invitation else { return Ok(true) };
+    let open = joining::open(connection, forum)?;
+    Ok(open == Some((invitation, None)))
 }
 
 /// Any failure of SQLite is the disk's or ours: the process must not go on.

@@ -3,12 +3,20 @@
 use loop_proto::v1::{self, ForumAccess, MessageStatus};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
-use super::Change;
+use super::{Change, joining};
 use crate::backend::embedded::view::Viewer;
 
 const MESSAGE_COLUMNS: &str = "int_ssshout_id, int_layer_id, var_shouted, var_shouted_processed, date_when_shouted, \
      enm_active, enm_status, var_ip, int_author_id, var_username, var_whisper_to, int_whisper_to_id, dec_latitude, \
      dec_longitude, int_peano1, int_peano2, int_peano1inv, int_peano2inv, flt_sentiment";
+
+const USER_COLUMNS: &str = "int_user_id, var_last_ip, var_email, enm_alerts, var_phone, dec_balance, var_confirmcode, \
+     date_created, date_updated, enm_confirmed, var_pass";
+
+const FORUM_COLUMNS: &str = "int_layer_id, enm_access, passcode, int_group_id, var_public_code, date_owner_start, \
+     var_subscribers_limit, var_title, date_to_decay";
+
+pub const SESSION_COLUMNS: &str = "session_id, user_id, date_created, last_updated, session_data, version";
 
 /// A forum as read from disk.
 #[derive(Debug, Default)]
@@ -54,16 +62,23 @@ pub fn load_forum(connection: &Connection, forum: u32, messages: usize) -> rusql
         statement.query_map(params![forum, limit], read_message)?.collect::<Result<Vec<_>, _>>()?;
     let is_complete = newest.len() <= messages;
     newest.truncate(messages);
+    let subscriptions = subscriptions(connection, forum)?;
+    Ok(Loaded { forum: self::forum(connection, forum)?, subscriptions, messages: newest, is_complete })
+}
+
+/// A forum's row.
+pub fn forum(connection: &Connection, forum: u32) -> rusqlite::Result<Option<v1::ForumStored>> {
+    let sql = format!("SELECT {FORUM_COLUMNS} FROM tbl_layer WHERE int_layer_id = ?1");
+    connection.prepare_cached(&sql)?.query_row([forum], read_forum).optional()
+}
+
+/// A forum's subscriptions, by user.
+pub fn subscriptions(connection: &Connection, forum: u32) -> rusqlite::Result<Vec<v1::SubscriptionStored>> {
     let mut statement = connection.prepare_cached(
-        "SELECT int_layer_id, int_user_id, enm_active, enm_sms FROM tbl_layer_subscription WHERE int_layer_id = ?1",
+        "SELECT int_layer_id, int_user_id, enm_active, enm_sms FROM tbl_layer_subscription WHERE int_layer_id = ?1 \
+         ORDER BY int_user_id",
     )?;
-    let subscriptions = statement.query_map([forum], read_subscription)?.collect::<Result<_, _>>()?;
-    let mut statement = connection.prepare_cached(
-        "SELECT int_layer_id, enm_access, passcode, int_group_id, var_public_code, date_owner_start, \
-         var_subscribers_limit, var_title, date_to_decay FROM tbl_layer WHERE int_layer_id = ?1",
-    )?;
-    let row = statement.query_row([forum], read_forum).optional()?;
-    Ok(Loaded { forum: row, subscriptions, messages: newest, is_complete })
+    statement.query_map([forum], read_subscription)?.collect()
 }
 
 pub fn message(connection: &Connection, forum: u32, id: u32) -> rusqlite::Result<Option<v1::MessageStored>> {
@@ -71,6 +86,12 @@ pub fn message(connection: &Connection, forum: u32, id: u32) -> rusqlite::Result
         "SELECT {MESSAGE_COLUMNS} FROM tbl_ssshout WHERE int_ssshout_id = ?1 AND int_layer_id = ?2"
     ))?;
     statement.query_row([id, forum], read_message).optional()
+}
+
+/// The forum a message of this id is in.
+pub fn forum_of_message(connection: &Connection, id: u32) -> rusqlite::Result<Option<u32>> {
+    let sql = "SELECT int_layer_id FROM tbl_ssshout WHERE int_ssshout_id = ?1";
+    connection.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()
 }
 
 /// The rule of `Viewer::sees`, in SQL: a comparison with NULL is not true, as wanted.
@@ -115,68 +136,103 @@ pub fn names_before(
 }
 
 pub fn user(connection: &Connection, id: u32) -> rusqlite::Result<Option<v1::UserStored>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT int_user_id, var_last_ip, var_email, enm_alerts, var_phone, dec_balance, var_confirmcode, date_created, \
-         date_updated, enm_confirmed, var_pass FROM tbl_user WHERE int_user_id = ?1",
-    )?;
-    statement.query_row([id], read_user).optional()
+    let sql = format!("SELECT {USER_COLUMNS} FROM tbl_user WHERE int_user_id = ?1");
+    connection.prepare_cached(&sql)?.query_row([id], read_user).optional()
 }
 
 pub fn session(connection: &Connection, id: &str) -> rusqlite::Result<Option<v1::SessionRecord>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT session_id, user_id, date_created, last_updated, session_data, version FROM php_session \
-         WHERE session_id = ?1",
-    )?;
-    let record = statement.query_row([id], |row| {
-        Ok(v1::SessionRecord {
-            id: row.get(0)?,
-            user_id: row.get(1)?,
-            created_at_s: unsigned(row, 2)?,
-            updated_at_s: unsigned(row, 3)?,
-            data: row.get::<_, Vec<u8>>(4)?.into(),
-            version: unsigned(row, 5)?,
-        })
-    });
-    record.optional()
+    let sql = format!("SELECT {SESSION_COLUMNS} FROM php_session WHERE session_id = ?1");
+    connection.prepare_cached(&sql)?.query_row([id], read_session).optional()
 }
 
 /// Writes one row, whatever was there.
 pub fn write(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
     match change {
-        Change::Message(message) => write_message(connection, message),
         Change::MessageRemoved(id, forum) => {
             let sql = "DELETE FROM tbl_ssshout WHERE int_ssshout_id = ?1 AND int_layer_id = ?2";
             connection.prepare_cached(sql)?.execute([id, forum]).map(drop)
         }
-        Change::User(user) => write_user(connection, user),
-        Change::Forum(forum) => write_forum(connection, forum),
-        Change::Subscription(subscription) => {
-            let sql = "INSERT OR REPLACE INTO tbl_layer_subscription (int_layer_id, int_user_id, enm_active, enm_sms) \
-                       VALUES (?1, ?2, ?3, ?4)";
-            let active = if subscription.active { "active" } else { "inactive" };
-            let sms = if subscription.sms { "send" } else { "none" };
-            let values = params![subscription.forum_id, subscription.user_id, active, sms];
-            connection.prepare_cached(sql)?.execute(values).map(drop)
+        Change::NewUser(user) => insert_user(connection, "INSERT OR IGNORE", user).map(drop),
+        Change::Staged { forum, record, facts, rows } => {
+            joining::stage(connection, (*forum, *record), facts, rows)
         }
-        Change::Session(session) => {
-            let sql = "INSERT OR REPLACE INTO php_session (session_id, user_id, date_created, last_updated, \
-                       session_data, version) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-            let values = params![
-                session.id,
-                session.user_id,
-                signed(session.created_at_s),
-                signed(session.updated_at_s),
-                session.data.as_ref(),
-                signed(session.version)
-            ];
-            connection.prepare_cached(sql)?.execute(values).map(drop)
-        }
+        Change::BeginJoining { forum, invitation } => joining::begin(connection, *forum, *invitation),
+        Change::EndJoining(forum) => joining::end(connection, *forum),
+        Change::EndAllJoining => joining::end_all(connection),
+        Change::DropForum(forum) => joining::drop_forum(connection, *forum),
+        row => insert(connection, "INSERT OR REPLACE", row).map(drop),
     }
 }
 
-fn write_message(connection: &Connection, message: &v1::MessageStored) -> rusqlite::Result<()> {
+/// Writes one row unless one of its key is there. Whether it was written.
+pub fn add(connection: &Connection, row: &Change) -> rusqlite::Result<bool> {
+    insert(connection, "INSERT OR IGNORE", row).map(|written| written > 0)
+}
+
+/// Writes a session unless a newer one is there: by version, and where neither has one by its last use.
+pub fn write_newer_session(connection: &Connection, session: &v1::SessionRecord) -> rusqlite::Result<()> {
+    let sql = "SELECT version, last_updated FROM php_session WHERE session_id = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let held =
+        statement.query_row([&session.id], |row| Ok((unsigned(row, 0)?, unsigned(row, 1)?))).optional()?;
+    if held.is_none_or(|held| held < (session.version, session.updated_at_s)) {
+        insert_session(connection, "INSERT OR REPLACE", session)?;
+    }
+    Ok(())
+}
+
+fn insert(connection: &Connection, verb: &str, row: &Change) -> rusqlite::Result<usize> {
+    match row {
+        Change::Message(message) => insert_message(connection, verb, message),
+        Change::User(user) | Change::NewUser(user) => insert_user(connection, verb, user),
+        Change::Forum(forum) => insert_forum(connection, verb, forum),
+        Change::Session(session) => insert_session(connection, verb, session),
+        Change::Subscription(subscription) => {
+            let sql = format!(
+                "{verb} INTO tbl_layer_subscription (int_layer_id, int_user_id, enm_active, enm_sms) \
+                 VALUES (?1, ?2, ?3, ?4)"
+            );
+            let active = if subscription.active { "active" } else { "inactive" };
+            let sms = if subscription.sms { "send" } else { "none" };
+            let values = params![subscription.forum_id, subscription.user_id, active, sms];
+            connection.prepare_cached(&sql)?.execute(values)
+        }
+        Change::MessageRemoved(..)
+        | Change::Staged { .. }
+        | Change::BeginJoining { .. }
+        | Change::EndJoining(_)
+        | Change::EndAllJoining
+        | Change::DropForum(_) => Ok(0),
+    }
+}
+
+fn insert_session(
+    connection: &Connection,
+    verb: &str,
+    session: &v1::SessionRecord,
+) -> rusqlite::Result<usize> {
+    let sql = format!(
+        "{verb} INTO php_session (session_id, user_id, date_created, last_updated, session_data, version) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
+    );
+    let values = params![
+        session.id,
+        session.user_id,
+        signed(session.created_at_s),
+        signed(session.updated_at_s),
+        session.data.as_ref(),
+        signed(session.version)
+    ];
+    connection.prepare_cached(&sql)?.execute(values)
+}
+
+fn insert_message(
+    connection: &Connection,
+    verb: &str,
+    message: &v1::MessageStored,
+) -> rusqlite::Result<usize> {
     let mut statement = connection.prepare_cached(&format!(
-        "INSERT OR REPLACE INTO tbl_ssshout ({MESSAGE_COLUMNS}) \
+        "{verb} INTO tbl_ssshout ({MESSAGE_COLUMNS}) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)"
     ))?;
     let status = if message.status() == MessageStatus::Typing { "typing" } else { "final" };
@@ -201,15 +257,13 @@ fn write_message(connection: &Connection, message: &v1::MessageStored) -> rusqli
         message.peano2inv,
         message.sentiment,
     ];
-    statement.execute(values).map(drop)
+    statement.execute(values)
 }
 
-fn write_user(connection: &Connection, user: &v1::UserStored) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(
-        "INSERT OR REPLACE INTO tbl_user (int_user_id, var_last_ip, var_email, enm_alerts, var_phone, dec_balance, \
-         var_confirmcode, date_created, date_updated, enm_confirmed, var_pass) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-    )?;
+fn insert_user(connection: &Connection, verb: &str, user: &v1::UserStored) -> rusqlite::Result<usize> {
+    let mut statement = connection.prepare_cached(&format!(
+        "{verb} INTO tbl_user ({USER_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+    ))?;
     let values = params![
         user.id,
         user.last_ip,
@@ -223,14 +277,13 @@ fn write_user(connection: &Connection, user: &v1::UserStored) -> rusqlite::Resul
         if user.confirmed { "confirmed" } else { "unconfirmed" },
         user.password_hash,
     ];
-    statement.execute(values).map(drop)
+    statement.execute(values)
 }
 
-fn write_forum(connection: &Connection, forum: &v1::ForumStored) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(
-        "INSERT OR REPLACE INTO tbl_layer (int_layer_id, enm_access, passcode, int_group_id, var_public_code, \
-         date_owner_start, var_subscribers_limit, var_title, date_to_decay) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-    )?;
+fn insert_forum(connection: &Connection, verb: &str, forum: &v1::ForumStored) -> rusqlite::Result<usize> {
+    let mut statement = connection.prepare_cached(&format!(
+        "{verb} INTO tbl_layer ({FORUM_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+    ))?;
     let access = match forum.access() {
         ForumAccess::PublicAdminWriteOnly => "public-admin-write-only",
         ForumAccess::Private => "private",
@@ -247,7 +300,7 @@ fn write_forum(connection: &Connection, forum: &v1::ForumStored) -> rusqlite::Re
         forum.title,
         forum.decays_at_s.map(signed),
     ];
-    statement.execute(values).map(drop)
+    statement.execute(values)
 }
 
 fn read_message(row: &Row<'_>) -> rusqlite::Result<v1::MessageStored> {
@@ -281,6 +334,17 @@ fn read_subscription(row: &Row<'_>) -> rusqlite::Result<v1::SubscriptionStored> 
         user_id: row.get(1)?,
         active: row.get_ref(2)?.as_str()? == "active",
         sms: row.get_ref(3)?.as_str()? == "send",
+    })
+}
+
+pub fn read_session(row: &Row<'_>) -> rusqlite::Result<v1::SessionRecord> {
+    Ok(v1::SessionRecord {
+        id: row.get(0)?,
+        user_id: row.get(1)?,
+        created_at_s: unsigned(row, 2)?,
+        updated_at_s: unsigned(row, 3)?,
+        data: row.get::<_, Vec<u8>>(4)?.into(),
+        version: unsigned(row, 5)?,
     })
 }
 
@@ -321,10 +385,10 @@ fn read_user(row: &Row<'_>) -> rusqlite::Result<v1::UserStored> {
 }
 
 /// SQLite knows only signed numbers. Times and record ids stay far below the sign; whatever comes is kept to the bit.
-fn signed(value: u64) -> i64 {
+pub fn signed(value: u64) -> i64 {
     value.cast_signed()
 }
 
-fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+pub fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(column).map(i64::cast_unsigned)
 }

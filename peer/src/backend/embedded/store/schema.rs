@@ -6,7 +6,10 @@ use super::failed;
 use crate::backend::BackendError;
 
 /// Version of the tables below. A newer one is refused, an older one would be brought up to date here.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
+
+/// What brings a database from each version to the next.
+const STEPS: [&str; VERSION as usize] = [TABLES, JOINING];
 
 const TABLES: &str = "
 CREATE TABLE tbl_ssshout (
@@ -78,6 +81,27 @@ CREATE TABLE meta (
 INSERT INTO meta VALUES ('cursor', 0);
 ";
 
+/// Forums on their way here: open invitations, facts kept aside for them, and what is still to be deleted.
+const JOINING: &str = "
+CREATE TABLE joining (
+    forum INTEGER PRIMARY KEY,
+    invitation INTEGER NOT NULL,
+    installed INTEGER
+) STRICT;
+CREATE TABLE staged (
+    forum INTEGER NOT NULL,
+    invitation INTEGER NOT NULL,
+    record INTEGER NOT NULL,
+    facts BLOB NOT NULL,
+    PRIMARY KEY (forum, invitation, record)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE discard (
+    forum INTEGER NOT NULL,
+    invitation INTEGER NOT NULL,
+    PRIMARY KEY (forum, invitation)
+) STRICT, WITHOUT ROWID;
+";
+
 /// Sets the connection up and makes the tables.
 pub fn prepare(connection: &mut Connection) -> Result<(), BackendError> {
     connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
@@ -86,16 +110,25 @@ pub fn prepare(connection: &mut Connection) -> Result<(), BackendError> {
     connection.set_prepared_statement_cache_capacity(32);
     let version: i32 =
         connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
-    match version {
-        VERSION => Ok(()),
-        0 => {
-            let transaction = connection.transaction().map_err(failed)?;
-            transaction.execute_batch(TABLES).map_err(failed)?;
-            transaction.pragma_update(None, "user_version", VERSION).map_err(failed)?;
-            transaction.commit().map_err(failed)
-        }
-        newer => Err(BackendError::Fatal(format!(
-            "the database has version {newer}, this program knows {VERSION}: start the newer program again"
-        ))),
+    // The version and its tables come together: each step is one transaction.
+    for (from, step) in (0..).zip(STEPS).skip(usize::try_from(version).unwrap_or(usize::MAX)) {
+        let transaction = connection.transaction().map_err(failed)?;
+        transaction.execute_batch(step).map_err(failed)?;
+        transaction.pragma_update(None, "user_version", from + 1).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
     }
+    if !(0..=VERSION).contains(&version) {
+        return Err(BackendError::Fatal(format!(
+            "the database has version {version}, this program knows {VERSION}: start the newer program again"
+        )));
+    }
+    Ok(())
+}
+
+/// Makes AtomJump's tables in an empty database that nobody else uses and that need not survive anything.
+pub fn prepare_scratch(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "OFF")?;
+    connection.pragma_update(None, "synchronous", "OFF")?;
+    connection.set_prepared_statement_cache_capacity(32);
+    connection.execute_batch(TABLES)
 }

@@ -6,7 +6,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel},
     },
     thread::JoinHandle,
     time::Duration,
@@ -16,7 +16,7 @@ use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::watch;
 
-use super::{Change, WriteMode, rows};
+use super::{Change, WriteMode, joining, rows};
 use crate::backend::BackendError;
 
 /// Batches that wait for the disk at most; then whoever applies waits as well.
@@ -27,8 +27,12 @@ const TRANSACTION_EVERY: Duration = Duration::from_millis(20);
 /// Rows of one transaction, about: enough to make the fsync's share small.
 const TRANSACTION_CHANGES: usize = 4096;
 
+/// Something else to do with the connection, between two transactions, with everything queued before it on disk.
+pub type Job = Box<dyn FnOnce(&mut Connection) -> rusqlite::Result<()> + Send>;
+
 enum Message {
     Batch { changes: Vec<Change>, through: u64 },
+    Job(Job),
     Close,
 }
 
@@ -77,7 +81,9 @@ impl Writer {
             hurried: Condvar::new(),
             is_abandoned: AtomicBool::new(false),
         });
-        let disk = Disk { connection, batches, shared: Arc::clone(&shared), moved };
+        let has_discards = joining::has_discards(&connection)
+            .map_err(|error| BackendError::Fatal(format!("database: {error}")))?;
+        let disk = Disk { connection, batches, held: None, has_discards, shared: Arc::clone(&shared), moved };
         let hand = match mode {
             WriteMode::WhenTold => Hand::Caller(Box::new(Mutex::new(disk))),
             WriteMode::Thread => {
@@ -97,6 +103,39 @@ impl Writer {
     pub fn write(&self, changes: Vec<Change>, through: u64) -> Result<(), BackendError> {
         self.check()?;
         self.send(Message::Batch { changes, through })
+    }
+
+    /// Queues a job. It is not waited for.
+    pub fn queue_job(&self, job: Job) -> Result<(), BackendError> {
+        self.check()?;
+        self.send(Message::Job(job))
+    }
+
+    /// Does `work` in a transaction of its own, after what is queued, and waits for it.
+    pub fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, BackendError> {
+        let (done, result) = sync_channel(1);
+        self.queue_job(Box::new(move |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            // Whoever waited may have gone.
+            let _ = done.send(value);
+            Ok(())
+        }))?;
+        self.hurry();
+        self.commit_queued()?;
+        result
+            .recv()
+            .map_err(|_| self.check().err().unwrap_or(BackendError::Unavailable("the store is closed")))
+    }
+
+    /// Ends the pause between two transactions, or leaves out the next one.
+    fn hurry(&self) {
+        self.shared.progress.lock().is_hurried = true;
+        self.shared.hurried.notify_one();
     }
 
     fn send(&self, message: Message) -> Result<(), BackendError> {
@@ -161,8 +200,7 @@ impl Writer {
 
     /// Writes what is queued, then stops.
     pub fn close(&self) {
-        self.shared.progress.lock().is_hurried = true;
-        self.shared.hurried.notify_one();
+        self.hurry();
         let queue = self.queue.lock().take();
         match &self.hand {
             Hand::Thread(thread) => {
@@ -188,6 +226,10 @@ impl Drop for Writer {
 struct Disk {
     connection: Connection,
     batches: Receiver<Message>,
+    /// Taken from the queue, but not for the transaction that was being filled.
+    held: Option<Message>,
+    /// Whether rows are left to be deleted; they go a few at a time, between transactions.
+    has_discards: bool,
     shared: Arc<Shared>,
     moved: watch::Sender<u64>,
 }
@@ -195,8 +237,18 @@ struct Disk {
 impl Disk {
     /// The thread's life.
     fn run(mut self) {
-        while let Ok(first) = self.batches.recv() {
-            if !self.write_from(first) {
+        loop {
+            let next = match self.held.take() {
+                Some(message) => Ok(message),
+                None if self.has_discards => self.batches.try_recv(),
+                None => self.batches.recv().map_err(|_| TryRecvError::Disconnected),
+            };
+            let goes_on = match next {
+                Ok(message) => self.write_from(message) && self.discard_some(),
+                Err(TryRecvError::Empty) => self.discard_some(),
+                Err(TryRecvError::Disconnected) => false,
+            };
+            if !goes_on {
                 break;
             }
             let mut progress = self.shared.progress.lock();
@@ -210,46 +262,82 @@ impl Disk {
 
     /// Writes what there is, without waiting for more.
     fn write_queued(&mut self) {
-        while let Ok(first) = self.batches.try_recv() {
+        while let Some(first) = self.held.take().or_else(|| self.batches.try_recv().ok()) {
             if !self.write_from(first) {
-                break;
+                return;
             }
         }
+        while self.has_discards && self.discard_some() {}
     }
 
-    /// Writes `first` and what else is there in one transaction. False: no more may be written.
+    /// Writes `first` and what else is there in one transaction, or does a job. False: no more may be written.
     fn write_from(&mut self, first: Message) -> bool {
-        let Some((changes, through)) = self.group(first) else { return false };
         if self.shared.is_abandoned.load(Ordering::Relaxed) {
             return false;
         }
-        let written = write_group(&mut self.connection, &changes, through);
-        let mut progress = self.shared.progress.lock();
-        match written {
-            Ok(()) => progress.durable = progress.durable.max(through),
-            Err(error) => progress.failure = Some(format!("database: {error}")),
-        }
-        // Both tell the same before anybody who waited can look.
-        self.moved.send_replace(progress.durable);
-        self.shared.moved.notify_all();
-        progress.failure.is_none()
+        let (written, through) = match first {
+            Message::Close => return false,
+            Message::Job(job) => (job(&mut self.connection), 0),
+            Message::Batch { changes, through } => {
+                let (changes, through) = self.group(changes, through);
+                self.has_discards |= changes.iter().any(Change::leaves_rows);
+                (write_group(&mut self.connection, &changes, through), through)
+            }
+        };
+        self.tell(written, through)
     }
 
-    /// Takes what else is there; `None` when the store is closed.
-    fn group(&self, first: Message) -> Option<(Vec<Change>, u64)> {
-        let Message::Batch { mut changes, mut through } = first else { return None };
+    /// Takes what else there is for one transaction.
+    fn group(&mut self, mut changes: Vec<Change>, mut through: u64) -> (Vec<Change>, u64) {
         while changes.len() < TRANSACTION_CHANGES {
             match self.batches.try_recv() {
                 Ok(Message::Batch { changes: more, through: later }) => {
                     changes.extend(more);
                     through = through.max(later);
                 }
-                // The end of the queue was asked for behind these: the next turn finds the sender gone.
-                Ok(Message::Close) | Err(_) => break,
+                Ok(other) => {
+                    self.held = Some(other);
+                    break;
+                }
+                Err(_) => break,
             }
         }
-        Some((changes, through))
+        (changes, through)
     }
+
+    /// Deletes some of the rows that are to go. False: no more may be written.
+    fn discard_some(&mut self) -> bool {
+        if !self.has_discards || self.shared.is_abandoned.load(Ordering::Relaxed) {
+            return !self.shared.is_abandoned.load(Ordering::Relaxed);
+        }
+        let deleted = discard_some(&mut self.connection);
+        self.has_discards = *deleted.as_ref().unwrap_or(&false);
+        self.tell(deleted.map(drop), 0)
+    }
+
+    /// Tells what came of a transaction. False: no more may be written.
+    fn tell(&self, written: rusqlite::Result<()>, through: u64) -> bool {
+        let mut progress = self.shared.progress.lock();
+        match written {
+            Ok(()) => progress.durable = progress.durable.max(through),
+            Err(error) => progress.failure = Some(format!("database: {error}")),
+        }
+        // Both tell the same before anybody who waited can look.
+        self.moved.send_if_modified(|durable| {
+            let has_moved = *durable != progress.durable;
+            *durable = progress.durable;
+            has_moved
+        });
+        self.shared.moved.notify_all();
+        progress.failure.is_none()
+    }
+}
+
+fn discard_some(connection: &mut Connection) -> rusqlite::Result<bool> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let more = joining::discard_some(&transaction)?;
+    transaction.commit()?;
+    Ok(more)
 }
 
 fn write_group(connection: &mut Connection, changes: &[Change], through: u64) -> rusqlite::Result<()> {

@@ -1,0 +1,310 @@
+//! Reads a checkpoint into a scratch database, proves it, and makes it the forum's rows.
+//!
+//! Until it is proven nothing of the forum is touched. Then the rows are exchanged in short transactions between those
+//! of the log, so that other forums never wait long; until the last of them the forum has no checkpoint on record, and
+//! after a crash in between it gets another one. What was staged is deleted only after that last one: the next
+//! checkpoint may be older than this.
+
+use std::{
+    fs::File,
+    io::Read,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use loop_proto::{ids::ForumId, v1};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    super::{
+        EmbeddedBackend,
+        record::staged_changes,
+        store::{Change, Scratch},
+    },
+    digest::digest,
+    export::hex,
+    lexer::Stop,
+    reader::{Content, Marks, Reader},
+};
+use crate::backend::{BackendError, Digest, InstallError, Progress, Scope};
+
+/// Rows and bytes of one transaction: some ten milliseconds.
+const SLICE_ROWS: usize = 1000;
+const SLICE_BYTES: usize = 1 << 20;
+/// Staged records of one transaction.
+const SLICE_RECORDS: u32 = 200;
+/// Whether to stop is asked after so many rows.
+const ASK_ROWS: u64 = 256;
+
+/// Scratch databases of one process have names of their own: one attempt may end while the next has begun.
+static ATTEMPT: AtomicU64 = AtomicU64::new(0);
+
+/// Whoever waits: told of progress, asked whether to go on.
+pub struct Watcher<'a> {
+    /// Told how far it is.
+    pub progress: &'a (dyn Fn(Progress) + Sync),
+    /// Asked now and then.
+    pub is_cancelled: &'a (dyn Fn() -> bool + Sync),
+    /// Bytes of the file.
+    pub bytes: u64,
+}
+
+impl Watcher<'_> {
+    /// Stops if told so.
+    pub fn check(&self) -> Result<(), InstallError> {
+        if (self.is_cancelled)() { Err(InstallError::Cancelled) } else { Ok(()) }
+    }
+
+    /// `part` of `whole` of one half is done. Reading is the first half, writing the second.
+    fn tell(&self, is_second: bool, part: u64, whole: u64) {
+        let half = self.bytes / 2;
+        let share = u128::from(half) * u128::from(part.min(whole)) / u128::from(whole.max(1));
+        let before = if is_second { self.bytes - half } else { 0 };
+        let bytes_done = before + u64::try_from(share).unwrap_or(half);
+        (self.progress)(Progress { bytes_done, bytes_total: self.bytes });
+    }
+}
+
+/// What a file had, in a scratch database.
+pub struct Proven {
+    rows: Scratch,
+    /// What it is of.
+    pub scope: Scope,
+    /// What it says of itself.
+    pub marks: Marks,
+    /// The digest of its rows.
+    pub digest: Digest,
+}
+
+/// A refusal of the file as a whole.
+pub fn refused(reason: impl Into<String>) -> InstallError {
+    InstallError::Refused { line: 0, reason: reason.into() }
+}
+
+impl From<Stop> for InstallError {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Refused { line, reason } => Self::Refused { line, reason: reason.into_owned() },
+            Stop::Io(error) => BackendError::Fatal(format!("cannot read the checkpoint: {error}")).into(),
+        }
+    }
+}
+
+/// Whether the file is the one that was announced, to the byte.
+pub fn check_bytes(
+    file: &Path,
+    header: &v1::CheckpointHeader,
+    watcher: &Watcher<'_>,
+) -> Result<(), InstallError> {
+    if watcher.bytes != header.bytes {
+        let (has, wanted) = (watcher.bytes, header.bytes);
+        return Err(refused(format!("the file has {has} bytes, {wanted} were announced")));
+    }
+    let mut reader = open(file)?;
+    let mut sha = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        watcher.check()?;
+        match reader.read(&mut buffer).map_err(Stop::Io)? {
+            0 => break,
+            read => sha.update(&buffer[..read]),
+        }
+    }
+    if sha.finalize()[..] != header.sha256[..] {
+        return Err(refused("the file's SHA-256 is not the announced one"));
+    }
+    Ok(())
+}
+
+fn open(file: &Path) -> Result<File, InstallError> {
+    File::open(file).map_err(|error| {
+        BackendError::Fatal(format!("cannot read the checkpoint {}: {error}", file.display())).into()
+    })
+}
+
+impl EmbeddedBackend {
+    /// Reads the file into a scratch database: every row is allowed, none comes twice, none is another forum's.
+    pub(super) fn prove(
+        &self,
+        file: &Path,
+        content: Content,
+        messages_max: u64,
+        watcher: &Watcher<'_>,
+    ) -> Result<Proven, InstallError> {
+        let attempt = ATTEMPT.fetch_add(1, Ordering::Relaxed);
+        let rows = self.store.scratch(&format!("checkpoint-{attempt}"))?;
+        let mut reader = Reader::new(open(file)?, content);
+        let held = self.store.snapshot()?;
+        let (mut count, mut messages) = (0_u64, 0_u64);
+        while let Some(row) = reader.next_row()? {
+            count += 1;
+            if count.is_multiple_of(ASK_ROWS) {
+                watcher.check()?;
+                watcher.tell(false, reader.offset(), watcher.bytes);
+            }
+            if let Change::Message(message) = &row {
+                messages += 1;
+                if messages > messages_max {
+                    reader.refuse(format!("more messages than the {messages_max} that were announced"))?;
+                }
+                // Ids are unique over all forums: this row would take the place of another forum's.
+                if held.forum_of_message(message.id)?.is_some_and(|forum| forum != message.forum_id) {
+                    reader.refuse("a message whose id belongs to another forum's")?;
+                }
+            }
+            if !rows.add(&row)? {
+                reader.refuse("a row whose key is there twice")?;
+            }
+        }
+        let scope = match (content, reader.forum().and_then(ForumId::new)) {
+            (Content::Directory, _) => Scope::Directory,
+            (Content::Forum(_), Some(forum)) => Scope::Forum(forum),
+            (Content::Forum(_), None) => return Err(refused("the file has no row of a forum")),
+        };
+        let digest = digest(&rows, scope, || watcher.check())?;
+        if let Some((messages, announced)) = &reader.marks().end
+            && (*messages, announced) != (digest.messages, &hex(&digest.sha256))
+        {
+            reader.refuse("the rows are not those the end speaks of: count or digest differ")?;
+        }
+        Ok(Proven { rows, scope, marks: reader.marks().clone(), digest })
+    }
+
+    /// Exchanges the forum's rows for these. `invitation`: only while it is open and has no checkpoint.
+    pub(super) fn exchange(
+        &self,
+        proven: &Proven,
+        forum: u32,
+        invitation: Option<u64>,
+        watcher: &Watcher<'_>,
+    ) -> Result<Written, InstallError> {
+        while self.store.make_room(forum, invitation)?.ok_or_else(closed)? {
+            watcher.check()?;
+        }
+        let rows = &proven.rows;
+        let users = rows.users_of(forum)?;
+        let whole = users.len() as u64 + proven.digest.messages;
+        let (backend, rows_of) = (self, Vec::new());
+        let mut slice =
+            Slice { backend, forum, invitation, watcher, rows: rows_of, bytes: 0, done: 0, whole };
+        if let Some(row) = rows.forum(forum)? {
+            slice.push(Change::Forum(row), 0)?;
+        }
+        for row in rows.subscriptions(forum)? {
+            slice.push(Change::Subscription(row), 0)?;
+        }
+        let mut written = Written::default();
+        for id in &users {
+            if let Some(user) = rows.user(*id)? {
+                written.users += 1;
+                slice.push(Change::NewUser(user), 0)?;
+            }
+        }
+        rows.each_session_of(&users, |session| {
+            written.sessions += 1;
+            let bytes = session.data.len();
+            slice.push(Change::Session(session), bytes)
+        })?;
+        rows.each_message(forum, |message| {
+            let bytes = message.text.len() + message.html.len();
+            slice.push(Change::Message(message), bytes)
+        })?;
+        slice.write()?;
+        Ok(written)
+    }
+
+    /// Puts what was staged after the checkpoint's cursor on top; with the last of it the checkpoint is in place.
+    pub(super) fn exchange_staged(
+        &self,
+        forum: u32,
+        invitation: u64,
+        cursor: u64,
+        watcher: &Watcher<'_>,
+    ) -> Result<(), InstallError> {
+        let mut through = cursor;
+        loop {
+            watcher.check()?;
+            let staged = self.store.staged_after((forum, invitation), through, SLICE_RECORDS)?;
+            let mut changes = Vec::new();
+            for record in staged {
+                through = record.record;
+                changes.extend(staged_changes(record.record, forum, &record.facts)?);
+            }
+            let done = self.store.install_staged((forum, invitation), cursor, (through, changes))?;
+            if done.ok_or_else(closed)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Adds users; `replace`: whatever there is of them is older.
+    pub(super) fn add_users(
+        &self,
+        proven: &Proven,
+        replace: bool,
+        watcher: &Watcher<'_>,
+    ) -> Result<(), InstallError> {
+        let ids = proven.rows.user_ids()?;
+        let (mut done, whole) = (0, ids.len() as u64);
+        for some in ids.chunks(SLICE_ROWS) {
+            watcher.check()?;
+            let mut changes = Vec::new();
+            for id in some {
+                let user = proven.rows.user(*id)?;
+                changes.extend(
+                    user.map(|user| if replace { Change::User(user) } else { Change::NewUser(user) }),
+                );
+            }
+            self.store.write(changes, 0)?;
+            done += some.len() as u64;
+            watcher.tell(true, done, whole);
+        }
+        Ok(())
+    }
+}
+
+/// The forum was dropped, invited anew, or has its checkpoint already.
+fn closed() -> InstallError {
+    BackendError::Unavailable("the invitation this checkpoint is for is not open").into()
+}
+
+/// How many rows of each kind there were, beside those of the digest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Users the forum concerns.
+    pub users: u64,
+    /// Their sessions.
+    pub sessions: u64,
+}
+
+/// Rows for the next transaction.
+struct Slice<'a> {
+    backend: &'a EmbeddedBackend,
+    forum: u32,
+    invitation: Option<u64>,
+    watcher: &'a Watcher<'a>,
+    rows: Vec<Change>,
+    bytes: usize,
+    done: u64,
+    whole: u64,
+}
+
+impl Slice<'_> {
+    fn push(&mut self, row: Change, bytes: usize) -> Result<(), InstallError> {
+        self.bytes += bytes;
+        self.rows.push(row);
+        if self.rows.len() >= SLICE_ROWS || self.bytes >= SLICE_BYTES { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<(), InstallError> {
+        self.watcher.check()?;
+        self.done += self.rows.len() as u64;
+        self.bytes = 0;
+        let rows = std::mem::take(&mut self.rows);
+        if !self.backend.store.install_rows(self.forum, self.invitation, rows)? {
+            return Err(closed());
+        }
+        self.watcher.tell(true, self.done, self.whole);
+        Ok(())
+    }
+}

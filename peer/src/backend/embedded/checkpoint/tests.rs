@@ -1,0 +1,4 @@
+//! Copies between peers: what arrives is what left, whatever happens in between.
+
+mod joining;
+mod support;
