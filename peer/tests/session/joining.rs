@@ -12,7 +12,7 @@ use super::{
     Peer,
     backend::{Copy, FORBIDDEN, MemoryBackend, digest},
     hub::{
-        Conversation, Fetched, Hub, asked, assigned, assigned_to, audit, joining, line_of_another, read,
+        Conversation, Hub, asked, assigned, assigned_to, audit, joining, line_of_another, read,
         without_this_peer,
     },
 };
@@ -83,14 +83,14 @@ async fn an_invited_peer_gets_a_copy_keeps_up_and_serves_after_the_cut_over() {
     fetched.send_all(&copy()).await;
     assert_eq!(talk.seeded().await, v1::Seeded { forum_id: FORUM, invitation_id: 5, cursor: 6 });
     assert_eq!(peer.backend.lines(FORUM), ["one", "two", "three", "meanwhile"]);
-    talk.feed(vec![stage(8, 5, JoinStage::CatchingUp), asked(9, FORUM, "new")]).await;
+    talk.feed(vec![stage(8, 5, JoinStage::CatchingUp), asked(9, FORUM, "late")]).await;
     talk.say(read(1, FORUM, 9, "")).await;
     assert_eq!(talk.read_reply().await.body, None, "it does not serve yet");
 
     talk.feed(vec![assigned(10, FORUM, 5, 1)]).await;
     let (old, new) = (talk.answer().await, talk.answer().await);
     assert_eq!((old.task_id, old.epoch, &old.body.unwrap().body[..]), (3, 5, &b"4:old"[..]));
-    assert_eq!((new.task_id, &new.body.unwrap().body[..]), (9, &b"5:new"[..]));
+    assert_eq!((new.task_id, &new.body.unwrap().body[..]), (9, &b"5:late"[..]));
     talk.say(read(2, FORUM, 10, "")).await;
     assert!(talk.read_reply().await.body.is_some());
     assert_eq!(std::fs::read_dir(peer.dir.path().join("checkpoints")).unwrap().count(), 0);
@@ -189,8 +189,13 @@ async fn more_copies_at_once_than_it_may_get_are_put_off() {
     // Two are fetched, the others wait for their turn.
     let _two = (hub.fetched().await, hub.fetched().await);
     hub.nothing_fetched_for(Duration::from_millis(200)).await;
-    talk.cursor(33).await;
-    assert_eq!(talk.statuses.last().unwrap().seeding.len(), 16);
+    loop {
+        match talk.next().await {
+            Some(peer_to_hub::Kind::Status(status)) if status.seeding.len() == 16 => break,
+            Some(peer_to_hub::Kind::Status(_) | peer_to_hub::Kind::UserIds(_)) => {}
+            other => panic!("not a status: {other:?}"),
+        }
+    }
 }
 
 /// A peer that serves the forum with one line and has lost its place: it is invited again.
@@ -235,8 +240,6 @@ async fn bytes_that_are_not_those_that_were_promised_are_asked_for_once_more_and
 
 #[tokio::test]
 async fn a_stream_of_pieces_that_cannot_be_is_left_and_asked_for_again() {
-    let mut hub = Hub::start(1).await;
-    let (peer, mut talk, _) = accepted(&mut hub).await;
     let header = copy().header;
     let first = |header: v1::CheckpointHeader, offset| v1::CheckpointChunk {
         header: Some(header),
@@ -248,7 +251,7 @@ async fn a_stream_of_pieces_that_cannot_be_is_left_and_asked_for_again() {
     let other_forum = v1::CheckpointHeader { forum_id: 8, ..header.clone() };
     let too_old = v1::CheckpointHeader { cursor: 4, ..header.clone() };
     let short_digest = v1::CheckpointHeader { sha256: vec![1].into(), ..header.clone() };
-    for outrage in [
+    let outrages = [
         vec![data(b"one")],
         vec![first(other_forum, 0)],
         vec![first(too_old, 0)],
@@ -258,15 +261,21 @@ async fn a_stream_of_pieces_that_cannot_be_is_left_and_asked_for_again() {
         vec![begun.clone(), data(&[b'x'; 15])],
         vec![begun.clone(), data(&vec![b'x'; (256 << 10) + 1])],
         vec![],
-    ] {
-        let fetched: Fetched = hub.fetched().await;
-        for piece in outrage {
-            fetched.piece(piece).await;
+    ];
+    // Three for each peer: its pauses grow.
+    for outrages in outrages.chunks(3) {
+        let mut hub = Hub::start(1).await;
+        let (peer, mut talk, _) = accepted(&mut hub).await;
+        for outrage in outrages {
+            let fetched = hub.fetched().await;
+            for piece in outrage {
+                fetched.piece(piece.clone()).await;
+            }
         }
+        hub.fetched().await.send_all(&copy()).await;
+        assert_eq!(talk.seeded().await.cursor, 6);
+        assert_eq!(peer.backend.lines(FORUM), ["one", "two", "three"]);
     }
-    hub.fetched().await.send_all(&copy()).await;
-    assert_eq!(talk.seeded().await.cursor, 6);
-    assert_eq!(peer.backend.lines(FORUM), ["one", "two", "three"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -286,7 +295,8 @@ async fn a_process_that_is_restarted_goes_on_at_every_stage() {
     talk.describe_as(FORUM, joining(4, 5, JoinStage::Invited), 5, vec![]).await;
     assert!(talk.invitation().await.accepted);
     talk.feed(vec![stage(6, 5, JoinStage::Seeding)]).await;
-    hub.fetched().await.send(&copy(), 4, 6).await;
+    let half = hub.fetched().await;
+    half.send(&copy(), 4, 6).await;
     progress(&mut talk, 6).await;
     drop(talk);
 
@@ -332,7 +342,8 @@ async fn an_invitation_that_is_given_up_stops_its_copy_wherever_it_is() {
     let mut hub = Hub::start(1).await;
     let (peer, mut talk, _) = accepted(&mut hub).await;
     let files = || std::fs::read_dir(peer.dir.path().join("checkpoints")).unwrap().count();
-    hub.fetched().await.send(&copy(), 4, 6).await;
+    let half = hub.fetched().await;
+    half.send(&copy(), 4, 6).await;
     progress(&mut talk, 6).await;
     talk.feed(vec![assigned_to(7, FORUM, without_this_peer(4))]).await;
     until(|| files() == 0).await;
