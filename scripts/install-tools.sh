@@ -29,6 +29,9 @@ elif [ "$wanted" != build ]; then
     need node nodejs
     need npm npm
     need chromium chromium
+    # A server's programs are where a user's PATH may not look.
+    if [ ! -x /usr/sbin/mariadbd ]; then need mariadbd mariadb-server; fi
+    need mariadb-dump mariadb-client
 fi
 
 if [ ${#missing[@]} -gt 0 ]; then

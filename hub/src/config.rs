@@ -46,6 +46,10 @@ pub struct Options {
     /// Token volunteers' peers must present to join
     #[arg(long, env = "LOOP_HUB_JOIN_TOKEN", hide_env_values = true)]
     pub join_token: Option<String>,
+    /// Token operators (hubctl) and hubs that join must present, the same on all hubs; 16 to 256 visible characters.
+    /// Without it they are served from loopback addresses only. Set it if a proxy stands in front of the gRPC port
+    #[arg(long, env = "LOOP_HUB_ADMIN_TOKEN", hide_env_values = true)]
+    pub admin_token: Option<String>,
     /// How the Raft log is kept [default: sled]
     #[arg(long, env = "LOOP_HUB_LOG_ENGINE")]
     pub log_engine: Option<LogEngineKind>,
@@ -137,6 +141,8 @@ pub struct HubConfig {
     pub join: Option<String>,
     /// What peers must present to join.
     pub join_token: Secret,
+    /// What operators must present; `None`: they must come from this machine.
+    pub admin_token: Option<Secret>,
     /// The Raft log's engine.
     pub log_engine: LogEngineKind,
     /// Files to serve besides the built-in ones.
@@ -185,6 +191,19 @@ impl Secret {
     pub fn matches(&self, candidate: &str) -> bool {
         let differing = self.0.bytes().zip(candidate.bytes()).fold(0, |acc, (a, b)| acc | (a ^ b));
         self.0.len() == candidate.len() && differing == 0
+    }
+}
+
+impl Secret {
+    /// Whether it can be sent as a bearer token and is long enough for one.
+    pub fn is_bearer(&self) -> bool {
+        (16..=256).contains(&self.0.len()) && self.0.bytes().all(|byte| byte.is_ascii_graphic())
+    }
+}
+
+impl From<String> for Secret {
+    fn from(secret: String) -> Self {
+        Self(secret)
     }
 }
 
@@ -242,6 +261,7 @@ impl Options {
             bootstrap: self.bootstrap.or(other.bootstrap),
             join: self.join.or(other.join),
             join_token: self.join_token.or(other.join_token),
+            admin_token: self.admin_token.or(other.admin_token),
             log_engine: self.log_engine.or(other.log_engine),
             static_dir: self.static_dir.or(other.static_dir),
             replicas: self.replicas.or(other.replicas),
@@ -306,6 +326,7 @@ impl TryFrom<Options> for HubConfig {
             bootstrap: options.bootstrap.unwrap_or(false),
             join: options.join,
             join_token: Secret(options.join_token.unwrap_or_default()),
+            admin_token: options.admin_token.map(Secret),
             log_engine: options.log_engine.unwrap_or(LogEngineKind::Sled),
             static_dir: options.static_dir,
             replicas: options.replicas.unwrap_or(3) as usize,
@@ -335,6 +356,9 @@ impl HubConfig {
         let (min, max) = self.election;
         if self.join_token.expose().len() < 8 {
             return invalid("--join-token is missing or shorter than 8 characters: peers join with it");
+        }
+        if self.admin_token.as_ref().is_some_and(|token| !token.is_bearer()) {
+            return invalid("--admin-token is not 16 to 256 visible ASCII characters");
         }
         if !(1..=4).contains(&self.replicas) {
             return invalid(format!("--replicas {} is not between 1 and 4", self.replicas));
@@ -385,6 +409,7 @@ impl HubConfig {
             bootstrap: Some(self.bootstrap),
             join: self.join.clone(),
             join_token: Some("***".into()),
+            admin_token: self.admin_token.as_ref().map(|_| "***".into()),
             log_engine: Some(self.log_engine),
             static_dir: self.static_dir.clone(),
             replicas: u32::try_from(self.replicas).ok(),

@@ -4,8 +4,8 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use loop_proto::v1::{
-    self, admin_service_server::AdminServiceServer, hub_service_server::HubServiceServer,
-    peer_service_server::PeerServiceServer, raft_service_server::RaftServiceServer,
+    self, hub_service_server::HubServiceServer, peer_service_server::PeerServiceServer,
+    raft_service_server::RaftServiceServer,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use crate::{
-    admin_service::AdminGrpc,
+    admin_service,
     audits::Audits,
     channel::{self, MESSAGE_BYTES_MAX, WINDOW_BYTES},
     config::HubConfig,
@@ -185,11 +185,14 @@ fn follow_leader(raft: &HubRaftNode) -> watch::Receiver<Option<u64>> {
     tokio::spawn(async move {
         while metrics.changed().await.is_ok() {
             let leader = metrics.borrow_watched().current_leader;
-            tx.send_if_modified(|known| {
+            let changed = tx.send_if_modified(|known| {
                 let changed = *known != leader;
                 *known = leader;
                 changed
             });
+            if let Some(leader) = leader.filter(|_| changed) {
+                tracing::info!(leader, "follows");
+            }
             if tx.is_closed() {
                 return;
             }
@@ -273,7 +276,7 @@ fn serve_grpc(hub: &Arc<Hub>, door: LeaderDoor, acceptor: Box<dyn Acceptor>) -> 
             .add_service(sized!(RaftServiceServer::new(raft)))
             .add_service(sized!(HubServiceServer::new(hub_grpc)))
             .add_service(sized!(PeerServiceServer::new(PeerGrpc { hub: hub.clone() })))
-            .add_service(AdminServiceServer::new(AdminGrpc { hub }))
+            .add_service(admin_service::guarded(hub))
             .serve_with_incoming_shutdown(channel::incoming(acceptor, down.clone()), down.cancelled_owned())
             .await
             .map_err(|error| error.to_string())

@@ -1,6 +1,6 @@
 //! The command line: what can be said, and what `status` prints. Never runs a peer.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -32,6 +32,28 @@ pub enum Command {
     /// Show who the peer in the data folder is and how far it has come. Works beside a running peer.
     Status {
         /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write a forum to a file that a stock MariaDB loads into AtomJump's tables, and `import` reads. The peer must not
+    /// be running. The file has sessions in it: keep it as you keep a password.
+    Export {
+        /// Its id (178), or its name.
+        forum: String,
+        /// Where to [default: forum-ID.sql].
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// What was written, as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a forum of the data folder what is in a file: one that `export` wrote, or a dump of AtomJump's tables by
+    /// mariadb-dump --no-create-info. Only this folder changes: other peers of the group do not hear of it. The peer
+    /// must not be running.
+    Import {
+        /// The file.
+        file: PathBuf,
+        /// What was read, as JSON.
         #[arg(long)]
         json: bool,
     },

@@ -1,6 +1,7 @@
 //! `loop-peer`: reads the configuration, opens the backend, runs the peer with the real outside. Never logic.
 
 mod cli;
+mod copies;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -37,8 +38,15 @@ fn main() -> ExitCode {
 
 fn start(cli: Cli) -> anyhow::Result<ExitCode> {
     let config = Config::read(cli.flags, &cli::machine_name())?;
-    if let Some(Command::Status { json }) = cli.command {
-        print!("{}", cli::status(&config.data_dir, json)?);
+    let dir = &config.data_dir;
+    let printed = match cli.command {
+        Some(Command::Status { json }) => Some(cli::status(dir, json)?),
+        Some(Command::Export { forum, out, json }) => Some(copies::export(dir, &forum, out, json)?),
+        Some(Command::Import { file, json }) => Some(copies::import(dir, &file, json)?),
+        None => None,
+    };
+    if let Some(printed) = printed {
+        print!("{printed}");
         return Ok(ExitCode::SUCCESS);
     }
     if cli.print_config {

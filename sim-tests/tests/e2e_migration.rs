@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use loop_hub::local::Who;
 use loop_proto::v1::{InvitationStatus, JoinStage};
 use loop_sim_tests::{
     expect::{eventually, unique},

@@ -1,13 +1,15 @@
 //! The command line of `hubctl`.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{convert::Infallible, fmt, str::FromStr, time::Duration};
 
 use clap::{Parser, Subcommand};
 use loop_proto::ids::ForumId;
 
-/// Asks the hubs how things are, and tells them what to move.
+use crate::config::Secret;
+
+/// Asks the hubs how things are, and tells them where forums shall be.
 ///
-/// Exit codes: 0 answered, 1 the hub refused or replicas differ, 2 wrong usage, 3 no hub reachable, 4 not found.
+/// Exit codes: 0 answered or done, 1 the hub refused or replicas differ, 2 wrong usage, 3 no hub reachable, 4 not found.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hubctl", version, arg_required_else_help = true)]
 pub struct Args {
@@ -21,10 +23,20 @@ pub struct Args {
         global = true
     )]
     pub hubs: Vec<String>,
+    /// The hubs' admin token, if they ask for one. Better given in the environment, out of sight of `ps`
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "LOOP_HUBCTL_ADMIN_TOKEN",
+        hide_env_values = true,
+        value_parser = token,
+        global = true
+    )]
+    pub admin_token: Option<Secret>,
     /// Print JSON instead of a table
     #[arg(long, global = true)]
     pub json: bool,
-    /// Seconds to wait for each hub
+    /// Seconds each hub has to answer
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds, global = true)]
     pub timeout: Duration,
     /// What to ask
@@ -39,6 +51,9 @@ pub enum Command {
     Status,
     /// The volunteers' machines
     Peers,
+    /// What becomes of one of them
+    #[command(subcommand)]
+    Peer(PeerCommand),
     /// The forums, by id
     Forums {
         /// Only those this peer holds, as `3` or `p3`
@@ -48,9 +63,44 @@ pub enum Command {
         #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
     },
-    /// One forum
+    /// One forum: show it, move it, say how many replicas it shall have
     #[command(subcommand)]
     Forum(ForumCommand),
+    /// Which peers were asked to hold which forums, and what became of it; newest first
+    Invitations {
+        /// Only those of which something is still to be done
+        #[arg(long)]
+        open: bool,
+        /// Most to list
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+    },
+    /// What is on its way from peer to peer now: how far, how fast, and what it waits for
+    Migrations {
+        /// Go on showing it until Ctrl-C: redrawn on a terminal, else a line (with --json an object) when it changes
+        #[arg(long)]
+        watch: bool,
+        /// How often to look, milliseconds
+        #[arg(
+            long,
+            value_name = "MS",
+            default_value_t = 1000,
+            requires = "watch",
+            value_parser = clap::value_parser!(u64).range(50..=3_600_000)
+        )]
+        interval_ms: u64,
+    },
+    /// What balance would do now, most urgent first
+    Plan,
+    /// Compare all replicas of a forum at one position of the log; exit code 1 if they differ
+    Verify {
+        /// The forum, as `12` or `f12`
+        #[arg(value_name = "FORUM")]
+        forum: ForumRef,
+        /// Seconds the replicas may take
+        #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+        within: Duration,
+    },
     /// Tasks nobody has answered yet, oldest first
     Tasks {
         /// Only this forum's, as `12` or `f12`
@@ -62,56 +112,9 @@ pub enum Command {
     },
     /// The numbers given next to messages, tasks, users and forums
     Ids,
-    /// What a peer may hold
-    #[command(subcommand)]
-    Peer(PeerCommand),
-    /// Who was asked to hold which forum, and what became of it; newest first
-    Invitations {
-        /// Only those that are under way
-        #[arg(long)]
-        open: bool,
-        /// Most to list
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
-        limit: u32,
-    },
-    /// Forums on the move: how far they are, how fast, and what they wait for
-    Migrations {
-        /// Look again every second, until interrupted
-        #[arg(long)]
-        watch: bool,
-    },
-    /// What balance would do now, most urgent first
-    Plan,
-    /// Compare the digests of a forum's replicas at one position of the log; exit code 1 if they differ
-    Verify {
-        /// The forum's id, as `12` or `f12`
-        #[arg(value_name = "FORUM")]
-        forum: ForumRef,
-    },
 }
 
-/// What can be said of a peer.
-#[derive(Clone, Copy, Debug, Subcommand)]
-pub enum PeerCommand {
-    /// Have its forums taken over by others until it holds none
-    Drain(PeerRef),
-    /// Let it keep what it holds and give it nothing new
-    Pause(PeerRef),
-    /// Let it hold forums again, also one that was removed
-    Resume(PeerRef),
-    /// Give it up for lost: its connections are refused, others get its forums
-    Remove(PeerRef),
-}
-
-/// A peer as an operator names it.
-#[derive(clap::Args, Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerRef {
-    /// The peer's id, as `3` or `p3`
-    #[arg(value_name = "PEER", value_parser = peer_id)]
-    pub peer: u32,
-}
-
-/// What can be asked about one forum, or done with it.
+/// What can be asked about one forum.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ForumCommand {
     /// Who holds it and how far it has come
@@ -123,41 +126,74 @@ pub enum ForumCommand {
         #[arg(long, conflicts_with = "id", value_name = "NAME")]
         name: Option<String>,
     },
-    /// Move it from one peer to another while it is in use
+    /// Have one peer take the place of another
     Move {
-        /// The forum's id, as `12` or `f12`
+        /// The forum, as `12` or `f12`
         #[arg(value_name = "FORUM")]
         forum: ForumRef,
-        /// The peer that gives it up, as `3` or `p3`
+        /// The peer that leaves, as `3` or `p3`
         #[arg(long, value_name = "PEER", value_parser = peer_id)]
         from: u32,
-        /// The peer that gets it
+        /// The peer that takes its place
         #[arg(long, value_name = "PEER", value_parser = peer_id)]
         to: u32,
     },
-    /// Keep it on one more peer
+    /// Have one more peer hold it; it shall have one replica more from then on (`forum replicas` says so too)
     Add {
-        /// The forum's id, as `12` or `f12`
+        /// The forum, as `12` or `f12`
         #[arg(value_name = "FORUM")]
         forum: ForumRef,
-        /// The peer that gets it
+        /// The peer that shall hold it too, as `3` or `p3`
         #[arg(long, value_name = "PEER", value_parser = peer_id)]
         to: u32,
     },
     /// Move its last completed move back
     Reverse {
-        /// The forum's id, as `12` or `f12`
+        /// The forum, as `12` or `f12`
         #[arg(value_name = "FORUM")]
         forum: ForumRef,
     },
-    /// Say on how many peers it is to be kept
+    /// Say how many replicas it shall have
     Replicas {
-        /// The forum's id, as `12` or `f12`
+        /// The forum, as `12` or `f12`
         #[arg(value_name = "FORUM")]
         forum: ForumRef,
-        /// 1 to 4; 0: as many as the hubs' default
-        #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(0..=4))]
+        /// How many, 1 to 4; 0: as many as the hubs' default
+        #[arg(value_name = "REPLICAS", value_parser = clap::value_parser!(u32).range(0..=64))]
         replicas: u32,
+    },
+}
+
+/// What may become of a peer.
+#[derive(Clone, Debug, Subcommand)]
+pub enum PeerCommand {
+    /// Have other peers take over all it holds; nothing new is given to it
+    Drain {
+        /// The peer, as `3` or `p3`
+        #[arg(value_name = "PEER", value_parser = peer_id)]
+        peer: u32,
+    },
+    /// Leave it what it holds and give it nothing new
+    Pause {
+        /// The peer, as `3` or `p3`
+        #[arg(value_name = "PEER", value_parser = peer_id)]
+        peer: u32,
+    },
+    /// Let it take forums again, also after `drain` and `remove`
+    Resume {
+        /// The peer, as `3` or `p3`
+        #[arg(value_name = "PEER", value_parser = peer_id)]
+        peer: u32,
+    },
+    /// Treat it as lost for ever: its connections are refused, its forums get other replicas at once. `drain` it
+    /// first if it still runs: that way no forum is short of a replica meanwhile
+    Remove {
+        /// The peer, as `3` or `p3`
+        #[arg(value_name = "PEER", value_parser = peer_id)]
+        peer: u32,
+        /// Yes, without draining it first
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -189,6 +225,10 @@ fn number(text: &str, prefix: char) -> Option<u32> {
     text.strip_prefix(prefix).unwrap_or(text).parse().ok()
 }
 
+fn token(text: &str) -> Result<Secret, Infallible> {
+    Ok(Secret::from(text.to_owned()))
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.001..=3600.0).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "between 0.001 and 3600 seconds".to_owned())
@@ -218,15 +258,6 @@ mod tests {
     }
 
     #[test]
-    fn moves_name_a_forum_and_peers() {
-        let args = parse("hubctl forum move f12 --from p3 --to 7").unwrap();
-        let Command::Forum(ForumCommand::Move { forum, from, to }) = args.command else { panic!("{args:?}") };
-        assert_eq!((forum.to_string().as_str(), from, to), ("f12", 3, 7));
-        let args = parse("hubctl peer drain p3 --json").unwrap();
-        assert!(matches!(args.command, Command::Peer(PeerCommand::Drain(PeerRef { peer: 3 }))));
-    }
-
-    #[test]
     fn forums_are_named_by_number_or_letter_and_number() {
         for text in ["12", "f12"] {
             assert_eq!(text.parse::<ForumRef>().unwrap().to_string(), "f12");
@@ -234,6 +265,38 @@ mod tests {
         for text in ["", "f", "0", "f0", "p12", "-1", "4294967296", "12 "] {
             assert!(text.parse::<ForumRef>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn changes_name_forums_and_peers_in_either_way() {
+        for line in ["hubctl forum move f12 --from p2 --to p4", "hubctl forum move 12 --to 4 --from 2"] {
+            let Command::Forum(ForumCommand::Move { forum, from, to }) = parse(line).unwrap().command else {
+                panic!("{line}")
+            };
+            assert_eq!((forum.0.get(), from, to), (12, 2, 4));
+        }
+        for line in [
+            "hubctl forum add f12 --to p4",
+            "hubctl forum reverse 12",
+            "hubctl forum replicas f12 4",
+            "hubctl peer drain p3",
+            "hubctl peer pause 3",
+            "hubctl peer resume p3",
+            "hubctl peer remove p3 --yes",
+            "hubctl invitations --open --limit 5",
+            "hubctl migrations --watch --interval-ms 200 --json",
+            "hubctl plan",
+            "hubctl verify f12 --within 5",
+        ] {
+            parse(line).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_admin_token_is_never_printed() {
+        let args = parse("hubctl plan --admin-token a-token-nobody-may-see").unwrap();
+        assert!(args.admin_token.is_some());
+        assert!(!format!("{args:?}").contains("nobody-may-see"));
     }
 
     #[test]
@@ -246,13 +309,20 @@ mod tests {
             "hubctl status --timeout never",
             "hubctl status --timeout 1e300",
             "hubctl destroy",
-            "hubctl forum move f1 --to p2",
-            "hubctl forum move f1 --from p2",
-            "hubctl forum replicas f1 5",
-            "hubctl forum reverse",
+            "hubctl forum move f12 --from p2",
+            "hubctl forum move f12 --from 0 --to p4",
+            "hubctl forum move p12 --from p2 --to p4",
+            "hubctl forum add f12",
+            "hubctl forum replicas f12",
+            "hubctl forum replicas f12 -1",
             "hubctl peer drain",
-            "hubctl peer remove 0",
-            "hubctl verify p1",
+            "hubctl peer drain f3",
+            "hubctl peer explode p3",
+            "hubctl invitations --limit 0",
+            "hubctl migrations --interval-ms 200",
+            "hubctl migrations --watch --interval-ms 1",
+            "hubctl verify",
+            "hubctl verify 0",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

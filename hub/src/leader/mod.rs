@@ -17,7 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use self::{balancing::Balancer, migrations::Migrations, takeover::Takeover, watch::Watch};
 use crate::hub::Hub;
 
-pub use balancing::PlanBoard;
+pub use balancing::{PlanBoard, Planned};
 
 /// How often the leader looks.
 const LOOK: Duration = Duration::from_millis(50);

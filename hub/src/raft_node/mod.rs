@@ -53,6 +53,9 @@ pub async fn start(
         election_timeout_min: millis(config.election.0),
         election_timeout_max: millis(config.election.1),
         enable_pre_vote: Some(true),
+        // A leader replicates entries before they are on its own disk, and two others make a majority. If it then loses
+        // power it must not lead on in its old term: it would give the places of committed entries to others.
+        enable_leader_restore: Some(false),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_entries),
         // Entries kept behind a snapshot let a follower that was away for a moment catch up without one.
         max_in_snapshot_log_to_keep: config.snapshot_entries / 5,

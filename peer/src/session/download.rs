@@ -6,6 +6,7 @@ use std::{fs::File, io, io::Write, sync::Arc, time::Duration};
 use bytes::Bytes;
 use loop_proto::{ids::PeerId, v1};
 use tokio::{sync::watch, time::timeout};
+use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
 use super::{
@@ -38,6 +39,8 @@ pub struct Courier {
     pub throttle: Throttle,
     /// The hub this peer hangs on; `None`: on none.
     pub hub: watch::Receiver<Option<HubAddr>>,
+    /// The process is ending: everything stops, and what has come stays for the next one.
+    pub ending: CancellationToken,
     /// Who this peer is.
     pub me: PeerId,
     /// How it proves that.

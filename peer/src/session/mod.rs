@@ -21,7 +21,6 @@ mod work;
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{future::BoxFuture, stream::FuturesUnordered};
 use loop_proto::{ids::PeerId, v1};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{
@@ -61,6 +60,9 @@ const POLL_EVERY: Duration = Duration::from_secs(5);
 /// Polls between two attempts at a work stream.
 const POLLS_PER_ATTEMPT: u32 = 6;
 
+/// Digests that may be in the making at once; audits beyond are not answered.
+const AUDITS_MAX: usize = 1024;
+
 /// What outlives a connection.
 pub struct Peer {
     me: PeerId,
@@ -74,8 +76,8 @@ pub struct Peer {
     /// What came of the copies that were ordered.
     reports: mpsc::Receiver<seeding::Report>,
     giving: Arc<Giving>,
-    /// Digests in the making.
-    audits: FuturesUnordered<BoxFuture<'static, Option<v1::AuditReport>>>,
+    /// Digests, in the making and made.
+    audits: (mpsc::Sender<v1::AuditReport>, mpsc::Receiver<v1::AuditReport>),
     /// The hub there is a stream to.
     hub: watch::Sender<Option<HubAddr>>,
     mark: Mark,
@@ -145,6 +147,7 @@ impl Session {
             limits: self.config.limits,
             throttle: Throttle::new(self.config.limits.bytes_per_second),
             hub: hub.subscribe(),
+            ending: self.shutdown.child_token(),
             me,
             secret: identity.secret.clone(),
         });
@@ -161,7 +164,7 @@ impl Session {
             courier,
             seeding,
             reports,
-            audits: FuturesUnordered::new(),
+            audits: mpsc::channel(AUDITS_MAX),
             hub,
             mark: Mark::within(&self.config.data_dir),
             has_answered: false,

@@ -132,7 +132,7 @@ impl Seeding {
         let order = Order {
             invitation,
             gauge: Arc::default(),
-            stop: CancellationToken::new(),
+            stop: self.courier.ending.child_token(),
             over: CancellationToken::new(),
             result: Arc::default(),
         };
@@ -191,7 +191,7 @@ impl Seeding {
 
 impl Drop for Seeding {
     fn drop(&mut self) {
-        self.stop_all();
+        self.courier.ending.cancel();
     }
 }
 
@@ -222,6 +222,10 @@ impl Work {
             Some(_turn) => self.carry_out().await,
             None => None,
         };
+        if self.courier.ending.is_cancelled() {
+            // The next process goes on with what has come.
+            return;
+        }
         let part = self.courier.folder.part(self.name());
         let cleaned = self.courier.io.blocking.run(move || part.remove()).await;
         if let Some(Err(error)) = cleaned {

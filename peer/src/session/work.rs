@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt};
 use loop_proto::{
     ids::{ForumId, TaskId},
     v1::{self, hub_to_peer, peer_to_hub},
 };
 use prost::Message;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -26,10 +25,7 @@ use super::{
     timers::{Due, Later, Timers},
     user_ids::LEASE_COUNT,
 };
-use crate::{config::HubAddr, replica::Input};
-
-/// Digests that may be in the making at once; audits beyond are not answered.
-const AUDITS_MAX: usize = 1024;
+use crate::{backend::Digest, config::HubAddr, replica::Input};
 
 /// How long the hub is given, on shutdown, to take what is on its way to it.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -133,10 +129,9 @@ impl<'a> Worker<'a> {
                 }
                 () = ids.low() => self.ask_for_ids().await,
                 Some(report) = self.peer.reports.recv() => self.on_report(report).await,
-                Some(report) = self.peer.audits.next() => match report {
-                    Some(report) => self.send(peer_to_hub::Kind::Audit(report)).await,
-                    None => Ok(()),
-                },
+                Some(report) = self.peer.audits.1.recv() => {
+                    self.send(peer_to_hub::Kind::Audit(report)).await
+                }
                 message = inbound.message() => match message {
                     Ok(Some(message)) => self.on_message(message).await,
                     Ok(None) => return Ended::Broken("the hub closed the stream".into()),
@@ -247,21 +242,26 @@ impl<'a> Worker<'a> {
                     self.reply_to_invitation(forum, invitation, missed).await?;
                 }
                 Effect::Seeded(seeded) => self.send(peer_to_hub::Kind::Seeded(seeded)).await?,
-                Effect::Audit { forum, record, digest } if self.peer.audits.len() < AUDITS_MAX => {
-                    let report = digest.map(move |digest| {
-                        digest.ok().map(|digest| v1::AuditReport {
-                            forum_id: forum.get(),
-                            record_id: record.get(),
-                            digest: digest.sha256.to_vec().into(),
-                            messages: digest.messages,
-                        })
-                    });
-                    self.peer.audits.push(report.boxed());
-                }
-                Effect::Audit { forum, .. } => tracing::warn!(%forum, "too many audits at once"),
+                Effect::Audit { forum, record, digest } => self.report_digest(forum, record, digest),
             }
         }
         Ok(())
+    }
+
+    /// A digest takes as long as reading the forum does; it is reported on whatever connection there is then.
+    fn report_digest(&self, forum: ForumId, record: TaskId, digest: oneshot::Receiver<Digest>) {
+        let Ok(room) = self.peer.audits.0.clone().try_reserve_owned() else {
+            return tracing::warn!(%forum, "too many audits at once; one is not answered");
+        };
+        tokio::spawn(async move {
+            let Ok(digest) = digest.await else { return };
+            room.send(v1::AuditReport {
+                forum_id: forum.get(),
+                record_id: record.get(),
+                digest: digest.sha256.to_vec().into(),
+                messages: digest.messages,
+            });
+        });
     }
 
     /// Why this peer does not take the forum; `None`: it does.

@@ -200,7 +200,7 @@ fn who_cannot_be_invited() {
         > invite p4 to f178 in place of p2, p1 gives
           refused: ALREADY_A_REPLICA held 4 current 0
         > invite p5 to f178 in place of p1, p1 gives
-          refused: WRONG_STAGE held 4 current 2
+          refused: WRONG_STAGE held 1 current 0
         > invite p5 to f178 in place of p2, p1 gives
           invited by t3
           - t3 f178 assignment e1 primary p1 replicas [p1, p2, p3] joining p4 Invited by t2 from p1 joining p5 Invited by t3 from p1

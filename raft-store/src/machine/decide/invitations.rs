@@ -71,11 +71,9 @@ fn check_invited(state: &HubState, forum: &Forum, command: &InvitePeer) -> Resul
             return Err(rejection(RejectionCode::NotAReplica, peer.get().into(), 0));
         }
     }
-    let taken = command.replaces.and_then(|peer| replacing(state, forum, peer));
-    match taken {
-        Some(other) => Err(rejection(RejectionCode::WrongStage, other.target.get().into(), other.id.get())),
-        None => Ok(()),
-    }
+    // Two at once would make two of one.
+    let taken = command.replaces.filter(|peer| replacing(state, forum, *peer).is_some());
+    taken.map_or(Ok(()), |peer| Err(wrong_stage(peer.get().into(), None)))
 }
 
 /// One that replaces nobody takes a place for good. One that replaces takes it over, but for a while there are more

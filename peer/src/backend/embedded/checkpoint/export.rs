@@ -24,26 +24,29 @@ const TELL_BYTES: u64 = 1 << 20;
 
 /// What MariaDB must know to take every byte as it is, and to take all or nothing.
 const PREAMBLE: &str = "\
--- One forum of AtomJump, for its own tables: mariadb DATABASE < THIS_FILE
--- All of it is loaded, or nothing. AtomJump's columns hold no characters of four bytes; if a message has one, the load
--- stops with error 1366. Then, once: ALTER TABLE tbl_ssshout CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
--- likewise for tbl_layer and tbl_user. This file holds sessions: whoever has it can speak for their users.
+-- AtomJump's own tables take this: mariadb DATABASE < FILE. All of it, or nothing.
+-- Their columns hold no characters of four bytes. If there is one, loading stops with error 1366; then either, once,
+--   ALTER TABLE tbl_ssshout CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+-- and likewise tbl_layer, tbl_user, php_session; or, to have ? for them, as AtomJump stores them itself,
+--   sed s/STRICT_ALL_TABLES,// FILE | mariadb DATABASE
+-- This file has sessions in it: whoever reads it can speak for their users.
 SET NAMES utf8mb4;
 SET time_zone = '+00:00';
 SET sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO';
 START TRANSACTION;
 ";
 
-/// Writes `file` anew, readable by its owner only. On failure it is removed.
+/// Writes `file` anew, readable by its owner only, from rows that are those of `cursor`. On failure it is removed.
 pub fn export(
     rows: &Snapshot,
     scope: Scope,
+    cursor: u64,
     file: &Path,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<v1::CheckpointHeader, BackendError> {
     let written = open(file).map_err(|error| failed(file, &error)).and_then(|out| {
         let mut sql = Sql::new(file, out, progress);
-        write_all(&mut sql, rows, scope)
+        write_all(&mut sql, rows, scope, cursor)
     });
     if written.is_err() {
         let _ = fs::remove_file(file);
@@ -60,8 +63,12 @@ fn failed(file: &Path, error: &io::Error) -> BackendError {
     BackendError::Fatal(format!("cannot write {}: {error}", file.display()))
 }
 
-fn write_all(sql: &mut Sql<'_>, rows: &Snapshot, scope: Scope) -> Result<v1::CheckpointHeader, BackendError> {
-    let cursor = rows.cursor()?;
+fn write_all(
+    sql: &mut Sql<'_>,
+    rows: &Snapshot,
+    scope: Scope,
+    cursor: u64,
+) -> Result<v1::CheckpointHeader, BackendError> {
     let forum_id = match scope {
         Scope::Forum(forum) => forum.get(),
         Scope::Directory => 0,

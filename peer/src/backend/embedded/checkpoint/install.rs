@@ -9,7 +9,10 @@ use std::{
     fs::File,
     io::Read,
     path::Path,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use loop_proto::{ids::ForumId, v1};
@@ -68,12 +71,42 @@ impl Watcher<'_> {
 /// What a file had, in a scratch database.
 pub struct Proven {
     rows: Scratch,
+    /// The users its forum concerns; all users of the directory's.
+    pub users: Vec<u32>,
     /// What it is of.
     pub scope: Scope,
     /// What it says of itself.
     pub marks: Marks,
     /// The digest of its rows.
     pub digest: Digest,
+}
+
+impl Proven {
+    /// Rows that [`Self::each_row`] comes by, about.
+    fn rows_count(&self) -> u64 {
+        self.users.len() as u64 + self.digest.messages
+    }
+
+    /// The forum's rows, the users it concerns and their sessions. What else the file has is left there.
+    fn each_row<E: From<BackendError>>(
+        &self,
+        forum: u32,
+        visit: &mut dyn FnMut(Change) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if let Some(row) = self.rows.forum(forum)? {
+            visit(Change::Forum(row))?;
+        }
+        for row in self.rows.subscriptions(forum)? {
+            visit(Change::Subscription(row))?;
+        }
+        for id in &self.users {
+            if let Some(user) = self.rows.user(*id)? {
+                visit(Change::NewUser(user))?;
+            }
+        }
+        self.rows.each_session_of(&self.users, |session| visit(Change::Session(session)))?;
+        self.rows.each_message(forum, |message| visit(Change::Message(message)))
+    }
 }
 
 /// A refusal of the file as a whole.
@@ -161,56 +194,68 @@ impl EmbeddedBackend {
             (Content::Forum(_), Some(forum)) => Scope::Forum(forum),
             (Content::Forum(_), None) => return Err(refused("the file has no row of a forum")),
         };
+        let users = match scope {
+            Scope::Forum(forum) => rows.users_of(forum.get())?,
+            Scope::Directory => rows.user_ids()?,
+        };
         let digest = digest(&rows, scope, || watcher.check())?;
         if let Some((messages, announced)) = &reader.marks().end
             && (*messages, announced) != (digest.messages, &hex(&digest.sha256))
         {
             reader.refuse("the rows are not those the end speaks of: count or digest differ")?;
         }
-        Ok(Proven { rows, scope, marks: reader.marks().clone(), digest })
+        Ok(Proven { rows, users, scope, marks: reader.marks().clone(), digest })
     }
 
-    /// Exchanges the forum's rows for these. `invitation`: only while it is open and has no checkpoint.
+    /// Exchanges the forum's rows for these, while the invitation is open and has no checkpoint.
     pub(super) fn exchange(
         &self,
         proven: &Proven,
         forum: u32,
-        invitation: Option<u64>,
+        invitation: u64,
         watcher: &Watcher<'_>,
-    ) -> Result<Written, InstallError> {
+    ) -> Result<(), InstallError> {
         while self.store.make_room(forum, invitation)?.ok_or_else(closed)? {
             watcher.check()?;
         }
-        let rows = &proven.rows;
-        let users = rows.users_of(forum)?;
-        let whole = users.len() as u64 + proven.digest.messages;
-        let (backend, rows_of) = (self, Vec::new());
-        let mut slice =
-            Slice { backend, forum, invitation, watcher, rows: rows_of, bytes: 0, done: 0, whole };
-        if let Some(row) = rows.forum(forum)? {
-            slice.push(Change::Forum(row), 0)?;
-        }
-        for row in rows.subscriptions(forum)? {
-            slice.push(Change::Subscription(row), 0)?;
-        }
-        let mut written = Written::default();
-        for id in &users {
-            if let Some(user) = rows.user(*id)? {
-                written.users += 1;
-                slice.push(Change::NewUser(user), 0)?;
+        let (mut slice, mut bytes, mut done) = (Vec::new(), 0, 0_u64);
+        let mut write = |slice: &mut Vec<Change>| {
+            watcher.check()?;
+            done += slice.len() as u64;
+            if !self.store.install_rows(forum, invitation, std::mem::take(slice))? {
+                return Err(closed());
             }
-        }
-        rows.each_session_of(&users, |session| {
-            written.sessions += 1;
-            let bytes = session.data.len();
-            slice.push(Change::Session(session), bytes)
+            watcher.tell(true, done, proven.rows_count());
+            Ok(())
+        };
+        proven.each_row::<InstallError>(forum, &mut |row| {
+            bytes += weight(&row);
+            slice.push(row);
+            if slice.len() >= SLICE_ROWS || bytes >= SLICE_BYTES {
+                bytes = 0;
+                write(&mut slice)?;
+            }
+            Ok(())
         })?;
-        rows.each_message(forum, |message| {
-            let bytes = message.text.len() + message.html.len();
-            slice.push(Change::Message(message), bytes)
-        })?;
-        slice.write()?;
-        Ok(written)
+        write(&mut slice)
+    }
+
+    /// Exchanges the forum's rows for these at once, which holds up everything else.
+    pub(super) fn exchange_at_once(
+        &self,
+        proven: Proven,
+        forum: u32,
+        watcher: &Watcher<'_>,
+    ) -> Result<(), BackendError> {
+        let done = Arc::new(AtomicU64::new(0));
+        let (written, count) = (Arc::clone(&done), proven.rows_count());
+        let walk = move |install: &mut dyn FnMut(Change) -> Result<(), BackendError>| {
+            proven.each_row(forum, &mut |row| {
+                written.fetch_add(1, Ordering::Relaxed);
+                install(row)
+            })
+        };
+        self.store.replace_forum(forum, walk, &|| watcher.tell(true, done.load(Ordering::Relaxed), count))
     }
 
     /// Puts what was staged after the checkpoint's cursor on top; with the last of it the checkpoint is in place.
@@ -244,9 +289,8 @@ impl EmbeddedBackend {
         replace: bool,
         watcher: &Watcher<'_>,
     ) -> Result<(), InstallError> {
-        let ids = proven.rows.user_ids()?;
-        let (mut done, whole) = (0, ids.len() as u64);
-        for some in ids.chunks(SLICE_ROWS) {
+        let (mut done, whole) = (0, proven.users.len() as u64);
+        for some in proven.users.chunks(SLICE_ROWS) {
             watcher.check()?;
             let mut changes = Vec::new();
             for id in some {
@@ -268,43 +312,11 @@ fn closed() -> InstallError {
     BackendError::Unavailable("the invitation this checkpoint is for is not open").into()
 }
 
-/// How many rows of each kind there were, beside those of the digest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Written {
-    /// Users the forum concerns.
-    pub users: u64,
-    /// Their sessions.
-    pub sessions: u64,
-}
-
-/// Rows for the next transaction.
-struct Slice<'a> {
-    backend: &'a EmbeddedBackend,
-    forum: u32,
-    invitation: Option<u64>,
-    watcher: &'a Watcher<'a>,
-    rows: Vec<Change>,
-    bytes: usize,
-    done: u64,
-    whole: u64,
-}
-
-impl Slice<'_> {
-    fn push(&mut self, row: Change, bytes: usize) -> Result<(), InstallError> {
-        self.bytes += bytes;
-        self.rows.push(row);
-        if self.rows.len() >= SLICE_ROWS || self.bytes >= SLICE_BYTES { self.write() } else { Ok(()) }
-    }
-
-    fn write(&mut self) -> Result<(), InstallError> {
-        self.watcher.check()?;
-        self.done += self.rows.len() as u64;
-        self.bytes = 0;
-        let rows = std::mem::take(&mut self.rows);
-        if !self.backend.store.install_rows(self.forum, self.invitation, rows)? {
-            return Err(closed());
-        }
-        self.watcher.tell(true, self.done, self.whole);
-        Ok(())
+/// Bytes of a row, about.
+fn weight(row: &Change) -> usize {
+    match row {
+        Change::Message(message) => message.text.len() + message.html.len(),
+        Change::Session(session) => session.data.len(),
+        _ => 0,
     }
 }

@@ -29,8 +29,6 @@ pub struct Imported {
     pub digest: Digest,
     /// Users it concerns.
     pub users: u64,
-    /// Their sessions.
-    pub sessions: u64,
 }
 
 impl EmbeddedBackend {
@@ -40,7 +38,8 @@ impl EmbeddedBackend {
     }
 
     /// Makes a forum's rows of a file that comes from outside the group: a checkpoint, or a dump by MariaDB's own
-    /// tool. Users that are known stay as they are, newer sessions too. Only for a peer that is not running.
+    /// tool. Users that are known stay as they are, newer sessions too. All or
+    /// nothing, also if the process ends meanwhile. Only for a peer that is not running.
     pub fn import(
         &self,
         file: &Path,
@@ -53,9 +52,13 @@ impl EmbeddedBackend {
         if proven.marks.begin.is_some_and(|(named, _)| named != forum.get()) {
             return Err(refused("the file is of another forum than its first line says"));
         }
-        let written = self.exchange(&proven, forum.get(), None, &watcher)?;
+        if self.applying.lock().get(forum.get()).is_some() {
+            return Err(BackendError::Unavailable("the group is sending this forum to this peer").into());
+        }
+        let imported = Imported { forum, digest: proven.digest, users: proven.users.len() as u64 };
+        self.exchange_at_once(proven, forum.get(), &watcher)?;
         self.forget(Some(forum.get()));
-        Ok(Imported { forum, digest: proven.digest, users: written.users, sessions: written.sessions })
+        Ok(imported)
     }
 
     pub(super) fn export_checkpoint(
@@ -66,7 +69,8 @@ impl EmbeddedBackend {
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<v1::CheckpointHeader, BackendError> {
         self.store.wait_durable(at_least)?;
-        export::export(&self.store.snapshot()?, scope, file, progress)
+        let rows = self.store.snapshot()?;
+        export::export(&rows, scope, rows.cursor()?, file, progress)
     }
 
     pub(super) fn install_checkpoint(
@@ -91,7 +95,7 @@ impl EmbeddedBackend {
         let Some((forum, invited)) = forum.zip(invited) else {
             return self.install_directory(&proven, header.cursor, &watcher);
         };
-        self.exchange(&proven, forum, Some(invited.invitation), &watcher)?;
+        self.exchange(&proven, forum, invited.invitation, &watcher)?;
         self.exchange_staged(forum, invited.invitation, header.cursor, &watcher)?;
         self.applying.lock().installed(forum, invited.invitation, header.cursor);
         self.forget(Some(forum));

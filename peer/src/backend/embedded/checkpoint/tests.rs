@@ -1,4 +1,5 @@
 //! Copies between peers: what arrives is what left, whatever happens in between.
 
+mod files;
 mod joining;
 mod support;

@@ -46,6 +46,12 @@ pub fn begin(connection: &Connection, forum: u32, invitation: u64) -> rusqlite::
     Ok(())
 }
 
+/// What is left of a forum that went is deleted no further: something is about to replace it.
+pub fn keep_rows(connection: &Connection, forum: u32) -> rusqlite::Result<()> {
+    let key = [forum.into(), rows::signed(ROWS)];
+    connection.execute("DELETE FROM discard WHERE forum = ?1 AND invitation = ?2", key).map(drop)
+}
+
 /// Closes the forum's invitation, if one is open. What was staged for it goes.
 pub fn end(connection: &Connection, forum: u32) -> rusqlite::Result<()> {
     let Some((invitation, _)) = open(connection, forum)? else { return Ok(()) };

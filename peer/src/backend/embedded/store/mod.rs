@@ -224,7 +224,7 @@ impl Store {
         let mode = self.mode;
         self.writer.queue_job(Box::new(move |_| {
             // The snapshot is of this moment; what is written from here on is not in it.
-            let snapshot = Snapshot::begin(open_reader(&path)?)?;
+            let snapshot = open_reader(&path).and_then(Snapshot::begin).map_err(failed)?;
             match mode {
                 WriteMode::WhenTold => look(snapshot),
                 WriteMode::Thread => {
@@ -239,48 +239,39 @@ impl Store {
         }))
     }
 
-    /// Deletes some of the rows a checkpoint replaces; false once there are none. `None`: the invitation is closed.
-    pub fn make_room(&self, forum: u32, invitation: Option<u64>) -> Result<Option<bool>, BackendError> {
+    /// Deletes some of the rows a checkpoint replaces; false once there are none. `None`: not for this invitation.
+    pub fn make_room(&self, forum: u32, invitation: u64) -> Result<Option<bool>, BackendError> {
         self.writer.run(move |connection| {
-            if !is_open(connection, forum, invitation)? {
+            if !awaits(connection, forum, invitation).map_err(failed)? {
                 return Ok(None);
             }
-            joining::delete_some(connection, forum).map(|deleted| Some(deleted > 0))
+            let deleted = joining::delete_some(connection, forum).map_err(failed)?;
+            Ok(Some(deleted > 0))
         })
     }
 
     /// Writes rows of a checkpoint: users that are not there, sessions that are newer, the forum's own rows.
-    /// False: the invitation is closed, nothing was written.
-    pub fn install_rows(
-        &self,
-        forum: u32,
-        invitation: Option<u64>,
-        rows: Vec<Change>,
-    ) -> Result<bool, BackendError> {
+    /// False: not for this invitation, nothing was written.
+    pub fn install_rows(&self, forum: u32, invitation: u64, rows: Vec<Change>) -> Result<bool, BackendError> {
         self.writer.run(move |connection| {
-            let is_open = is_open(connection, forum, invitation)?;
-            for row in rows.iter().filter(|_| is_open) {
-                match row {
-                    Change::Session(session) => rows::write_newer_session(connection, session)?,
-                    row => {
-                        rows::add(connection, row)?;
-                    }
-                }
+            let awaited = awaits(connection, forum, invitation).map_err(failed)?;
+            for row in rows.iter().filter(|_| awaited) {
+                rows::install(connection, row).map_err(failed)?;
             }
-            Ok(is_open)
+            Ok(awaited)
         })
     }
 
-    /// Writes what was staged after `record` on top of the checkpoint. If `is_last` finds nothing later staged, the
-    /// checkpoint of `cursor` is in place with it. `None`: the invitation is closed; else whether it is in place.
+    /// Writes what was staged through a record on top of the checkpoint. If nothing later is staged, the checkpoint of
+    /// `cursor` is in place with it. Whether it is; `None`: not for this invitation, nothing was written.
     pub fn install_staged(
         &self,
         (forum, invitation): (u32, u64),
         cursor: u64,
         (through, changes): (u64, Vec<Change>),
     ) -> Result<Option<bool>, BackendError> {
-        self.writer.run(move |connection| {
-            if !is_open(connection, forum, Some(invitation))? {
+        let write = move |connection: &Connection| {
+            if !awaits(connection, forum, invitation)? {
                 return Ok(None);
             }
             changes.iter().try_for_each(|change| rows::write(connection, change))?;
@@ -289,7 +280,25 @@ impl Store {
                 joining::set_installed(connection, forum, cursor)?;
             }
             Ok(Some(rest.is_empty()))
-        })
+        };
+        self.writer.run(move |connection| write(connection).map_err(failed))
+    }
+
+    /// Makes the rows `walk` comes by the forum's, all in one transaction. `tick` is called now and then meanwhile.
+    pub fn replace_forum(
+        &self,
+        forum: u32,
+        walk: impl FnOnce(&mut dyn FnMut(Change) -> Result<(), BackendError>) -> Result<(), BackendError>
+        + Send
+        + 'static,
+        tick: &dyn Fn(),
+    ) -> Result<(), BackendError> {
+        let work = move |connection: &Connection| {
+            joining::keep_rows(connection, forum).map_err(failed)?;
+            while joining::delete_some(connection, forum).map_err(failed)? > 0 {}
+            walk(&mut |row| rows::install(connection, &row).map_err(failed))
+        };
+        self.writer.run_watched(work, tick)
     }
 
     /// A database of its own beside this one, with the same tables, gone when it is dropped.
@@ -332,9 +341,8 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Whether rows of this invitation may still be written. An import belongs to none, and nobody can close it.
-fn is_open(connection: &Connection, forum: u32, invitation: Option<u64>) -> rusqlite::Result<bool> {
-    let Some(invitation) = invitation else { return Ok(true) };
+/// Whether the forum still waits for a checkpoint, and for one of this invitation.
+fn awaits(connection: &Connection, forum: u32, invitation: u64) -> rusqlite::Result<bool> {
     let open = joining::open(connection, forum)?;
     Ok(open == Some((invitation, None)))
 }

@@ -169,8 +169,16 @@ pub fn add(connection: &Connection, row: &Change) -> rusqlite::Result<bool> {
     insert(connection, "INSERT OR IGNORE", row).map(|written| written > 0)
 }
 
+/// Writes one row of a checkpoint. The forum's old rows are gone; what is shared with other forums stays if it is newer.
+pub fn install(connection: &Connection, row: &Change) -> rusqlite::Result<()> {
+    match row {
+        Change::Session(session) => write_newer_session(connection, session),
+        row => add(connection, row).map(drop),
+    }
+}
+
 /// Writes a session unless a newer one is there: by version, and where neither has one by its last use.
-pub fn write_newer_session(connection: &Connection, session: &v1::SessionRecord) -> rusqlite::Result<()> {
+fn write_newer_session(connection: &Connection, session: &v1::SessionRecord) -> rusqlite::Result<()> {
     let sql = "SELECT version, last_updated FROM php_session WHERE session_id = ?1";
     let mut statement = connection.prepare_cached(sql)?;
     let held =

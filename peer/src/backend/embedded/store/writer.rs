@@ -6,7 +6,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel},
     },
     thread::JoinHandle,
     time::Duration,
@@ -16,7 +16,7 @@ use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::watch;
 
-use super::{Change, WriteMode, joining, rows};
+use super::{Change, WriteMode, failed, joining, rows};
 use crate::backend::BackendError;
 
 /// Batches that wait for the disk at most; then whoever applies waits as well.
@@ -28,7 +28,10 @@ const TRANSACTION_EVERY: Duration = Duration::from_millis(20);
 const TRANSACTION_CHANGES: usize = 4096;
 
 /// Something else to do with the connection, between two transactions, with everything queued before it on disk.
-pub type Job = Box<dyn FnOnce(&mut Connection) -> rusqlite::Result<()> + Send>;
+pub type Job = Box<dyn FnOnce(&mut Connection) -> Result<(), BackendError> + Send>;
+
+/// Somebody who waits for a long job is told so often that it goes on.
+const TICK_EVERY: Duration = Duration::from_millis(100);
 
 enum Message {
     Batch { changes: Vec<Change>, through: u64 },
@@ -81,8 +84,7 @@ impl Writer {
             hurried: Condvar::new(),
             is_abandoned: AtomicBool::new(false),
         });
-        let has_discards = joining::has_discards(&connection)
-            .map_err(|error| BackendError::Fatal(format!("database: {error}")))?;
+        let has_discards = joining::has_discards(&connection).map_err(failed)?;
         let disk = Disk { connection, batches, held: None, has_discards, shared: Arc::clone(&shared), moved };
         let hand = match mode {
             WriteMode::WhenTold => Hand::Caller(Box::new(Mutex::new(disk))),
@@ -114,22 +116,39 @@ impl Writer {
     /// Does `work` in a transaction of its own, after what is queued, and waits for it.
     pub fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnOnce(&Connection) -> Result<T, BackendError> + Send + 'static,
+    ) -> Result<T, BackendError> {
+        self.run_watched(work, &|| {})
+    }
+
+    /// The same; `tick` is called now and then meanwhile.
+    pub fn run_watched<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, BackendError> + Send + 'static,
+        tick: &dyn Fn(),
     ) -> Result<T, BackendError> {
         let (done, result) = sync_channel(1);
         self.queue_job(Box::new(move |connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
             let value = work(&transaction)?;
-            transaction.commit()?;
+            transaction.commit().map_err(failed)?;
             // Whoever waited may have gone.
             let _ = done.send(value);
             Ok(())
         }))?;
         self.hurry();
         self.commit_queued()?;
-        result
-            .recv()
-            .map_err(|_| self.check().err().unwrap_or(BackendError::Unavailable("the store is closed")))
+        loop {
+            match result.recv_timeout(TICK_EVERY) {
+                Ok(value) => return Ok(value),
+                Err(RecvTimeoutError::Timeout) => tick(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.check()?;
+                    return Err(BackendError::Unavailable("the store is closed"));
+                }
+            }
+        }
     }
 
     /// Ends the pause between two transactions, or leaves out the next one.
@@ -281,7 +300,7 @@ impl Disk {
             Message::Batch { changes, through } => {
                 let (changes, through) = self.group(changes, through);
                 self.has_discards |= changes.iter().any(Change::leaves_rows);
-                (write_group(&mut self.connection, &changes, through), through)
+                (write_group(&mut self.connection, &changes, through).map_err(failed), through)
             }
         };
         self.tell(written, through)
@@ -310,17 +329,18 @@ impl Disk {
         if !self.has_discards || self.shared.is_abandoned.load(Ordering::Relaxed) {
             return !self.shared.is_abandoned.load(Ordering::Relaxed);
         }
-        let deleted = discard_some(&mut self.connection);
+        let deleted = discard_some(&mut self.connection).map_err(failed);
         self.has_discards = *deleted.as_ref().unwrap_or(&false);
         self.tell(deleted.map(drop), 0)
     }
 
     /// Tells what came of a transaction. False: no more may be written.
-    fn tell(&self, written: rusqlite::Result<()>, through: u64) -> bool {
+    fn tell(&self, written: Result<(), BackendError>, through: u64) -> bool {
         let mut progress = self.shared.progress.lock();
         match written {
             Ok(()) => progress.durable = progress.durable.max(through),
-            Err(error) => progress.failure = Some(format!("database: {error}")),
+            Err(BackendError::Fatal(why)) => progress.failure = Some(why),
+            Err(BackendError::Unavailable(why)) => progress.failure = Some(why.to_owned()),
         }
         // Both tell the same before anybody who waited can look.
         self.moved.send_if_modified(|durable| {
