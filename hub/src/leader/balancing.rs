@@ -2,7 +2,11 @@
 //!
 //! Owns what the plan cannot know by itself: what was seen of peers, which forums are busy, which were moved lately.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::future::join_all;
 use loop_proto::{
@@ -121,7 +125,14 @@ impl Balancer {
         let since_start = millis(present.at.duration_since(self.started_at));
         let hot = self.heat.note(&forums, state.forums().len(), since_start);
         let now_ms = hub.io.now_ms().max(state.now().0);
-        Load { now_ms, peers, forums, hot, resting: self.moved_at.keys().copied().collect() }
+        Load { now_ms, peers, forums, hot, resting: self.resting(state, now_ms) }
+    }
+
+    /// Forums that this leader has moved lately, and those that operators or earlier leaders have.
+    fn resting(&self, state: &HubState, now_ms: u64) -> BTreeSet<ForumId> {
+        let lately = |changed_at: u64| now_ms.saturating_sub(changed_at) < millis(REST);
+        let invited = state.invitations_newest_first().filter(|i| lately(i.changed_at.0)).map(|i| i.forum);
+        invited.chain(self.moved_at.keys().copied()).collect()
     }
 }
 

@@ -92,7 +92,7 @@ impl Planner {
                 return;
             }
             let forum = &self.view.forums[at];
-            let idle = !forum.planned && !forum.hot && !forum.resting && forum.joining.is_empty();
+            let idle = !forum.planned && !forum.hot && forum.joining.is_empty();
             if !idle || self.staying(forum) <= forum.wanted {
                 continue;
             }
