@@ -75,6 +75,11 @@ impl Balancer {
         }
     }
 
+    /// These forums have a new primary because theirs did not answer: it does not get them back at once.
+    pub(super) fn let_rest(&mut self, forums: impl IntoIterator<Item = ForumId>, now: Instant) {
+        self.moved_at.extend(forums.into_iter().map(|forum| (forum, now)));
+    }
+
     /// Plans if it is time to, and proposes what may be done now.
     pub(super) async fn step(&mut self, hub: &Arc<Hub>, watch: &Watch, present: &Present) {
         let now = present.at;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures::future::join_all;
 use loop_proto::{
     ids::{ForumEpoch, ForumId, PeerId, TaskId},
-    v1::{self, command},
+    v1::{self, command, outcome},
 };
 use loop_raft_store::machine::{Forum, HubState};
 use tokio::time::Instant;
@@ -32,14 +32,14 @@ struct Move {
 }
 
 impl Takeover {
-    /// Looks once and proposes what is due.
-    pub(super) async fn step(&mut self, hub: &Arc<Hub>, watch: &Watch, present: &Present) {
+    /// Looks once and proposes what is due. Returns the forums whose primary has moved.
+    pub(super) async fn step(&mut self, hub: &Arc<Hub>, watch: &Watch, present: &Present) -> Vec<ForumId> {
         let moves = hub.state.read(|state| {
             self.note_unanswered(state, present.at);
             self.due(state, watch, present, hub.config.takeover)
         });
         let moves = moves.into_iter().map(|due| propose(hub, due));
-        join_all(moves).await;
+        join_all(moves).await.into_iter().flatten().collect()
     }
 
     fn note_unanswered(&mut self, state: &HubState, now: Instant) {
@@ -91,7 +91,7 @@ fn successor(forum: &Forum, present: &Present) -> Option<PeerId> {
     furthest(&mut forum.serving()).or_else(|| furthest(&mut forum.draining()))
 }
 
-async fn propose(hub: &Arc<Hub>, due: Move) {
+async fn propose(hub: &Arc<Hub>, due: Move) -> Option<ForumId> {
     let command = command::Body::MovePrimary(v1::MovePrimary {
         forum_id: due.forum.get(),
         to_peer: due.to.get(),
@@ -99,7 +99,17 @@ async fn propose(hub: &Arc<Hub>, due: Move) {
     });
     // Not tried again here: the next look decides anew on what is there then.
     match hub.proposer.propose(hub.new_request_id(), command, Duration::from_secs(1)).await {
-        Ok(_) => tracing::info!(forum = %due.forum, to = %due.to, epoch = %due.epoch, "moved a primary"),
-        Err(error) => tracing::warn!(forum = %due.forum, %error, "could not move a primary"),
+        Ok(v1::Outcome { kind: Some(outcome::Kind::Rejection(no)) }) => {
+            tracing::debug!(forum = %due.forum, to = %due.to, code = ?no.code(), "a primary was not moved");
+            None
+        }
+        Ok(_) => {
+            tracing::info!(forum = %due.forum, to = %due.to, epoch = %due.epoch, "moved a primary");
+            Some(due.forum)
+        }
+        Err(error) => {
+            tracing::warn!(forum = %due.forum, %error, "could not move a primary");
+            None
+        }
     }
 }
