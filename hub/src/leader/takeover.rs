@@ -15,6 +15,8 @@ use crate::hub::Hub;
 
 /// A peer that is nowhere for this long is gone. A reconnect takes a fraction of it.
 const ABSENT_AFTER: Duration = Duration::from_millis(400);
+/// Records by which two replicas may differ and still be equally good: less than a heartbeat's time.
+const NEAR: u64 = 256;
 /// Primaries moved in one step, so that the loss of a busy peer does not flood the log.
 const MOVES_MAX: usize = 256;
 
@@ -78,17 +80,26 @@ impl Takeover {
     }
 }
 
-/// The connected serving replica that is furthest along the log; not the present primary. Without one, a replica that
-/// was replaced and has not been let go: it has followed the log, too.
+/// A connected serving replica that is as far along the log as any; not the present primary. Without one, a replica
+/// that was replaced and has not been let go: it has followed the log, too.
 fn successor(forum: &Forum, present: &Present) -> Option<PeerId> {
-    let furthest = |replicas: &mut dyn Iterator<Item = PeerId>| {
-        replicas
-            .filter(|peer| *peer != forum.primary)
-            .filter_map(|peer| Some((present.peers.get(&peer)?.cursor(), std::cmp::Reverse(peer))))
-            .max()
-            .map(|(_, std::cmp::Reverse(peer))| peer)
-    };
-    furthest(&mut forum.serving()).or_else(|| furthest(&mut forum.draining()))
+    let cursor = |peer: PeerId| Some((peer, present.peers.get(&peer)?.cursor()));
+    let others = |peer: &PeerId| *peer != forum.primary;
+    let serving: Vec<_> = forum.serving().filter(others).filter_map(cursor).collect();
+    let draining = || forum.draining().filter(others).filter_map(cursor).collect::<Vec<_>>();
+    pick(forum.id, &serving).or_else(|| pick(forum.id, &draining()))
+}
+
+/// One of those that are about as far as the furthest. The forums of a peer that is gone go to all of them in turn, not
+/// all to one.
+fn pick(forum: ForumId, candidates: &[(PeerId, u64)]) -> Option<PeerId> {
+    let furthest = candidates.iter().map(|(_, cursor)| *cursor).max()?;
+    let near: Vec<PeerId> = candidates
+        .iter()
+        .filter(|(_, cursor)| cursor.saturating_add(NEAR) >= furthest)
+        .map(|(peer, _)| *peer)
+        .collect();
+    near.get(forum.get() as usize % near.len().max(1)).copied()
 }
 
 async fn propose(hub: &Arc<Hub>, due: Move) -> Option<ForumId> {
@@ -111,5 +122,25 @@ async fn propose(hub: &Arc<Hub>, due: Move) -> Option<ForumId> {
             tracing::warn!(forum = %due.forum, %error, "could not move a primary");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(id: u32) -> PeerId {
+        PeerId::new(id).unwrap()
+    }
+
+    #[test]
+    fn forums_of_a_peer_that_is_gone_go_to_all_that_are_near_and_to_nobody_far_behind() {
+        let candidates = [(peer(1), 10_000), (peer(2), 9_900), (peer(3), 1_000)];
+        let picked = |forum| pick(ForumId::new(forum).unwrap(), &candidates).unwrap();
+        let mut picked: Vec<PeerId> = (1..=10).map(picked).collect();
+        picked.sort_unstable();
+        picked.dedup();
+        assert_eq!(picked, [peer(1), peer(2)]);
+        assert_eq!(pick(ForumId::new(1).unwrap(), &[]), None);
     }
 }
