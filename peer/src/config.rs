@@ -10,6 +10,8 @@ use std::{
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::{Limits, Size};
+
 /// A configuration file is some lines; more than this is not one.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Addresses an operator may name.
@@ -32,6 +34,8 @@ pub struct Config {
     pub network: String,
     /// Files to serve: scripts, styles, images.
     pub static_dir: Option<PathBuf>,
+    /// What this machine gives.
+    pub limits: Limits,
     /// Filter of the log, in env-filter syntax.
     pub log: String,
     /// Whether hubs that are not on this machine may be spoken to without TLS.
@@ -126,6 +130,21 @@ pub struct Flags {
     /// Folder of scripts, styles and images to serve.
     #[arg(long, env = "LOOP_PEER_STATIC_DIR", value_name = "DIR")]
     pub static_dir: Option<PathBuf>,
+    /// Most disk space to fill, e.g. 10G [default: no limit].
+    #[arg(long, env = "LOOP_PEER_MAX_DISK", value_name = "SIZE")]
+    pub max_disk: Option<Size>,
+    /// Most memory to use, e.g. 512M; told to the hubs, which place forums by it [default: no limit].
+    #[arg(long, env = "LOOP_PEER_MAX_MEMORY", value_name = "SIZE")]
+    pub max_memory: Option<Size>,
+    /// Most bytes per second for copies of forums, both ways together, e.g. 2M [default: no limit].
+    #[arg(long, env = "LOOP_PEER_MAX_BANDWIDTH", value_name = "SIZE")]
+    pub max_bandwidth: Option<Size>,
+    /// Most forums to hold [default: no limit].
+    #[arg(long, env = "LOOP_PEER_MAX_FORUMS", value_name = "COUNT")]
+    pub max_forums: Option<u32>,
+    /// Largest forum to take, e.g. 1G [default: no limit].
+    #[arg(long, env = "LOOP_PEER_MAX_FORUM_SIZE", value_name = "SIZE")]
+    pub max_forum_size: Option<Size>,
     /// What to log, e.g. `info` or `loop_peer=debug` [default: info].
     #[arg(long, env = "LOOP_PEER_LOG", value_name = "FILTER", global = true)]
     pub log: Option<String>,
@@ -145,6 +164,11 @@ struct File {
     owner: Option<String>,
     network: Option<String>,
     static_dir: Option<PathBuf>,
+    max_disk: Option<Size>,
+    max_memory: Option<Size>,
+    max_bandwidth: Option<Size>,
+    max_forums: Option<u32>,
+    max_forum_size: Option<Size>,
     log: Option<String>,
     #[serde(default)]
     insecure_plaintext: bool,
@@ -202,7 +226,16 @@ impl Config {
         };
         let hubs = if flags.hub.is_empty() { file.hub } else { flags.hub };
         let hubs = if hubs.is_empty() { vec!["127.0.0.1:9080".to_owned()] } else { hubs };
+        let size = |flag: Option<Size>, file: Option<Size>| flag.or(file).map_or(0, |size| size.0);
+        let limits = Limits {
+            disk_bytes: size(flags.max_disk, file.max_disk),
+            memory_bytes: size(flags.max_memory, file.max_memory),
+            bytes_per_second: size(flags.max_bandwidth, file.max_bandwidth),
+            forums: flags.max_forums.or(file.max_forums).unwrap_or(0),
+            forum_bytes: size(flags.max_forum_size, file.max_forum_size),
+        };
         let config = Self {
+            limits,
             data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| "loop-peer-data".into()),
             hubs: parse_hubs(&hubs)?,
             join_token: flags.join_token.or(file.join_token).map(JoinToken),
@@ -258,6 +291,11 @@ impl Config {
             owner: &'a str,
             network: &'a str,
             static_dir: Option<&'a Path>,
+            max_disk: u64,
+            max_memory: u64,
+            max_bandwidth: u64,
+            max_forums: u32,
+            max_forum_size: u64,
             log: &'a str,
             insecure_plaintext: bool,
         }
@@ -269,6 +307,11 @@ impl Config {
             owner: &self.owner,
             network: &self.network,
             static_dir: self.static_dir.as_deref(),
+            max_disk: self.limits.disk_bytes,
+            max_memory: self.limits.memory_bytes,
+            max_bandwidth: self.limits.bytes_per_second,
+            max_forums: self.limits.forums,
+            max_forum_size: self.limits.forum_bytes,
             log: &self.log,
             insecure_plaintext: self.insecure_plaintext,
         };
@@ -323,6 +366,20 @@ mod tests {
         let config = Config::read(flags, "laptop").unwrap();
         assert_eq!((config.name.as_str(), config.owner.as_str()), ("from flag", "ann"));
         assert_eq!(config.hubs[0].as_str(), "127.0.0.1:1");
+    }
+
+    #[test]
+    fn limits_are_sizes_as_people_write_them_and_none_by_default() {
+        assert_eq!(Config::read(flags(), "x").unwrap().limits, Limits::default());
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("peer.toml");
+        std::fs::write(&path, "max_disk = \"10G\"\nmax_memory = 4096\nmax_forums = 7\n").unwrap();
+        let flags = Flags { config: Some(path.clone()), max_disk: Some(Size(5)), ..flags() };
+        let limits = Config::read(flags.clone(), "x").unwrap().limits;
+        assert_eq!((limits.disk_bytes, limits.memory_bytes, limits.forums), (5, 4096, 7));
+        std::fs::write(&path, "max_disk = \"ten\"\n").unwrap();
+        let error = Config::read(flags, "x").unwrap_err().to_string();
+        assert!(error.contains("line 1") && error.contains("10G"), "{error}");
     }
 
     #[test]

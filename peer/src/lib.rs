@@ -5,6 +5,7 @@
 pub mod config;
 pub mod identity;
 pub mod io;
+pub mod limits;
 mod run;
 
 pub mod backend;

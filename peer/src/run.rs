@@ -30,17 +30,9 @@ pub enum PeerError {
     /// Disk or database.
     #[error("{0}; stopping, so that nothing is answered that is not kept")]
     Backend(String),
-    /// Its forums' records are gone from the hubs.
-    #[error(
-        "this peer holds forums through record {cursor}, but the hubs have nothing before {trimmed_through} any more. \
-         Move its data folder away and start again: it will join as a new peer"
-    )]
-    Behind {
-        /// Applied durably through here.
-        cursor: u64,
-        /// Gone through here.
-        trimmed_through: u64,
-    },
+    /// The folder of copies on their way.
+    #[error("the folder `checkpoints` in --data-dir: {0}")]
+    Checkpoints(std::io::Error),
     /// The folder of files to serve.
     #[error("--static-dir: {0}")]
     StaticDir(std::io::Error),

@@ -31,6 +31,8 @@ pub enum EntryBody {
     Facts(Facts),
     /// Who holds the forum from here on.
     Assignment(Assignment),
+    /// Where every serving replica computes its digest.
+    Audit,
 }
 
 /// A request nobody has answered yet.
@@ -66,8 +68,64 @@ pub struct Assignment {
     pub epoch: ForumEpoch,
     /// The one replica that executes.
     pub primary: PeerId,
-    /// All replicas, the primary among them.
+    /// All replicas that serve, the primary among them.
     pub replicas: Vec<PeerId>,
+    /// Those invited that do not serve yet.
+    pub joining: Vec<(PeerId, Joining)>,
+    /// Those that serve no more and still follow.
+    pub draining: Vec<PeerId>,
+}
+
+impl Assignment {
+    /// What this peer is to the forum; `None`: nothing.
+    pub fn role_of(&self, me: PeerId) -> Option<Role> {
+        if self.replicas.contains(&me) {
+            return Some(if self.primary == me { Role::Primary } else { Role::Serving });
+        }
+        let joining = self.joining.iter().find(|(peer, _)| *peer == me);
+        let joining = joining.map(|(_, joining)| Role::Joining(*joining));
+        joining.or_else(|| self.draining.contains(&me).then_some(Role::Draining))
+    }
+}
+
+/// What a peer is to a forum. All of them follow its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Executes its tasks and answers its reads.
+    Primary,
+    /// Answers its reads.
+    Serving,
+    /// Is on its way to do so.
+    Joining(Joining),
+    /// Does so no more; its copy is kept until somebody else's is known to be whole.
+    Draining,
+}
+
+impl Role {
+    /// Whether it answers for the forum.
+    pub fn serves(self) -> bool {
+        matches!(self, Self::Primary | Self::Serving)
+    }
+}
+
+/// An invitation under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Joining {
+    /// The record that invited.
+    pub invitation: TaskId,
+    /// What the hubs wait for.
+    pub stage: Stage,
+}
+
+/// What the hubs wait for from a joining replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Its word.
+    Invited,
+    /// That it has a checkpoint.
+    Seeding,
+    /// That it has come close to the log's end.
+    CatchingUp,
 }
 
 /// A forum this peer holds, as the hub described it on connecting.

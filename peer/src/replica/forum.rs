@@ -4,7 +4,7 @@
 //! are executed in log order and leave both maps together. Never knows other forums, nor what a task does.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::Bound::{Excluded, Unbounded},
 };
 
@@ -15,7 +15,7 @@ use loop_proto::{
 
 use super::{
     Output,
-    entry::{Assignment, Facts, ForumSnapshot, OpenTask},
+    entry::{Assignment, Facts, ForumSnapshot, OpenTask, Role},
 };
 
 /// Answers of one forum that may be on their way at once. Keeps a hub's queue, and what must be repeated after a
@@ -25,11 +25,17 @@ pub const UNCONFIRMED_PER_FORUM_MAX: usize = 256;
 /// Ticks without any confirmation after which answers are sent again unasked.
 const QUIET_TICKS_MAX: u32 = 4;
 
+/// Answers to tasks older than this replica's knowledge of the forum that are remembered until it is described.
+const EARLY_MAX: usize = 65_536;
+
 #[derive(Debug)]
 pub(super) struct Forum {
     pub epoch: ForumEpoch,
-    pub primary: bool,
+    pub role: Role,
+    /// Nothing is executed before the feed has reached this position.
     pub as_of: u64,
+    /// The position `epoch` and `role` are of.
+    pub assigned_at: u64,
     pub open: BTreeMap<TaskId, OpenTask>,
     pub sent: BTreeMap<TaskId, v1::Answer>,
     /// The backend could not execute; waits for the shell to say when to try again.
@@ -39,6 +45,11 @@ pub(super) struct Forum {
     pub waiting_to_resend: bool,
     pub resends: u32,
     quiet_ticks: u32,
+    /// Learnt of from a record, not from a description: older tasks may be open that only a description can bring.
+    /// Those that were answered since then are kept here.
+    early: Option<BTreeSet<TaskId>>,
+    /// Tasks the description brought: open as of `assigned_at`, whatever a feed that trails it says before.
+    described: BTreeSet<TaskId>,
 }
 
 /// What a closing record means for the answers we have on their way.
@@ -53,12 +64,13 @@ pub(super) enum Closed {
 }
 
 impl Forum {
-    /// A forum that begins with `assignment` at log position `as_of`.
-    pub fn opened(assignment: &Assignment, me: PeerId, as_of: u64) -> Self {
+    /// A forum that is first heard of by an assignment at log position `at`.
+    pub fn opened(assignment: &Assignment, role: Role, at: u64) -> Self {
         Self {
             epoch: assignment.epoch,
-            primary: assignment.primary == me,
-            as_of,
+            role,
+            as_of: at,
+            assigned_at: at,
             open: BTreeMap::new(),
             sent: BTreeMap::new(),
             waiting_to_retry: false,
@@ -66,18 +78,38 @@ impl Forum {
             waiting_to_resend: false,
             resends: 0,
             quiet_ticks: 0,
+            early: Some(BTreeSet::new()),
+            described: BTreeSet::new(),
         }
     }
 
-    pub fn described(snapshot: ForumSnapshot, me: PeerId) -> Self {
-        let mut forum = Self::opened(&snapshot.assignment, me, snapshot.as_of);
+    pub fn described(snapshot: ForumSnapshot, role: Role) -> Self {
+        let mut forum = Self::opened(&snapshot.assignment, role, snapshot.as_of);
         forum.open = snapshot.open.into_iter().collect();
+        forum.described = forum.open.keys().copied().collect();
+        forum.early = None;
         forum
+    }
+
+    /// The feed has come to the record that invites this peer, and the forum was described as of then or later: what
+    /// the feed brought before it may lack answers from a time at which this peer held nothing. Returns what goes.
+    pub fn forget_before_invitation(&mut self) -> Vec<OpenTask> {
+        let kept = std::mem::take(&mut self.described);
+        let gone: Vec<TaskId> = self.open.keys().copied().filter(|task| !kept.contains(task)).collect();
+        self.described = kept;
+        gone.iter().filter_map(|task| self.open.remove(task)).collect()
+    }
+
+    /// Takes the tasks of a later description that are not known yet and still open, and says which those are.
+    pub fn complete(&mut self, open: Vec<(TaskId, OpenTask)>) -> Vec<(TaskId, OpenTask)> {
+        let early = self.early.take().unwrap_or_default();
+        let known = |task: &TaskId| early.contains(task) || self.open.contains_key(task);
+        open.into_iter().filter(|(task, _)| !known(task)).collect()
     }
 
     /// The next task to execute, if this peer may and the forum's own bounds allow it.
     pub fn next_task(&self, fed: u64) -> Option<TaskId> {
-        let may = self.primary && fed >= self.as_of && !self.waiting_to_retry;
+        let may = self.role == Role::Primary && fed >= self.as_of && !self.waiting_to_retry;
         if !may || self.sent.len() >= UNCONFIRMED_PER_FORUM_MAX {
             return None;
         }
@@ -87,12 +119,12 @@ impl Forum {
 
     /// Tasks this peer should execute and has not.
     pub fn unexecuted(&self) -> usize {
-        if self.primary { self.open.len() - self.sent.len() } else { 0 }
+        if self.role == Role::Primary { self.open.len() - self.sent.len() } else { 0 }
     }
 
     /// Takes a closing record. With [`Closed::Lost`] the caller must drop what was executed.
     pub fn close(&mut self, task: TaskId, facts: &Facts, me: PeerId) -> Closed {
-        self.open.remove(&task);
+        self.remove_open(task);
         let Some(answer) = self.sent.get(&task) else {
             // Executions build on all that came before them, so one that skipped this task is void too.
             return if self.sent.is_empty() { Closed::NotOurs } else { Closed::Lost };
@@ -108,6 +140,15 @@ impl Forum {
         self.quiet_ticks = 0;
         self.resends = 0;
         Closed::Confirmed
+    }
+
+    /// The task is answered.
+    pub fn remove_open(&mut self, task: TaskId) {
+        if self.open.remove(&task).is_none()
+            && let Some(early) = self.early.as_mut().filter(|early| early.len() < EARLY_MAX)
+        {
+            early.insert(task);
+        }
     }
 
     /// All answers on their way once more, oldest first.

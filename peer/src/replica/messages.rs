@@ -20,6 +20,8 @@ pub enum Input {
     Connected {
         /// The cursor it was told; records after it will come.
         cursor: u64,
+        /// The newest record the hub knew then. What it describes before the first records is as of then or later.
+        newest: u64,
     },
     /// Records are going to be polled after this durable cursor, without a work stream.
     Polling {
@@ -57,6 +59,15 @@ pub enum Input {
     },
     /// The time set by [`Output::ResendLater`] has come.
     ResendDue(ForumId),
+    /// The checkpoint asked for by [`Output::Seed`] has become the forum's rows, durably.
+    Installed {
+        /// The forum.
+        forum: ForumId,
+        /// The invitation it was got for.
+        invitation: TaskId,
+        /// The checkpoint's position.
+        cursor: u64,
+    },
     /// Half a second has passed.
     Tick,
 }
@@ -73,6 +84,55 @@ pub enum Output {
     },
     /// Drop the forum's pending executions.
     Forget(ForumId),
+    /// Keep the forum's facts aside from here on, until a checkpoint is installed. A seeding for another invitation
+    /// must not be installed any more.
+    BeginJoining {
+        /// The forum.
+        forum: ForumId,
+        /// The record that invites.
+        invitation: TaskId,
+    },
+    /// The forum serves: what [`Output::BeginJoining`] began is over.
+    EndJoining(ForumId),
+    /// The forum is not held any more: a seeding must not be installed, its rows go.
+    Drop(ForumId),
+    /// Answer the invitation: accept it, or reject it with a reason. Repeated until the hubs have heard.
+    Invited {
+        /// The forum.
+        forum: ForumId,
+        /// The invitation.
+        invitation: TaskId,
+    },
+    /// Reject the invitation: this copy missed its beginning. Repeated until the hubs have heard.
+    Refuse {
+        /// The forum.
+        forum: ForumId,
+        /// The invitation.
+        invitation: TaskId,
+    },
+    /// Get a checkpoint, install it, report it with [`Input::Installed`]. Repeated; what is under way goes on.
+    Seed {
+        /// The forum.
+        forum: ForumId,
+        /// The invitation.
+        invitation: TaskId,
+    },
+    /// Tell the hub that the checkpoint is installed. Repeated until the hubs have heard.
+    Seeded {
+        /// The forum.
+        forum: ForumId,
+        /// The invitation.
+        invitation: TaskId,
+        /// The checkpoint's position.
+        cursor: u64,
+    },
+    /// Compute the forum's digest as of what has been applied, and tell the hub.
+    Audit {
+        /// The forum.
+        forum: ForumId,
+        /// The record that asks.
+        record: TaskId,
+    },
     /// Execute a task and report it with [`Input::Executed`] or [`Input::NotExecuted`].
     Execute {
         /// The forum.
@@ -128,6 +188,15 @@ pub enum Violation {
     /// Something that needs a connection came without one.
     #[error("the hub spoke of forums before the connection began")]
     NotConnected,
+    /// The hub knows less than this peer, whose answers are on their way under an epoch it has not heard of. Another
+    /// hub, or this one a little later, takes them.
+    #[error("the hub lags: it describes a forum at {described}, answers are on their way under {answered}")]
+    Lags {
+        /// What it described.
+        described: ForumEpoch,
+        /// What was answered under.
+        answered: ForumEpoch,
+    },
     /// More open tasks than this peer takes.
     #[error("more than {OPEN_TASKS_MAX} open tasks or {OPEN_TASK_BYTES_MAX} bytes of them")]
     TooManyTasks,

@@ -2,7 +2,8 @@
 //!
 //! The model commits an answer as the hubs do: from the primary, under the newest epoch, for the oldest open task.
 //! Each execution names everything it was built on, so that a commit can be checked to continue the forum's history
-//! exactly: that is what "execute once, in order, on the right state" comes to.
+//! exactly: that is what "execute once, in order, on the right state" comes to. This peer is invited, seeded, cut
+//! over, drained, removed and invited again meanwhile, so a copy that misses anything is found out by its answers.
 
 use std::collections::VecDeque;
 
@@ -10,26 +11,49 @@ use loop_proto::ids::HubTime;
 use proptest::prelude::*;
 
 use super::*;
-use crate::backend::Work;
+use crate::backend::{AppliedRecord, Work};
 
 const ME: u32 = 1;
 
 #[derive(Clone, Debug)]
 enum Action {
     Append,
-    Move { to_me: bool },
+    Move {
+        to_me: bool,
+    },
     OtherAnswers,
-    Feed { records: usize },
+    Feed {
+        records: usize,
+    },
     FinishExecution,
     FailExecution,
-    Answer { lost: bool },
+    Answer {
+        lost: bool,
+    },
     Verdict,
     Timers,
     Tick,
     Flush,
-    Reconnect { in_flight_survive: bool },
+    Reconnect {
+        in_flight_survive: bool,
+        lag: u64,
+    },
     Crash,
-    Poll { records: usize },
+    Poll {
+        records: usize,
+    },
+    /// The next step of this peer's way in, or its first.
+    Join {
+        to_me: bool,
+    },
+    Install {
+        back: u64,
+    },
+    ReportInstalled,
+    /// Its way in is given up; or it is to serve no more; or it is removed.
+    Leave,
+    LosePlace,
+    Audit,
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -45,9 +69,16 @@ fn action() -> impl Strategy<Value = Action> {
         2 => Just(Action::Timers),
         1 => Just(Action::Tick),
         2 => Just(Action::Flush),
-        1 => any::<bool>().prop_map(|in_flight_survive| Action::Reconnect { in_flight_survive }),
+        1 => (any::<bool>(), prop_oneof![3 => Just(0), 1 => 0..4_u64])
+            .prop_map(|(in_flight_survive, lag)| Action::Reconnect { in_flight_survive, lag }),
         1 => Just(Action::Crash),
         1 => (0..3_usize).prop_map(|records| Action::Poll { records }),
+        6 => any::<bool>().prop_map(|to_me| Action::Join { to_me }),
+        3 => (0..5_u64).prop_map(|back| Action::Install { back }),
+        3 => Just(Action::ReportInstalled),
+        1 => Just(Action::Leave),
+        1 => Just(Action::LosePlace),
+        1 => Just(Action::Audit),
     ]
 }
 
@@ -64,7 +95,8 @@ struct Hubs {
     log: Vec<Entry>,
     assignment: Assignment,
     open: BTreeSet<u64>,
-    history: Vec<Bytes>,
+    /// Committed rows with their positions.
+    history: Vec<(u64, Bytes)>,
 }
 
 impl Hubs {
@@ -78,6 +110,62 @@ impl Hubs {
         id
     }
 
+    fn assign(&mut self) {
+        self.append(EntryBody::Assignment(self.assignment.clone()));
+    }
+
+    fn role(&self) -> Option<Role> {
+        self.assignment.role_of(peer(ME))
+    }
+
+    /// Who held the forum at a position.
+    fn assignment_at(&self, position: u64) -> Option<&Assignment> {
+        self.log[..position as usize].iter().rev().find_map(|entry| match &entry.body {
+            EntryBody::Assignment(assignment) => Some(assignment),
+            _ => None,
+        })
+    }
+
+    fn role_at(&self, position: u64) -> Option<Role> {
+        self.assignment_at(position).and_then(|assignment| assignment.role_of(peer(ME)))
+    }
+
+    fn open_at(&self, position: u64) -> BTreeSet<u64> {
+        let mut open = BTreeSet::new();
+        for entry in &self.log[..position as usize] {
+            match &entry.body {
+                EntryBody::Task(_) => {
+                    open.insert(entry.id.get());
+                }
+                EntryBody::Facts(facts) => {
+                    open.remove(&facts.closes.unwrap().get());
+                }
+                EntryBody::Assignment(_) | EntryBody::Audit => {}
+            }
+        }
+        open
+    }
+
+    fn rows_through(&self, position: u64) -> Vec<Bytes> {
+        let before = self.history.iter().filter(|(id, _)| *id <= position);
+        before.map(|(_, rows)| rows.clone()).collect()
+    }
+
+    /// The forum as a hub at `position` describes it; tasks through `open_through` only.
+    fn describe(&self, position: u64, open_through: u64) -> Option<ForumSnapshot> {
+        self.role_at(position)?;
+        let open = self.open_at(position).into_iter().filter(|id| *id <= open_through).map(|id| {
+            let EntryBody::Task(task) = &self.log[id as usize - 1].body else { unreachable!() };
+            (TaskId::new(id).unwrap(), task.clone())
+        });
+        Some(ForumSnapshot {
+            forum: forum(),
+            assignment: self.assignment_at(position)?.clone(),
+            as_of: position,
+            open: open.collect(),
+        })
+    }
+
     fn commit(&mut self, task: u64, by: u32, epoch: u64, rows: Bytes) -> Result<(), Refusal> {
         if epoch != self.assignment.epoch.0 || by != self.assignment.primary.get() {
             return Err(Refusal::FeedKnows);
@@ -88,19 +176,42 @@ impl Hubs {
             _ => return Err(Refusal::FeedKnows),
         }
         if by == ME {
-            assert_eq!(built_on(&rows), digest(&self.history), "{task} was executed on another history");
+            let history = self.rows_through(u64::MAX);
+            assert_eq!(built_on(&rows), digest(&history), "{task} was executed on another history");
         }
         self.open.remove(&task);
-        self.history.push(rows.clone());
         let facts = Facts {
             closes: TaskId::new(task),
             peer: Some(peer(by)),
             epoch: ForumEpoch(epoch),
-            rows,
+            rows: rows.clone(),
             sessions: Vec::new(),
         };
-        self.append(EntryBody::Facts(facts));
+        let id = self.append(EntryBody::Facts(facts));
+        self.history.push((id, rows));
         Ok(())
+    }
+
+    fn move_primary(&mut self, to: u32) {
+        self.assignment.epoch.0 += 1;
+        self.assignment.primary = peer(to);
+        self.assignment.draining.retain(|draining| *draining != peer(to));
+        if !self.assignment.replicas.contains(&peer(to)) {
+            self.assignment.replicas.push(peer(to));
+        }
+    }
+
+    fn invite(&mut self) {
+        let invitation = TaskId::new(self.newest() + 1).unwrap();
+        self.assignment.joining = vec![(peer(ME), Joining { invitation, stage: Stage::Invited })];
+        self.assign();
+    }
+
+    fn stop_serving(&mut self) {
+        if self.assignment.primary == peer(ME) {
+            self.move_primary(2);
+        }
+        self.assignment.replicas.retain(|replica| *replica != peer(ME));
     }
 }
 
@@ -113,45 +224,97 @@ fn built_on(rows: &Bytes) -> u64 {
     u64::from_be_bytes(rows[..8].try_into().unwrap())
 }
 
+/// What a backend keeps.
+#[derive(Clone, Debug, Default)]
+struct Disk {
+    cursor: u64,
+    rows: Vec<Bytes>,
+    staged: Vec<(u64, Bytes)>,
+    joining: Option<(TaskId, Option<u64>)>,
+}
+
+impl Disk {
+    /// As a backend lists what it has on starting.
+    fn copies(&self) -> Option<(ForumId, Copied)> {
+        match self.joining {
+            Some((invitation, installed)) => Some((forum(), Copied::Joining { invitation, installed })),
+            None => (!self.rows.is_empty()).then_some((forum(), Copied::Whole)),
+        }
+    }
+
+    fn apply(&mut self, record: AppliedRecord) {
+        match self.joining {
+            Some((_, None)) => {
+                assert!(record.staged, "{} was not kept aside", record.id);
+                self.staged.push((record.id.get(), record.facts));
+            }
+            // The report of an installation may still be on its way to the core.
+            Some((_, Some(installed))) if record.id.get() > installed => self.rows.push(record.facts),
+            Some(_) => {}
+            None => {
+                assert!(!record.staged);
+                self.rows.push(record.facts);
+            }
+        }
+    }
+}
+
 struct World {
     hubs: Hubs,
     replica: Replica,
-    applied: Vec<Bytes>,
+    disk: Disk,
+    durable: Disk,
     pending: Vec<(u64, Bytes)>,
-    cursor: u64,
-    durable: (u64, usize),
     executing: VecDeque<(TaskId, ForumEpoch)>,
     answers: VecDeque<v1::Answer>,
     verdicts: VecDeque<(u64, Refusal)>,
     timers: VecDeque<Input>,
+    /// What the peer has told the hubs of its way in.
+    accepted: Option<TaskId>,
+    refused: Option<TaskId>,
+    seeded: Option<TaskId>,
+    wants: Option<TaskId>,
+    reports: VecDeque<Input>,
     nonce: u64,
     fed: u64,
+    /// What the hub knew when this connection began.
+    greeted_at: u64,
     connected: bool,
 }
 
 impl World {
     fn new() -> Self {
-        let assignment =
-            Assignment { epoch: ForumEpoch(1), primary: peer(ME), replicas: vec![peer(ME), peer(2)] };
+        let assignment = Assignment {
+            epoch: ForumEpoch(1),
+            primary: peer(ME),
+            replicas: vec![peer(ME), peer(2)],
+            joining: vec![],
+            draining: vec![],
+        };
         let hubs = Hubs { log: vec![], assignment, open: BTreeSet::new(), history: vec![] };
         let mut world = Self {
             hubs,
-            replica: Replica::new(peer(ME), 0),
-            applied: vec![],
+            replica: Replica::new(peer(ME), 0, []),
+            disk: Disk::default(),
+            durable: Disk::default(),
             pending: vec![],
-            cursor: 0,
-            durable: (0, 0),
             executing: VecDeque::new(),
             answers: VecDeque::new(),
             verdicts: VecDeque::new(),
             timers: VecDeque::new(),
+            accepted: None,
+            refused: None,
+            seeded: None,
+            wants: None,
+            reports: VecDeque::new(),
             nonce: 0,
             fed: 0,
+            greeted_at: 0,
             connected: false,
         };
-        world.reconnect();
+        world.reconnect(0);
         // The forum is opened while we are connected: we learn of it from the feed.
-        world.hubs.append(EntryBody::Assignment(world.hubs.assignment.clone()));
+        world.hubs.assign();
         world
     }
 
@@ -161,13 +324,13 @@ impl World {
         for output in self.replica.step(input).unwrap() {
             match output {
                 Output::Apply { records, through } => {
-                    assert!(through > self.cursor);
+                    assert!(through > self.disk.cursor);
                     for record in records {
-                        assert!(record.id.get() > self.cursor, "applied twice");
+                        assert!(record.id.get() > self.disk.cursor, "applied twice");
                         self.pending.retain(|(task, _)| Some(*task) != record.closes.map(TaskId::get));
-                        self.applied.push(record.facts);
+                        self.disk.apply(record);
                     }
-                    self.cursor = through;
+                    self.disk.cursor = through;
                 }
                 Output::Forget(_) => {
                     assert!(self.executing.is_empty(), "forgot under a running execution");
@@ -184,6 +347,7 @@ impl World {
                 }
                 Output::RetryLater { forum, .. } => self.timers.push_back(Input::RetryDue(forum)),
                 Output::ResendLater { forum, .. } => self.timers.push_back(Input::ResendDue(forum)),
+                other => self.joining_step(other),
             }
         }
         if repeats && !sends.is_empty() {
@@ -193,39 +357,84 @@ impl World {
         }
     }
 
+    fn joining_step(&mut self, output: Output) {
+        match output {
+            Output::BeginJoining { invitation, .. } => {
+                if self.disk.joining.is_none_or(|(known, _)| known != invitation) {
+                    self.disk.staged.clear();
+                    self.disk.joining = Some((invitation, None));
+                }
+                self.wants = None;
+            }
+            Output::EndJoining(_) => {
+                assert!(matches!(self.disk.joining, Some((_, Some(_)))), "serves without a checkpoint");
+                self.disk.joining = None;
+            }
+            Output::Drop(_) => {
+                let since = self.disk.cursor..=self.hubs.newest();
+                assert!(since.clone().any(|at| self.hubs.role_at(at).is_none()), "dropped what is held");
+                self.disk = Disk { cursor: self.disk.cursor, ..Disk::default() };
+                self.wants = None;
+            }
+            Output::Invited { invitation, .. } => self.accepted = Some(invitation),
+            Output::Refuse { invitation, .. } => self.refused = Some(invitation),
+            Output::Seed { invitation, .. } => {
+                assert_eq!(self.disk.joining.map(|(known, _)| known), Some(invitation));
+                self.wants = Some(invitation);
+            }
+            Output::Seeded { invitation, .. } => self.seeded = Some(invitation),
+            Output::Audit { record, .. } => {
+                let expected = self.hubs.rows_through(record.get());
+                assert_eq!(digest(&self.disk.rows), digest(&expected), "another digest at {record}");
+            }
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+
     /// By the log as far as it was fed: we are primary under the newest epoch, and it is the oldest unexecuted task.
     fn check_execution(&self, task: u64, epoch: ForumEpoch) {
-        let mut open = BTreeSet::new();
-        let mut newest = None;
-        for entry in &self.hubs.log[..self.replica.fed as usize] {
-            match &entry.body {
-                EntryBody::Task(_) => {
-                    open.insert(entry.id.get());
-                }
-                EntryBody::Facts(facts) => {
-                    open.remove(&facts.closes.unwrap().get());
-                }
-                EntryBody::Assignment(assignment) => newest = Some(assignment),
-            }
-        }
-        assert_eq!(newest.map(|known| (known.epoch, known.primary)), Some((epoch, peer(ME))));
+        let known = self.hubs.assignment_at(self.replica.fed);
+        assert_eq!(known.map(|known| (known.epoch, known.primary)), Some((epoch, peer(ME))));
+        assert!(self.disk.joining.is_none(), "executed on a copy that is on its way");
+        let open = self.hubs.open_at(self.replica.fed);
         let executed: BTreeSet<u64> = self.pending.iter().map(|(task, _)| *task).collect();
         assert_eq!(open.difference(&executed).next(), Some(&task));
         assert!(executed.last().is_none_or(|last| *last < task));
     }
 
+    /// A hub feeds all there is of a forum that was this peer's when it connected; later, what happens while it is,
+    /// the end included. After an invitation it describes what was open before it.
     fn feed(&mut self, records: usize) {
         let end = (self.fed as usize + records).min(self.hubs.log.len());
-        let entries = self.hubs.log[self.fed as usize..end].to_vec();
+        let at_connect = self.hubs.role_at(self.greeted_at).is_some();
+        let held = |id: u64| {
+            let live = id > self.greeted_at;
+            let holds = self.hubs.role_at(id - 1).is_some() || self.hubs.role_at(id).is_some();
+            if live { holds } else { at_connect }
+        };
+        let from = self.fed as usize;
+        let entries: Vec<Entry> =
+            self.hubs.log[from..end].iter().filter(|entry| held(entry.id.get())).cloned().collect();
+        let invitation = entries.iter().rev().find_map(|entry| match &entry.body {
+            EntryBody::Assignment(assignment) => match assignment.role_of(peer(ME)) {
+                Some(Role::Joining(joining)) if joining.invitation == entry.id => Some(entry.id.get()),
+                _ => None,
+            },
+            _ => None,
+        });
         self.fed = end as u64;
         self.step(Input::Records { entries, through: end as u64 });
+        let described = invitation.and_then(|id| self.hubs.describe(self.hubs.newest(), id));
+        if let Some(snapshot) = described.filter(|_| self.connected) {
+            self.step(Input::Forum(snapshot));
+        }
     }
 
     fn finish_execution(&mut self) {
         let Some((task, epoch)) = self.executing.pop_front() else { return };
         self.nonce += 1;
-        let base: Vec<_> =
-            self.applied.iter().cloned().chain(self.pending.iter().map(|(_, rows)| rows.clone())).collect();
+        let pending = self.pending.iter().map(|(_, rows)| rows.clone());
+        let base: Vec<_> = self.disk.rows.iter().cloned().chain(pending).collect();
         let mut rows = digest(&base).to_be_bytes().to_vec();
         rows.extend(task.get().to_be_bytes());
         rows.extend(self.nonce.to_be_bytes());
@@ -251,26 +460,74 @@ impl World {
         }
     }
 
-    fn reconnect(&mut self) {
+    /// To a hub that knows all but the last `lag` records.
+    fn reconnect(&mut self, lag: u64) {
         self.step(Input::Disconnected);
         self.verdicts.clear();
+        (self.accepted, self.refused, self.seeded) = (None, None, None);
         self.connected = true;
-        self.fed = self.durable.0;
-        self.step(Input::Connected { cursor: self.fed });
-        if self.hubs.log.is_empty() {
+        self.fed = self.durable.cursor;
+        let newest = self.hubs.newest().saturating_sub(lag);
+        // A hub never greets a peer that is ahead of it with a state older than what that peer was told to keep.
+        let newest = newest.max(self.fed.min(self.hubs.newest()));
+        self.greeted_at = newest;
+        self.step(Input::Connected { cursor: self.fed, newest });
+        match self.hubs.describe(newest, self.fed) {
+            Some(snapshot) => {
+                let epoch = snapshot.assignment.epoch;
+                if self.replica.kept.get(&forum()).is_some_and(|(answered, _)| *answered > epoch) {
+                    let refused = self.replica.step(Input::Forum(snapshot)).unwrap_err();
+                    assert!(lag > 0 && matches!(refused, Violation::Lags { .. }));
+                    return self.reconnect(0);
+                }
+                self.step(Input::Forum(snapshot));
+            }
+            // Nothing of the forum comes before it is this peer's again.
+            None => {
+                self.fed = newest;
+                self.step(Input::Records { entries: vec![], through: newest });
+            }
+        }
+    }
+
+    fn join(&mut self, to_me: bool) {
+        let replicas = &mut self.hubs.assignment;
+        match replicas.role_of(peer(ME)) {
+            None => return self.hubs.invite(),
+            Some(Role::Joining(joining)) => {
+                let stage = &mut replicas.joining[0].1.stage;
+                match stage {
+                    _ if self.refused == Some(joining.invitation) => replicas.joining.clear(),
+                    Stage::Invited if self.accepted == Some(joining.invitation) => *stage = Stage::Seeding,
+                    Stage::Seeding if self.seeded == Some(joining.invitation) => *stage = Stage::CatchingUp,
+                    Stage::CatchingUp => {
+                        replicas.joining.clear();
+                        replicas.replicas.push(peer(ME));
+                        if to_me {
+                            self.hubs.move_primary(ME);
+                        }
+                    }
+                    _ => return,
+                }
+            }
+            Some(_) => return,
+        }
+        self.hubs.assign();
+    }
+
+    /// A checkpoint at up to `back` records before the newest becomes the forum's rows.
+    fn install(&mut self, back: u64) {
+        let Some(invitation) = self.wants else { return };
+        if self.disk.joining != Some((invitation, None)) {
             return;
         }
-        let open = self.hubs.open.range(..=self.fed).map(|id| {
-            let EntryBody::Task(task) = &self.hubs.log[*id as usize - 1].body else { unreachable!() };
-            (TaskId::new(*id).unwrap(), task.clone())
-        });
-        let snapshot = ForumSnapshot {
-            forum: forum(),
-            assignment: self.hubs.assignment.clone(),
-            as_of: self.hubs.newest(),
-            open: open.collect(),
-        };
-        self.step(Input::Forum(snapshot));
+        let cursor = self.hubs.newest().saturating_sub(back).max(invitation.get());
+        self.disk.rows = self.hubs.rows_through(cursor);
+        let later = std::mem::take(&mut self.disk.staged).into_iter().filter(|(id, _)| *id > cursor);
+        self.disk.rows.extend(later.map(|(_, rows)| rows));
+        self.disk.joining = Some((invitation, Some(cursor)));
+        self.durable = self.disk.clone();
+        self.reports.push_back(Input::Installed { forum: forum(), invitation, cursor });
     }
 
     fn act(&mut self, action: Action) {
@@ -288,9 +545,9 @@ impl World {
                 self.hubs.open.insert(id);
             }
             Action::Move { to_me } => {
-                self.hubs.assignment.epoch.0 += 1;
-                self.hubs.assignment.primary = peer(if to_me { ME } else { 2 });
-                self.hubs.append(EntryBody::Assignment(self.hubs.assignment.clone()));
+                let may = self.hubs.role().is_some_and(|role| role.serves() || role == Role::Draining);
+                self.hubs.move_primary(if to_me && may { ME } else { 2 });
+                self.hubs.assign();
             }
             Action::OtherAnswers => {
                 self.nonce += 1;
@@ -319,44 +576,86 @@ impl World {
                 }
             }
             Action::Tick => self.step(Input::Tick),
-            Action::Flush => self.durable = (self.cursor, self.applied.len()),
-            Action::Reconnect { in_flight_survive } => {
+            Action::Flush => self.durable = self.disk.clone(),
+            Action::Join { to_me } => self.join(to_me),
+            Action::Install { back } => self.install(back),
+            Action::ReportInstalled => {
+                if let Some(report) = self.reports.pop_front() {
+                    self.step(report);
+                }
+            }
+            Action::Audit => {
+                self.hubs.append(EntryBody::Audit);
+            }
+            Action::Leave | Action::LosePlace => self.leave(matches!(action, Action::LosePlace)),
+            other => self.break_off(other),
+        }
+    }
+
+    fn leave(&mut self, loses_place: bool) {
+        match self.hubs.role() {
+            Some(role) if role.serves() => {
+                self.hubs.stop_serving();
+                if loses_place {
+                    return self.hubs.invite();
+                }
+                self.hubs.assignment.draining = vec![peer(ME)];
+            }
+            Some(Role::Joining(_)) => self.hubs.assignment.joining.clear(),
+            Some(_) => self.hubs.assignment.draining.clear(),
+            None => return,
+        }
+        self.hubs.assign();
+    }
+
+    fn break_off(&mut self, action: Action) {
+        match action {
+            Action::Reconnect { in_flight_survive, lag } => {
                 if !in_flight_survive {
                     self.answers.clear();
                 }
-                self.reconnect();
+                self.reconnect(lag);
             }
             Action::Crash => {
                 self.answers.clear();
-                self.replica = Replica::new(peer(ME), self.durable.0);
-                self.cursor = self.durable.0;
-                self.applied.truncate(self.durable.1);
+                self.disk = self.durable.clone();
+                self.replica = Replica::new(peer(ME), self.disk.cursor, self.disk.copies());
                 self.pending.clear();
                 self.executing.clear();
                 self.timers.clear();
-                self.reconnect();
+                self.reports.clear();
+                self.wants = None;
+                self.reconnect(0);
             }
             Action::Poll { records } => {
                 self.step(Input::Disconnected);
                 self.connected = false;
                 self.answers.clear();
-                self.fed = self.durable.0;
+                self.fed = self.durable.cursor;
+                self.greeted_at = self.hubs.newest();
                 self.step(Input::Polling { cursor: self.fed });
-                self.feed(records);
+                if self.hubs.role().is_some() {
+                    self.feed(records);
+                }
             }
-            Action::Feed { .. } | Action::Answer { .. } => {}
+            _ => {}
         }
     }
 
-    /// Faults stop: everything open must be answered and this copy become the log's.
+    /// Faults stop: this peer becomes primary, everything open must be answered, and its copy become the log's.
     fn settle(&mut self) {
         if !self.connected {
-            self.reconnect();
+            self.reconnect(0);
         }
-        self.act(Action::Move { to_me: true });
-        for _ in 0..2_000 {
-            if self.hubs.open.is_empty() && self.cursor == self.hubs.newest() && self.executing.is_empty() {
+        for _ in 0..4_000 {
+            let done = self.hubs.role() == Some(Role::Primary)
+                && self.hubs.open.is_empty()
+                && self.disk.cursor == self.hubs.newest();
+            if done && self.executing.is_empty() && self.disk.joining.is_none() {
                 break;
+            }
+            if matches!(self.hubs.role(), Some(Role::Serving | Role::Draining)) {
+                self.act(Action::Move { to_me: true });
             }
             for action in [
                 Action::Feed { records: 3 },
@@ -365,12 +664,16 @@ impl World {
                 Action::Verdict,
                 Action::Timers,
                 Action::Tick,
+                Action::Join { to_me: true },
+                Action::Install { back: 1 },
+                Action::ReportInstalled,
             ] {
                 self.act(action);
             }
         }
         assert!(self.hubs.open.is_empty(), "open tasks stay: {:?}", self.hubs.open);
-        assert_eq!(self.applied, self.hubs.history);
+        assert_eq!(self.disk.rows, self.hubs.rows_through(u64::MAX));
+        assert_eq!((self.disk.joining, self.disk.staged.len()), (None, 0));
         assert_eq!(self.replica.unconfirmed(forum()), []);
         assert_eq!(self.pending, []);
         assert!(self.replica.kept.is_empty() && self.replica.running.is_empty());
@@ -379,7 +682,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_each_task_is_answered_once_on_the_right_state(

@@ -31,7 +31,13 @@ fn open_task() -> OpenTask {
 }
 
 fn assignment(epoch: u64, primary: u32) -> Assignment {
-    Assignment { epoch: ForumEpoch(epoch), primary: peer(primary), replicas: vec![peer(ME), peer(OTHER)] }
+    Assignment {
+        epoch: ForumEpoch(epoch),
+        primary: peer(primary),
+        replicas: vec![peer(ME), peer(OTHER)],
+        joining: vec![],
+        draining: vec![],
+    }
 }
 
 fn entry(id: u64, body: EntryBody) -> Entry {
@@ -65,8 +71,12 @@ struct Told {
 
 impl Told {
     fn connected(applied: u64) -> Self {
-        let mut told = Self { replica: Replica::new(peer(ME), applied), sent: Vec::new() };
-        told.says(Input::Connected { cursor: applied });
+        Self::connected_with(applied, [])
+    }
+
+    fn connected_with(applied: u64, copies: impl IntoIterator<Item = (ForumId, Copied)>) -> Self {
+        let mut told = Self { replica: Replica::new(peer(ME), applied, copies), sent: Vec::new() };
+        told.says(Input::Connected { cursor: applied, newest: applied });
         told
     }
 
@@ -85,7 +95,19 @@ impl Told {
         let mut todo: std::collections::VecDeque<_> = self.replica.step(input).unwrap().into();
         while let Some(output) = todo.pop_front() {
             lines.push(match output {
-                Output::Apply { records, through } => format!("apply {} through {through}", records.len()),
+                Output::Apply { records, through } => {
+                    let staged = records.iter().filter(|record| record.staged).count();
+                    let aside = if staged > 0 { format!(" ({staged} aside)") } else { String::new() };
+                    format!("apply {}{aside} through {through}", records.len())
+                }
+                Output::BeginJoining { invitation, .. } => format!("begin joining {invitation}"),
+                Output::EndJoining(_) => "end joining".into(),
+                Output::Drop(_) => "drop".into(),
+                Output::Invited { invitation, .. } => format!("invited {invitation}"),
+                Output::Refuse { invitation, .. } => format!("refuse {invitation}"),
+                Output::Seed { invitation, .. } => format!("seed {invitation}"),
+                Output::Seeded { invitation, cursor, .. } => format!("seeded {invitation} at {cursor}"),
+                Output::Audit { record, .. } => format!("audit {record}"),
                 Output::Forget(_) => "forget".into(),
                 Output::Execute { task, epoch, origin_hub, .. } => {
                     let answer = v1::Answer {
@@ -200,7 +222,7 @@ fn after_a_reconnect_records_are_fed_again_but_applied_once() {
     told.fed(vec![assigned(1, 1, ME), asked(2)], 2);
     told.fed(vec![closed(3, 2, ME, 1, "t2e1")], 3);
     told.says(Input::Disconnected);
-    told.says(Input::Connected { cursor: 2 });
+    told.says(Input::Connected { cursor: 2, newest: 9 });
     told.described(1, ME, 5, &[]);
     assert!(told.fed(vec![closed(3, 2, ME, 1, "t2e1")], 3).is_empty());
     let lines = told.fed(vec![asked(4)], 5);
@@ -212,7 +234,7 @@ fn after_a_reconnect_under_the_same_epoch_answers_are_said_again_not_made_anew()
     let mut told = Told::connected(0);
     told.fed(vec![assigned(1, 1, ME), asked(2), asked(3)], 3);
     told.says(Input::Disconnected);
-    told.says(Input::Connected { cursor: 2 });
+    told.says(Input::Connected { cursor: 2, newest: 9 });
     assert!(told.described(1, ME, 4, &[]).is_empty());
     let lines = told.fed(vec![asked(3), closed(4, 2, ME, 1, "t2e1")], 4);
     assert_eq!(lines, ["apply 1 through 4", "send t3 e1"]);
@@ -223,7 +245,7 @@ fn after_a_reconnect_under_a_newer_epoch_they_are_made_anew() {
     let mut told = Told::connected(0);
     told.fed(vec![assigned(1, 1, ME), asked(2)], 2);
     told.says(Input::Disconnected);
-    told.says(Input::Connected { cursor: 2 });
+    told.says(Input::Connected { cursor: 2, newest: 9 });
     let lines = told.described(2, ME, 2, &[2]);
     assert_eq!(lines, ["forget", "execute t2 e2", "send t2 e2"]);
 }
@@ -233,8 +255,8 @@ fn a_forum_that_is_gone_after_a_reconnect_is_forgotten() {
     let mut told = Told::connected(0);
     told.fed(vec![assigned(1, 1, ME), asked(2)], 2);
     told.says(Input::Disconnected);
-    told.says(Input::Connected { cursor: 2 });
-    assert_eq!(told.fed(vec![], 3), ["forget", "apply 0 through 3"]);
+    told.says(Input::Connected { cursor: 2, newest: 9 });
+    assert_eq!(told.fed(vec![], 3), ["forget", "drop", "apply 0 through 3"]);
 }
 
 #[test]
@@ -244,13 +266,13 @@ fn while_polling_facts_are_applied_and_nothing_executed() {
     told.says(Input::Polling { cursor: 0 });
     let lines = told.fed(vec![assigned(1, 1, ME), asked(2), closed(3, 2, OTHER, 1, "x")], 3);
     assert_eq!(lines, ["apply 1 through 3"]);
-    assert_eq!(told.replica.forum_count(), 0);
+    assert_eq!(told.replica.epoch_of(forum()), None);
 }
 
 #[test]
 fn a_backend_that_cannot_now_is_asked_again_later() {
-    let mut replica = Replica::new(peer(ME), 0);
-    replica.step(Input::Connected { cursor: 0 }).unwrap();
+    let mut replica = Replica::new(peer(ME), 0, []);
+    replica.step(Input::Connected { cursor: 0, newest: 0 }).unwrap();
     replica.step(Input::Records { entries: vec![assigned(1, 1, ME), asked(2)], through: 2 }).unwrap();
     let out = replica.step(Input::NotExecuted { forum: forum() }).unwrap();
     assert!(matches!(out[..], [Output::RetryLater { attempt: 1, .. }]));
@@ -282,4 +304,199 @@ fn a_feed_that_jumps_back_or_descends_is_a_violation_and_changes_nothing() {
     let beyond = step(&mut told, vec![asked(8)], 7).unwrap_err();
     assert_eq!(beyond, Violation::Order { id: 8, after: 5, through: 7 });
     assert_eq!(told.replica.applied(), 5);
+}
+
+/// The forum with this peer at a stage of its way in, invited by record `invitation`; the other one is primary.
+fn joining(epoch: u64, invitation: u64, stage: Stage) -> Assignment {
+    let joining = Joining { invitation: task(invitation), stage };
+    let replicas = vec![peer(OTHER)];
+    Assignment { replicas, joining: vec![(peer(ME), joining)], ..assignment(epoch, OTHER) }
+}
+
+fn without_me(epoch: u64) -> Assignment {
+    Assignment { replicas: vec![peer(OTHER)], ..assignment(epoch, OTHER) }
+}
+
+fn draining(epoch: u64) -> Assignment {
+    Assignment { draining: vec![peer(ME)], ..without_me(epoch) }
+}
+
+fn says(id: u64, assignment: Assignment) -> Entry {
+    entry(id, EntryBody::Assignment(assignment))
+}
+
+fn snapshot(assignment: Assignment, as_of: u64, open: &[u64]) -> Input {
+    let open = open.iter().map(|id| (task(*id), open_task())).collect();
+    Input::Forum(ForumSnapshot { forum: forum(), assignment, as_of, open })
+}
+
+fn installed(invitation: u64, cursor: u64) -> Input {
+    Input::Installed { forum: forum(), invitation: task(invitation), cursor }
+}
+
+#[test]
+fn an_invited_peer_keeps_facts_aside_until_its_checkpoint_is_there_and_serves_after_the_cut_over() {
+    let mut told = Told::connected(9);
+    let lines = told.fed(vec![says(10, joining(4, 10, Stage::Invited)), closed(11, 8, OTHER, 4, "x")], 11);
+    assert_eq!(lines, ["begin joining t10", "apply 1 (1 aside) through 11", "invited t10"]);
+    // Right after its invitation it is told what older tasks are still open.
+    assert!(told.says(snapshot(joining(4, 10, Stage::Invited), 10, &[8, 9])).is_empty());
+    assert_eq!(
+        told.fed(vec![says(12, joining(4, 10, Stage::Seeding))], 12),
+        ["apply 0 through 12", "seed t10"]
+    );
+    assert_eq!(told.replica.epoch_of(forum()), None);
+    assert_eq!(told.says(installed(10, 11)), ["seeded t10 at 11"]);
+    let lines = told.fed(vec![asked(13), closed(14, 13, OTHER, 4, "y")], 14);
+    assert_eq!(lines, ["apply 1 through 14"]);
+    told.fed(vec![says(15, joining(4, 10, Stage::CatchingUp)), asked(16)], 16);
+    // The cut-over makes it the primary: the oldest open task is the one from before its invitation.
+    let lines = told.fed(vec![says(17, assignment(5, ME))], 17);
+    let executed = ["execute t9 e5", "send t9 e5", "execute t16 e5", "send t16 e5"];
+    assert_eq!(lines[..2], ["end joining", "apply 0 through 17"]);
+    assert_eq!(lines[2..], executed);
+    assert_eq!(told.replica.epoch_of(forum()), Some(ForumEpoch(5)));
+}
+
+#[test]
+fn what_the_hubs_wait_for_is_said_again_on_a_new_connection_and_now_and_then() {
+    let mut told = Told::connected(9);
+    told.fed(vec![says(10, joining(4, 10, Stage::Invited))], 10);
+    let ticks = |told: &mut Told| (0..URGE_TICKS).flat_map(|_| told.says(Input::Tick)).collect::<Vec<_>>();
+    assert_eq!(ticks(&mut told), ["invited t10"]);
+    told.fed(vec![says(11, joining(4, 10, Stage::Seeding))], 11);
+    assert_eq!(ticks(&mut told), ["seed t10"]);
+    told.says(installed(10, 10));
+    assert_eq!(ticks(&mut told), ["seeded t10 at 10"]);
+    told.says(Input::Disconnected);
+    told.says(Input::Connected { cursor: 11, newest: 11 });
+    assert_eq!(told.says(snapshot(joining(4, 10, Stage::Seeding), 11, &[])), ["seeded t10 at 10"]);
+    told.fed(vec![says(12, joining(4, 10, Stage::CatchingUp))], 12);
+    assert!(ticks(&mut told).is_empty());
+}
+
+#[test]
+fn a_restarted_process_goes_on_from_what_its_backend_has() {
+    let begun = |installed| (forum(), Copied::Joining { invitation: task(10), installed });
+    let mut told = Told::connected_with(12, [begun(None)]);
+    assert_eq!(told.says(snapshot(joining(4, 10, Stage::Seeding), 12, &[])), ["seed t10"]);
+    let mut told = Told::connected_with(12, [begun(Some(11))]);
+    assert_eq!(told.says(snapshot(joining(4, 10, Stage::Seeding), 12, &[])), ["seeded t10 at 11"]);
+    assert_eq!(told.fed(vec![closed(13, 9, OTHER, 4, "x")], 13), ["apply 1 through 13"]);
+}
+
+#[test]
+fn what_changes_at_a_position_comes_between_the_facts_before_and_after_it() {
+    let mut told = Told::connected(0);
+    told.fed(vec![assigned(1, 1, OTHER), asked(2), asked(3), asked(4)], 4);
+    let lines = told.fed(
+        vec![
+            closed(5, 2, OTHER, 1, "x"),
+            entry(6, EntryBody::Audit),
+            closed(7, 3, OTHER, 1, "y"),
+            says(8, without_me(1)),
+            closed(9, 4, OTHER, 1, "z"),
+        ],
+        9,
+    );
+    assert_eq!(lines, ["apply 1 through 5", "audit t6", "apply 1 through 7", "drop", "apply 0 through 9"]);
+    assert_eq!(told.replica.forum_count(), 0);
+}
+
+#[test]
+fn a_draining_replica_follows_and_neither_executes_nor_answers() {
+    let mut told = Told::connected(0);
+    told.fed(vec![assigned(1, 1, ME), asked(2)], 2);
+    let lines = told.fed(vec![says(3, draining(2)), asked(4)], 4);
+    assert_eq!(lines, ["apply 0 through 4", "forget"]);
+    assert_eq!(told.replica.epoch_of(forum()), None);
+    assert_eq!(told.fed(vec![closed(5, 2, OTHER, 2, "x")], 5), ["apply 1 through 5"]);
+    // Nobody else is left: it is taken back.
+    let lines = told.fed(vec![assigned(6, 3, ME)], 6);
+    assert_eq!(lines, ["apply 0 through 6", "execute t4 e3", "send t4 e3"]);
+}
+
+#[test]
+fn replicas_that_come_and_go_do_not_disturb_the_primary() {
+    let mut told = Told::connected(0);
+    told.fed(vec![assigned(1, 1, ME), asked(2)], 2);
+    let invited = Joining { invitation: task(3), stage: Stage::Invited };
+    let more = Assignment { joining: vec![(peer(3), invited)], ..assignment(1, ME) };
+    assert_eq!(
+        told.fed(vec![says(3, more), asked(4)], 4),
+        ["apply 0 through 4", "execute t4 e1", "send t4 e1"]
+    );
+    assert_eq!(told.fed(vec![closed(5, 2, ME, 1, "t2e1")], 5), ["apply 1 through 5"]);
+    assert_eq!(told.replica.unconfirmed(forum()).len(), 1);
+}
+
+#[test]
+fn a_forum_not_described_is_dropped_unless_the_hub_knows_less_than_this_peer() {
+    let mut told = Told::connected_with(9, [(forum(), Copied::Whole)]);
+    told.says(Input::Disconnected);
+    told.says(Input::Connected { cursor: 9, newest: 8 });
+    assert_eq!(told.fed(vec![closed(10, 7, OTHER, 1, "x")], 10), ["apply 1 through 10"]);
+    told.says(Input::Disconnected);
+    told.says(Input::Connected { cursor: 10, newest: 10 });
+    assert_eq!(told.fed(vec![], 10), ["drop"]);
+    assert_eq!(told.fed(vec![closed(11, 7, OTHER, 1, "x")], 11), ["apply 0 through 11"]);
+}
+
+#[test]
+fn while_polling_copies_begin_and_go_at_their_records() {
+    let mut told = Told::connected(0);
+    told.says(Input::Disconnected);
+    told.says(Input::Polling { cursor: 0 });
+    let log = vec![says(1, joining(4, 1, Stage::Invited)), closed(2, 1, OTHER, 4, "x")];
+    assert_eq!(told.fed(log, 2), ["begin joining t1", "apply 1 (1 aside) through 2"]);
+    assert_eq!(told.fed(vec![says(3, without_me(4))], 3), ["drop", "apply 0 through 3"]);
+}
+
+#[test]
+fn an_invitation_whose_beginning_was_missed_is_refused() {
+    let mut told = Told::connected(20);
+    assert_eq!(told.says(snapshot(joining(4, 10, Stage::Seeding), 20, &[])), ["refuse t10"]);
+    assert_eq!(
+        told.fed(vec![says(21, joining(4, 10, Stage::Seeding))], 21),
+        ["apply 0 through 21", "refuse t10"]
+    );
+    assert_eq!(told.fed(vec![closed(22, 9, OTHER, 4, "x")], 22), ["apply 0 through 22"]);
+    assert_eq!(told.says(installed(10, 22)), [""; 0]);
+}
+
+#[test]
+fn a_replica_that_lost_its_place_is_invited_again_and_keeps_its_rows_until_then() {
+    let mut told = Told::connected_with(9, [(forum(), Copied::Whole)]);
+    told.described(4, OTHER, 9, &[]);
+    let lines = told.fed(vec![says(10, joining(4, 10, Stage::Invited))], 10);
+    assert_eq!(lines, ["begin joining t10", "apply 0 through 10", "invited t10"]);
+    // Given up, it is dropped; a late installation means nothing.
+    assert_eq!(told.fed(vec![says(11, without_me(4))], 11), ["drop", "apply 0 through 11"]);
+    assert_eq!(told.says(installed(10, 10)), [""; 0]);
+}
+
+#[test]
+fn a_hub_that_has_not_heard_of_the_epoch_answered_under_is_left_for_another() {
+    let mut told = Told::connected(0);
+    told.fed(vec![assigned(1, 1, OTHER), asked(2), assigned(3, 2, ME)], 3);
+    told.says(Input::Disconnected);
+    told.says(Input::Connected { cursor: 2, newest: 2 });
+    let refused = told.replica.step(snapshot(assignment(1, OTHER), 2, &[2])).unwrap_err();
+    assert_eq!(refused, Violation::Lags { described: ForumEpoch(1), answered: ForumEpoch(2) });
+    told.says(Input::Disconnected);
+    told.says(Input::Connected { cursor: 2, newest: 3 });
+    assert!(told.says(snapshot(assignment(2, ME), 3, &[2])).is_empty());
+    assert_eq!(told.fed(vec![assigned(3, 2, ME)], 3), ["send t2 e2"]);
+}
+
+#[test]
+fn what_a_lagging_hub_calls_open_is_not_executed_before_the_feed_has_caught_up() {
+    let mut told = Told::connected(0);
+    told.fed(vec![assigned(1, 1, ME), asked(2)], 2);
+    told.fed(vec![closed(3, 2, ME, 1, "t2e1"), asked(4)], 4);
+    told.says(Input::Disconnected);
+    told.says(Input::Connected { cursor: 2, newest: 2 });
+    assert!(told.described(1, ME, 2, &[2]).is_empty());
+    assert!(told.fed(vec![closed(3, 2, ME, 1, "t2e1")], 3).is_empty());
+    assert_eq!(told.fed(vec![asked(4)], 4), ["send t4 e1"]);
 }

@@ -12,7 +12,7 @@ use prost::Message;
 
 use crate::{
     backend::Work,
-    replica::{Assignment, Entry, EntryBody, Facts, ForumSnapshot, OpenTask, Refusal},
+    replica::{Assignment, Entry, EntryBody, Facts, ForumSnapshot, Joining, OpenTask, Refusal, Stage},
 };
 
 /// Replicas an assignment may name; the design's most is 4.
@@ -53,7 +53,10 @@ pub fn record(bytes: &Bytes) -> Result<Entry, Malformed> {
             forum.ok_or(Malformed("an assignment belongs to no forum"))?;
             EntryBody::Assignment(assignment(assigned)?)
         }
-        v1::record::Body::Audit(_) => return Err(Malformed("not yet")),
+        v1::record::Body::Audit(_) => {
+            forum.ok_or(Malformed("an audit belongs to no forum"))?;
+            EntryBody::Audit
+        }
     };
     Ok(Entry { id, forum, body })
 }
@@ -151,15 +154,34 @@ fn task_facts(facts: v1::TaskFacts) -> Result<Facts, Malformed> {
 }
 
 fn assignment(assigned: v1::Assignment) -> Result<Assignment, Malformed> {
-    if assigned.replicas.len() > REPLICAS_MAX {
+    let lists = [assigned.replicas.len(), assigned.joining.len(), assigned.draining.len()];
+    if lists.iter().any(|named| *named > REPLICAS_MAX) {
         return Err(Malformed("an assignment names too many replicas"));
     }
-    let replicas: Option<Vec<PeerId>> = assigned.replicas.iter().map(|raw| PeerId::new(*raw)).collect();
     Ok(Assignment {
         epoch: ForumEpoch(assigned.epoch),
         primary: PeerId::new(assigned.primary).ok_or(Malformed("an assignment has no primary"))?,
-        replicas: replicas.ok_or(Malformed("an assignment names peer 0"))?,
+        replicas: peers(&assigned.replicas)?,
+        joining: assigned.joining.iter().map(joining).collect::<Result<_, _>>()?,
+        draining: peers(&assigned.draining)?,
     })
+}
+
+fn peers(raw: &[u32]) -> Result<Vec<PeerId>, Malformed> {
+    let peers: Option<Vec<PeerId>> = raw.iter().map(|raw| PeerId::new(*raw)).collect();
+    peers.ok_or(Malformed("an assignment names peer 0"))
+}
+
+fn joining(replica: &v1::JoiningReplica) -> Result<(PeerId, Joining), Malformed> {
+    let peer = PeerId::new(replica.peer_id).ok_or(Malformed("an assignment names peer 0"))?;
+    let invitation = TaskId::new(replica.invitation_id).ok_or(Malformed("an invitation has no id"))?;
+    let stage = match replica.stage() {
+        v1::JoinStage::Invited => Stage::Invited,
+        v1::JoinStage::Seeding => Stage::Seeding,
+        v1::JoinStage::CatchingUp => Stage::CatchingUp,
+        v1::JoinStage::Unspecified => return Err(Malformed("a joining replica is at no stage")),
+    };
+    Ok((peer, Joining { invitation, stage }))
 }
 
 fn request(bytes: Bytes) -> Result<v1::ClientRequest, Malformed> {

@@ -4,7 +4,10 @@
 //! So a simulation runs exactly this. Never touches the network: what must be sent is handed to the caller one by
 //! one, so that an answer is on its way while the next task executes.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use loop_proto::{
@@ -12,11 +15,12 @@ use loop_proto::{
     v1,
 };
 use prost::Message;
+use tokio::sync::oneshot;
 
-use super::user_ids::UserIdPool;
+use super::{seeding::Seeding, user_ids::UserIdPool};
 use crate::{
-    backend::{Backend, BackendError, Execution, Work},
-    replica::{Input, Output, Replica, Violation},
+    backend::{Backend, BackendError, Digest, Execution, Joining, Work},
+    replica::{Copied, Input, Output, Replica, Violation},
 };
 
 /// What remains for the caller to do.
@@ -38,6 +42,31 @@ pub enum Effect {
         /// In a row, from 1.
         attempt: u32,
     },
+    /// Answer an invitation.
+    Invited {
+        /// The forum.
+        forum: ForumId,
+        /// The invitation.
+        invitation: TaskId,
+    },
+    /// Reject an invitation whose beginning was missed.
+    Refuse {
+        /// The forum.
+        forum: ForumId,
+        /// The invitation.
+        invitation: TaskId,
+    },
+    /// Say that a checkpoint is installed.
+    Seeded(v1::Seeded),
+    /// Report a digest when it is computed.
+    Audit {
+        /// The forum.
+        forum: ForumId,
+        /// The record that asks.
+        record: TaskId,
+        /// What the backend will have computed.
+        digest: oneshot::Receiver<Digest>,
+    },
 }
 
 /// Why the driver stopped.
@@ -51,19 +80,50 @@ pub enum DriveError {
     Backend(String),
 }
 
+impl From<BackendError> for DriveError {
+    fn from(error: BackendError) -> Self {
+        Self::Backend(error.to_string())
+    }
+}
+
 /// The core and the backend, together.
 pub struct Driver {
+    me: PeerId,
     replica: Replica,
     backend: Arc<dyn Backend>,
+    seeding: Arc<Seeding>,
     ids: Arc<UserIdPool>,
     todo: VecDeque<Output>,
+    answered: u64,
 }
 
 impl Driver {
-    /// Goes on from the backend's durable cursor.
-    pub fn new(me: PeerId, backend: Arc<dyn Backend>, ids: Arc<UserIdPool>) -> Self {
-        let replica = Replica::new(me, backend.durable_cursor());
-        Self { replica, backend, ids, todo: VecDeque::new() }
+    /// Goes on from what the backend has on disk.
+    pub fn new(
+        me: PeerId,
+        backend: Arc<dyn Backend>,
+        seeding: Arc<Seeding>,
+        ids: Arc<UserIdPool>,
+    ) -> Result<Self, DriveError> {
+        let mut copies: BTreeMap<ForumId, Copied> =
+            backend.forums_on_disk()?.into_iter().map(|forum| (forum, Copied::Whole)).collect();
+        for Joining { forum, invitation, installed } in backend.joining()? {
+            copies.insert(forum, Copied::Joining { invitation, installed });
+        }
+        let replica = Replica::new(me, backend.durable_cursor(), copies);
+        Ok(Self { me, replica, backend, seeding, ids, todo: VecDeque::new(), answered: 0 })
+    }
+
+    /// Forgets all it knew: the cursor has jumped, and these forums' copies are all there are.
+    pub fn start_over(&mut self, forums: &[ForumId]) {
+        let copies = forums.iter().map(|forum| (*forum, Copied::Whole));
+        self.replica = Replica::new(self.me, self.backend.durable_cursor(), copies);
+        self.todo.clear();
+    }
+
+    /// Tasks answered since the process began.
+    pub fn answered(&self) -> u64 {
+        self.answered
     }
 
     /// What the core knows.
@@ -81,11 +141,37 @@ impl Driver {
     pub fn next(&mut self) -> Result<Option<Effect>, DriveError> {
         while let Some(output) = self.todo.pop_front() {
             match output {
-                Output::Apply { records, through } => match self.backend.apply(records, through) {
-                    Ok(()) => {}
-                    // The core counts it as applied; there is no way back but a restart.
-                    Err(error) => return Err(DriveError::Backend(error.to_string())),
-                },
+                // The core counts it as done; if it cannot be, there is no way back but a restart.
+                Output::Apply { records, through } => self.backend.apply(records, through)?,
+                Output::BeginJoining { forum, invitation } => {
+                    // Stopped first: from here on an older checkpoint must not become this copy.
+                    self.seeding.stop(forum, Some(invitation));
+                    self.backend.begin_joining(forum, invitation)?;
+                }
+                Output::EndJoining(forum) => {
+                    self.seeding.stop(forum, None);
+                    self.backend.end_joining(forum)?;
+                }
+                Output::Drop(forum) => {
+                    tracing::info!(%forum, "a forum is not held any more; its rows go");
+                    self.seeding.stop(forum, None);
+                    self.backend.drop_forum(forum)?;
+                }
+                Output::Seed { forum, invitation } => self.seeding.order(forum, invitation),
+                Output::Invited { forum, invitation } => {
+                    return Ok(Some(Effect::Invited { forum, invitation }));
+                }
+                Output::Refuse { forum, invitation } => {
+                    return Ok(Some(Effect::Refuse { forum, invitation }));
+                }
+                Output::Seeded { forum, invitation, cursor } => {
+                    let (forum_id, invitation_id) = (forum.get(), invitation.get());
+                    return Ok(Some(Effect::Seeded(v1::Seeded { forum_id, invitation_id, cursor })));
+                }
+                Output::Audit { forum, record } => {
+                    let digest = self.backend.audit(forum)?;
+                    return Ok(Some(Effect::Audit { forum, record, digest }));
+                }
                 Output::Forget(forum) => self.backend.forget_pending(forum),
                 Output::Execute { forum, task, epoch, work, origin_hub } => {
                     let input = self.execute(forum, task, epoch, &work, origin_hub)?;
@@ -104,7 +190,7 @@ impl Driver {
     }
 
     fn execute(
-        &self,
+        &mut self,
         forum: ForumId,
         task: TaskId,
         epoch: ForumEpoch,
@@ -113,6 +199,7 @@ impl Driver {
     ) -> Result<Input, DriveError> {
         match self.backend.execute(task, work, &mut self.ids.taker()) {
             Ok(execution) => {
+                self.answered += 1;
                 let answer = answer(forum, task, epoch, origin_hub, execution);
                 Ok(Input::Executed(Box::new(answer)))
             }

@@ -8,6 +8,7 @@ use loop_proto::{
     v1::{self, hub_to_peer, peer_service_client::PeerServiceClient, peer_to_hub},
 };
 use tokio::time::timeout;
+use tokio_stream::Stream;
 use tonic::{
     Code, Status, Streaming,
     transport::{Channel, Endpoint},
@@ -16,7 +17,7 @@ use tonic::{
 use super::outbox::Outbox;
 use crate::{
     config::{Config, HubAddr},
-    identity::{Identity, Secret},
+    identity::Secret,
     io::Io,
 };
 
@@ -146,22 +147,8 @@ impl Link {
     }
 
     /// Opens the work stream: Hello, Welcome.
-    pub async fn work(
-        &mut self,
-        me: PeerId,
-        identity: &Identity,
-        cursor: u64,
-        restarted: bool,
-    ) -> Result<WorkStream, LinkError> {
+    pub async fn work(&mut self, hello: v1::Hello) -> Result<WorkStream, LinkError> {
         let (outbox, outbound) = Outbox::new();
-        let hello = v1::Hello {
-            peer_id: me.get(),
-            secret: identity.secret.expose().to_vec().into(),
-            cursor,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            restarted,
-            ..Default::default()
-        };
         // Before the call: a hub may wait for it before it answers the call at all.
         let _ = outbox.send(peer_to_hub::Kind::Hello(hello)).await;
         let mut inbound = answered(self.client.work(outbound)).await?;
@@ -180,6 +167,22 @@ impl Link {
             return Err(LinkError::Malformed(format!("a heartbeat of {} ms", welcome.heartbeat_ms)));
         }
         Ok(WorkStream { inbound, outbox, welcome, hub })
+    }
+
+    /// A copy that another peer gives. The first piece may take long.
+    pub async fn fetch_checkpoint(
+        &mut self,
+        request: v1::FetchCheckpointRequest,
+    ) -> Result<Streaming<v1::CheckpointChunk>, LinkError> {
+        Ok(self.client.fetch_checkpoint(request).await.map_err(LinkError::Refused)?.into_inner())
+    }
+
+    /// Gives a copy; ends when the hub has taken all of it or wants no more.
+    pub async fn give_checkpoint(
+        &mut self,
+        pieces: impl Stream<Item = v1::GivenChunk> + Send + 'static,
+    ) -> Result<(), LinkError> {
+        self.client.give_checkpoint(pieces).await.map(drop).map_err(LinkError::Refused)
     }
 
     /// Records after a cursor, waiting for the first of them.

@@ -3,21 +3,30 @@
 
 mod check;
 mod decode;
+mod download;
 mod driver;
+mod giving;
 mod hubs;
 mod link;
 mod outbox;
+mod parts;
 mod reads;
+mod seeding;
+mod start_over;
 mod static_files;
+mod throttle;
 mod timers;
 mod user_ids;
 mod work;
 
 use std::{sync::Arc, time::Duration};
 
-use loop_proto::ids::PeerId;
+use loop_proto::{ids::PeerId, v1};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -29,11 +38,17 @@ use crate::{
     run::PeerError,
 };
 pub use check::{Report, check};
+use download::Courier;
 use driver::{DriveError, Driver};
+use giving::Giving;
 use hubs::Hubs;
-use link::{Link, LinkError};
+use link::{Link, LinkError, WorkStream};
+use parts::Folder;
 use reads::Reader;
+use seeding::Seeding;
+use start_over::{Attempt, Mark};
 use static_files::StaticFiles;
+use throttle::Throttle;
 use user_ids::UserIdPool;
 use work::{Ended, Worker};
 
@@ -45,6 +60,9 @@ const POLL_EVERY: Duration = Duration::from_secs(5);
 /// Polls between two attempts at a work stream.
 const POLLS_PER_ATTEMPT: u32 = 6;
 
+/// Digests that may be in the making at once; audits beyond are not answered.
+const AUDITS_MAX: usize = 1024;
+
 /// What outlives a connection.
 pub struct Peer {
     me: PeerId,
@@ -53,6 +71,16 @@ pub struct Peer {
     driver: Driver,
     ids: Arc<UserIdPool>,
     reader: Arc<Reader>,
+    courier: Arc<Courier>,
+    seeding: Arc<Seeding>,
+    /// What came of the copies that were ordered.
+    reports: mpsc::Receiver<seeding::Report>,
+    giving: Arc<Giving>,
+    /// Digests, in the making and made.
+    audits: (mpsc::Sender<v1::AuditReport>, mpsc::Receiver<v1::AuditReport>),
+    /// The hub there is a stream to.
+    hub: watch::Sender<Option<HubAddr>>,
+    mark: Mark,
     /// Whether this process has sent an answer; see `Hello.restarted`.
     has_answered: bool,
 }
@@ -80,12 +108,8 @@ impl Session {
             None => None,
         };
         let Some((me, identity)) = self.identify().await? else { return Ok(()) };
-        let ids = Arc::new(UserIdPool::new());
         let (broken_tx, mut broken) = mpsc::channel(1);
-        let reader = Reader::new(Arc::clone(&backend), Arc::clone(&ids), files, broken_tx);
-        let driver = Driver::new(me, Arc::clone(&backend), Arc::clone(&ids));
-        let mut peer =
-            Peer { me, identity, backend, driver, ids, reader: Arc::new(reader), has_answered: false };
+        let mut peer = self.assemble(me, identity, backend, files, broken_tx)?;
         let mut early_breaks = 0;
         while !self.shutdown.is_cancelled() {
             let hub = self.hubs.take();
@@ -102,6 +126,51 @@ impl Session {
             self.sleep(pause).await;
         }
         Ok(())
+    }
+
+    fn assemble(
+        &self,
+        me: PeerId,
+        identity: Identity,
+        backend: Arc<dyn Backend>,
+        files: Option<StaticFiles>,
+        broken: mpsc::Sender<String>,
+    ) -> Result<Peer, PeerError> {
+        let ids = Arc::new(UserIdPool::new());
+        let blocking = self.io.blocking;
+        let reader = Reader::new(Arc::clone(&backend), Arc::clone(&ids), files, blocking, broken.clone());
+        let hub = watch::Sender::new(None);
+        let courier = Arc::new(Courier {
+            io: self.io.clone(),
+            backend: Arc::clone(&backend),
+            folder: Folder::within(&self.config.data_dir),
+            limits: self.config.limits,
+            throttle: Throttle::new(self.config.limits.bytes_per_second),
+            hub: hub.subscribe(),
+            ending: self.shutdown.child_token(),
+            me,
+            secret: identity.secret.clone(),
+        });
+        let (seeding, reports) = Seeding::new(Arc::clone(&courier), broken);
+        let driver = Driver::new(me, Arc::clone(&backend), Arc::clone(&seeding), Arc::clone(&ids));
+        let peer = Peer {
+            me,
+            identity,
+            backend,
+            driver: driver.map_err(|error| PeerError::Backend(error.to_string()))?,
+            ids,
+            reader: Arc::new(reader),
+            giving: Giving::new(Arc::clone(&courier)),
+            courier,
+            seeding,
+            reports,
+            audits: mpsc::channel(AUDITS_MAX),
+            hub,
+            mark: Mark::within(&self.config.data_dir),
+            has_answered: false,
+        };
+        start_over::clean(&peer).map_err(PeerError::Checkpoints)?;
+        Ok(peer)
     }
 
     async fn sleep(&self, pause: Duration) {
@@ -172,10 +241,18 @@ impl Session {
         broken: &mut mpsc::Receiver<String>,
     ) -> Result<Went, PeerError> {
         let cursor = peer.backend.durable_cursor();
+        let hello = v1::Hello {
+            peer_id: peer.me.get(),
+            secret: peer.identity.secret.expose().to_vec().into(),
+            cursor,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            restarted: !peer.has_answered,
+            started_over: peer.mark.is_set(),
+            limits: Some(self.config.limits.into()),
+        };
         let opening = async {
             let mut link = Link::dial(&self.io, hub).await?;
-            let stream = link.work(peer.me, &peer.identity, cursor, !peer.has_answered).await;
-            Ok::<_, LinkError>(stream)
+            Ok::<_, LinkError>(link.work(hello).await)
         };
         let shutdown = self.shutdown.clone();
         let opened = tokio::select! {
@@ -196,22 +273,67 @@ impl Session {
         };
         self.learn(&stream.welcome.hubs);
         tracing::info!(hub = %stream.hub, addr = %hub, cursor, newest = stream.welcome.newest, "connected");
-        if stream.welcome.trimmed_through > cursor {
-            tracing::warn!(
-                cursor,
-                trimmed_through = stream.welcome.trimmed_through,
-                "the hubs no longer have the records after this peer's cursor: older users are unknown to it"
-            );
+        peer.hub.send_replace(Some(hub.clone()));
+        let went = self.converse(peer, hub, stream, cursor, broken).await;
+        peer.hub.send_replace(None);
+        went
+    }
+
+    /// What follows a greeting: work, or a new beginning if too much is gone for it.
+    async fn converse(
+        &mut self,
+        peer: &mut Peer,
+        hub: &HubAddr,
+        stream: WorkStream,
+        cursor: u64,
+        broken: &mut mpsc::Receiver<String>,
+    ) -> Result<Went, PeerError> {
+        let trimmed_through = stream.welcome.trimmed_through;
+        if trimmed_through > cursor {
+            drop(stream);
+            return self.start_over(peer, hub, cursor, trimmed_through).await;
         }
+        peer.mark.clear().map_err(PeerError::Checkpoints)?;
         peer.ids.reset_ask();
         let since = Instant::now();
-        let mut worker = Worker::new(peer, &stream, cursor);
+        let mut worker = Worker::new(peer, hub, &stream, cursor);
         let ended = worker.run(stream, broken, &self.shutdown).await;
         let well = worker.fed || since.elapsed() >= LIVED;
         if let Some(hubs) = worker.newer_hubs.take() {
             self.learn(&hubs);
         }
         self.after(hub, ended, well)
+    }
+
+    async fn start_over(
+        &mut self,
+        peer: &mut Peer,
+        hub: &HubAddr,
+        cursor: u64,
+        trimmed_through: u64,
+    ) -> Result<Went, PeerError> {
+        tracing::warn!(
+            cursor,
+            trimmed_through,
+            "the hubs no longer have the records after this peer's cursor"
+        );
+        let shutdown = self.shutdown.clone();
+        let attempt = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return Ok(Went::Well),
+            attempt = start_over::attempt(peer, trimmed_through, &shutdown) => attempt,
+        };
+        match attempt {
+            Attempt::Done => {
+                self.hubs.worked();
+                Ok(Went::Well)
+            }
+            Attempt::Failed(why) => {
+                tracing::warn!(addr = %hub, why, "cannot get all users; trying again");
+                Ok(Went::Unreached)
+            }
+            Attempt::Fatal(why) => Err(PeerError::Backend(why)),
+        }
     }
 
     fn learn(&mut self, addrs: &[String]) {
@@ -238,9 +360,6 @@ impl Session {
             }
             Ended::Broken(why) => tracing::info!(addr = %hub, why, "disconnected"),
             Ended::Backend(error) => return Err(PeerError::Backend(error)),
-            Ended::Behind { cursor, trimmed_through } => {
-                return Err(PeerError::Behind { cursor, trimmed_through });
-            }
         }
         Ok(if well { Went::Well } else { Went::Early })
     }

@@ -1,9 +1,16 @@
 //! Reads: wait for their fence, then answer beside the feed. Owns their bounds.
 //!
 //! A read runs inline in a task of its own: it works on memory, and the runtime spreads tasks over threads; a
-//! simulation with one thread runs the same code. Only files are read on the blocking pool. Never delays the feed.
+//! simulation with one thread runs the same code. Only files are read where waiting is allowed. Never delays the feed.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use loop_proto::{ids::ForumEpoch, v1};
 use tokio::{
@@ -17,6 +24,7 @@ use super::{
 };
 use crate::{
     backend::{Backend, BackendError, Execution},
+    io::Blocking,
     replica::Replica,
 };
 
@@ -35,7 +43,9 @@ pub struct Reader {
     ids: Arc<UserIdPool>,
     files: Option<StaticFiles>,
     file_turns: Semaphore,
+    blocking: Blocking,
     broken: mpsc::Sender<String>,
+    answered: AtomicU64,
 }
 
 impl Reader {
@@ -44,9 +54,16 @@ impl Reader {
         backend: Arc<dyn Backend>,
         ids: Arc<UserIdPool>,
         files: Option<StaticFiles>,
+        blocking: Blocking,
         broken: mpsc::Sender<String>,
     ) -> Self {
-        Self { backend, ids, files, file_turns: Semaphore::new(FILES_MAX), broken }
+        let file_turns = Semaphore::new(FILES_MAX);
+        Self { backend, ids, files, file_turns, blocking, broken, answered: AtomicU64::new(0) }
+    }
+
+    /// Reads answered since the process began.
+    pub fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
     }
 
     async fn answer(&self, read: Read, epoch: ForumEpoch, outbox: &Outbox) {
@@ -56,10 +73,12 @@ impl Reader {
             // Held until the file has left, so that only a few are in memory at once.
             let Ok(_turn) = self.file_turns.acquire().await else { return };
             reply.body = self.file(read).await;
+            self.answered.fetch_add(1, Ordering::Relaxed);
             let _ = outbox.send(v1::peer_to_hub::Kind::ReadReply(reply)).await;
             return;
         }
         if let Some(made) = self.render(&read).await {
+            self.answered.fetch_add(1, Ordering::Relaxed);
             reply.body = Some(made.body);
             reply.forum_facts = encode_facts(made.forum_facts);
             reply.directory_facts = encode_facts(made.directory_facts);
@@ -71,7 +90,7 @@ impl Reader {
 
     async fn file(&self, read: Read) -> Option<v1::ResponseBody> {
         let files = self.files.clone()?;
-        tokio::task::spawn_blocking(move || files.answer(&read.work.request)).await.ok()
+        self.blocking.run(move || files.answer(&read.work.request)).await
     }
 
     async fn render(&self, read: &Read) -> Option<Execution> {

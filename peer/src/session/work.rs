@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
-use loop_proto::v1::{self, hub_to_peer, peer_to_hub};
+use loop_proto::{
+    ids::{ForumId, TaskId},
+    v1::{self, hub_to_peer, peer_to_hub},
+};
 use prost::Message;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -14,13 +17,15 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Peer, decode,
     driver::{DriveError, Effect},
+    giving,
     link::{Quoted, WorkStream},
     outbox::Outbox,
     reads::Reads,
+    seeding::{Report, Result as Seeded},
     timers::{Due, Later, Timers},
     user_ids::LEASE_COUNT,
 };
-use crate::replica::Input;
+use crate::{backend::Digest, config::HubAddr, replica::Input};
 
 /// How long the hub is given, on shutdown, to take what is on its way to it.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -36,13 +41,6 @@ pub enum Ended {
     Broken(String),
     /// The process cannot go on.
     Backend(String),
-    /// Records this peer needs are gone.
-    Behind {
-        /// Applied durably through here.
-        cursor: u64,
-        /// Gone through here.
-        trimmed_through: u64,
-    },
 }
 
 type Step = Result<(), Ended>;
@@ -50,6 +48,7 @@ type Step = Result<(), Ended>;
 /// One connection's state.
 pub struct Worker<'a> {
     peer: &'a mut Peer,
+    hub: HubAddr,
     outbox: Outbox,
     reads: Reads,
     timers: Timers,
@@ -65,10 +64,11 @@ pub struct Worker<'a> {
 
 impl<'a> Worker<'a> {
     /// Takes over a greeted stream that began from `cursor`.
-    pub fn new(peer: &'a mut Peer, stream: &WorkStream, cursor: u64) -> Self {
+    pub fn new(peer: &'a mut Peer, hub: &HubAddr, stream: &WorkStream, cursor: u64) -> Self {
         let reads = Reads::new(peer.reader.clone(), stream.outbox.clone());
         let heartbeat = Duration::from_millis(u64::from(stream.welcome.heartbeat_ms));
         Self {
+            hub: hub.clone(),
             outbox: stream.outbox.clone(),
             reads,
             timers: Timers::new(heartbeat, Instant::now()),
@@ -91,7 +91,8 @@ impl<'a> Worker<'a> {
     ) -> Ended {
         let WorkStream { mut inbound, outbox, .. } = stream;
         drop(outbox);
-        let mut ended = match self.push(Input::Connected { cursor: self.cursor }).await {
+        let begins = Input::Connected { cursor: self.cursor, newest: self.welcome.newest };
+        let mut ended = match self.push(begins).await {
             Ok(()) => self.select(&mut inbound, broken, shutdown).await,
             Err(ended) => ended,
         };
@@ -127,6 +128,10 @@ impl<'a> Worker<'a> {
                     Ok(())
                 }
                 () = ids.low() => self.ask_for_ids().await,
+                Some(report) = self.peer.reports.recv() => self.on_report(report).await,
+                Some(report) = self.peer.audits.1.recv() => {
+                    self.send(peer_to_hub::Kind::Audit(report)).await
+                }
                 message = inbound.message() => match message {
                     Ok(Some(message)) => self.on_message(message).await,
                     Ok(None) => return Ended::Broken("the hub closed the stream".into()),
@@ -146,6 +151,7 @@ impl<'a> Worker<'a> {
                 let (entries, through) = decode::batch(&batch).map_err(broken)?;
                 self.fed = true;
                 self.push(Input::Records { entries, through }).await?;
+                self.peer.giving.applied(self.peer.driver.replica().applied());
                 let refused = self.reads.release(self.peer.driver.replica());
                 self.reply(refused).await
             }
@@ -157,10 +163,6 @@ impl<'a> Worker<'a> {
             }
             Some(hub_to_peer::Kind::Forum(state)) => {
                 let snapshot = decode::forum_state(state).map_err(broken)?;
-                if self.welcome.trimmed_through > self.cursor {
-                    let trimmed_through = self.welcome.trimmed_through;
-                    return Err(Ended::Behind { cursor: self.cursor, trimmed_through });
-                }
                 self.push(Input::Forum(snapshot)).await
             }
             Some(hub_to_peer::Kind::Verdict(verdict)) => {
@@ -183,8 +185,12 @@ impl<'a> Worker<'a> {
                 }
                 Ok(())
             }
+            Some(hub_to_peer::Kind::Export(asked)) => {
+                self.give(asked).await;
+                Ok(())
+            }
             // Unknown kinds are a newer hub's.
-            Some(hub_to_peer::Kind::Export(_)) | None => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -198,6 +204,7 @@ impl<'a> Worker<'a> {
                 }
                 Due::Heartbeat => {
                     self.disk_bytes = self.peer.backend.disk_bytes();
+                    self.peer.giving.expire(now);
                     self.ask_for_ids().await?;
                     self.send_status().await?;
                 }
@@ -226,9 +233,77 @@ impl<'a> Worker<'a> {
                 Effect::ResendLater { forum, attempt } => {
                     self.timers.put_off(Later::Resend(forum), attempt, Instant::now());
                 }
+                Effect::Invited { forum, invitation } => {
+                    let refused = self.refuse_invitation(forum);
+                    self.reply_to_invitation(forum, invitation, refused).await?;
+                }
+                Effect::Refuse { forum, invitation } => {
+                    let missed = Some(v1::RejectReason::BadCheckpoint);
+                    self.reply_to_invitation(forum, invitation, missed).await?;
+                }
+                Effect::Seeded(seeded) => self.send(peer_to_hub::Kind::Seeded(seeded)).await?,
+                Effect::Audit { forum, record, digest } => self.report_digest(forum, record, digest),
             }
         }
         Ok(())
+    }
+
+    /// A digest takes as long as reading the forum does; it is reported on whatever connection there is then.
+    fn report_digest(&self, forum: ForumId, record: TaskId, digest: oneshot::Receiver<Digest>) {
+        let Ok(room) = self.peer.audits.0.clone().try_reserve_owned() else {
+            return tracing::warn!(%forum, "too many audits at once; one is not answered");
+        };
+        tokio::spawn(async move {
+            let Ok(digest) = digest.await else { return };
+            room.send(v1::AuditReport {
+                forum_id: forum.get(),
+                record_id: record.get(),
+                digest: digest.sha256.to_vec().into(),
+                messages: digest.messages,
+            });
+        });
+    }
+
+    /// Why this peer does not take the forum; `None`: it does.
+    fn refuse_invitation(&self, forum: ForumId) -> Option<v1::RejectReason> {
+        let replica = self.peer.driver.replica();
+        let others = replica.forum_count() - usize::from(replica.holds(forum));
+        let courier = &self.peer.courier;
+        let refused = courier.limits.refuse_forum(others, courier.backend.disk_bytes());
+        refused.or_else(|| (!self.peer.seeding.has_room()).then_some(v1::RejectReason::Busy))
+    }
+
+    async fn reply_to_invitation(
+        &self,
+        forum: ForumId,
+        invitation: TaskId,
+        refused: Option<v1::RejectReason>,
+    ) -> Step {
+        tracing::info!(%forum, %invitation, ?refused, "invited");
+        let reply = v1::InvitationReply {
+            forum_id: forum.get(),
+            invitation_id: invitation.get(),
+            accepted: refused.is_none(),
+            reason: refused.unwrap_or_default().into(),
+        };
+        self.send(peer_to_hub::Kind::Invitation(reply)).await
+    }
+
+    async fn on_report(&mut self, report: Report) -> Step {
+        let Report { forum, invitation, result } = report;
+        match result {
+            Seeded::Installed { cursor } => self.push(Input::Installed { forum, invitation, cursor }).await,
+            Seeded::Refused(reason) => self.reply_to_invitation(forum, invitation, Some(reason)).await,
+        }
+    }
+
+    /// Another peer needs a copy of what this one has.
+    async fn give(&self, asked: v1::ExportRequest) {
+        let forum = ForumId::new(asked.forum_id);
+        if forum.is_some_and(|forum| self.peer.driver.replica().epoch_of(forum).is_none()) {
+            return giving::refuse(&self.outbox, asked.relay_id, "does not serve this forum").await;
+        }
+        self.peer.giving.give(asked, self.hub.clone(), self.outbox.clone());
     }
 
     async fn retry_all(&mut self) -> Step {
@@ -254,7 +329,9 @@ impl<'a> Worker<'a> {
             executing: count(replica.unexecuted() + self.reads.count()),
             disk_bytes: self.disk_bytes,
             forums: count(replica.forum_count()),
-            ..Default::default()
+            memory_bytes: (self.peer.courier.io.memory_bytes)(),
+            requests: self.peer.driver.answered() + self.peer.reader.answered(),
+            seeding: self.peer.seeding.progress(),
         };
         self.send(peer_to_hub::Kind::Status(status)).await
     }

@@ -1,29 +1,41 @@
 //! A small backend in memory: forums are lists of lines. Real in all that a session can see of one — applied and
-//! pending executions, a durable cursor that trails until it is flushed, user ids.
+//! pending executions, a durable cursor that trails until it is flushed, user ids, copies that come and go as files.
 
 use std::{
     collections::BTreeMap,
+    fs,
+    path::Path,
     sync::{
         Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
-use loop_peer::backend::{AppliedRecord, Backend, BackendError, Execution, UserIds, Work};
+use loop_peer::backend::{
+    AppliedRecord, Backend, BackendError, Digest, Execution, InstallError, Joining, Progress, Scope, UserIds,
+    Work,
+};
 use loop_proto::{
     ids::{ForumId, TaskId},
     v1,
 };
 use prost::Message;
-use tokio::sync::watch;
+use sha2::Digest as _;
+use tokio::sync::{oneshot, watch};
 
-#[derive(Default)]
+/// What no copy may contain.
+pub const FORBIDDEN: &str = "DROP TABLE";
+
+#[derive(Clone, Default)]
 struct State {
     applied: u64,
     lines: BTreeMap<ForumId, Vec<String>>,
     users: Vec<u32>,
     pending: BTreeMap<ForumId, Vec<(TaskId, String)>>,
     executions: u32,
+    joining: BTreeMap<ForumId, (TaskId, Option<u64>)>,
+    staged: BTreeMap<ForumId, Vec<(u64, String)>>,
 }
 
 pub struct MemoryBackend {
@@ -32,6 +44,9 @@ pub struct MemoryBackend {
     /// Whether the cursor becomes durable with each apply, or only on [`Self::flush`].
     pub flushes_itself: AtomicBool,
     pub closed: AtomicBool,
+    pub disk_bytes: AtomicU64,
+    /// Whether an installation waits before its last step.
+    pub holds_installs: AtomicBool,
 }
 
 impl MemoryBackend {
@@ -41,7 +56,23 @@ impl MemoryBackend {
             durable: watch::Sender::new(durable),
             flushes_itself: AtomicBool::new(true),
             closed: AtomicBool::new(false),
+            disk_bytes: AtomicU64::new(4096),
+            holds_installs: AtomicBool::new(false),
         }
+    }
+
+    /// What the next process finds, all of it having become durable.
+    pub fn reopened(&self) -> Self {
+        let state = self.state.lock().unwrap().clone();
+        let state = State { pending: BTreeMap::new(), executions: 0, ..state };
+        Self { state: Mutex::new(state.clone()), ..Self::new(state.applied) }
+    }
+
+    /// Lines that are kept aside.
+    pub fn staged(&self, forum: u32) -> Vec<String> {
+        let state = self.state.lock().unwrap();
+        let staged = state.staged.get(&ForumId::new(forum).unwrap()).into_iter().flatten();
+        staged.map(|(_, line)| line.clone()).collect()
     }
 
     pub fn lines(&self, forum: u32) -> Vec<String> {
@@ -56,6 +87,33 @@ impl MemoryBackend {
     pub fn executions(&self) -> u32 {
         self.state.lock().unwrap().executions
     }
+}
+
+/// A copy as this backend makes and reads them: its lines.
+#[derive(Clone)]
+pub struct Copy {
+    pub header: v1::CheckpointHeader,
+    pub bytes: Vec<u8>,
+}
+
+impl Copy {
+    pub fn of_lines<'a>(forum_id: u32, cursor: u64, lines: impl IntoIterator<Item = &'a String>) -> Self {
+        let lines: Vec<String> = lines.into_iter().cloned().collect();
+        let bytes: Vec<u8> = lines.iter().flat_map(|line| format!("{line}\n").into_bytes()).collect();
+        let header = v1::CheckpointHeader {
+            forum_id,
+            cursor,
+            bytes: bytes.len() as u64,
+            sha256: sha2::Sha256::digest(&bytes).to_vec().into(),
+            digest: digest(&lines).into(),
+            messages: lines.len() as u64,
+        };
+        Self { header, bytes }
+    }
+}
+
+pub fn digest(lines: &[String]) -> Vec<u8> {
+    sha2::Sha256::digest(lines.join("|")).to_vec()
 }
 
 fn text_of(work: &Work) -> String {
@@ -101,11 +159,19 @@ impl Backend for MemoryBackend {
             {
                 pending.retain(|(pending, _)| *pending != task);
             }
+            let (id, joining) = (record.id.get(), record.forum.and_then(|forum| state.joining.get(&forum)));
+            let installed = joining.and_then(|(_, installed)| *installed);
+            let aside = matches!(joining, Some((_, None)));
+            assert!(record.staged || !aside, "{id} was not kept aside");
             for fact in v1::Facts::decode(record.facts).unwrap().facts {
                 match fact.kind.unwrap() {
                     v1::fact::Kind::MessageStored(message) => {
                         let forum = ForumId::new(message.forum_id).unwrap();
-                        state.lines.entry(forum).or_default().push(message.text);
+                        if aside {
+                            state.staged.entry(forum).or_default().push((id, message.text));
+                        } else if installed.is_none_or(|installed| id > installed) {
+                            state.lines.entry(forum).or_default().push(message.text);
+                        }
                     }
                     v1::fact::Kind::UserStored(user) => state.users.push(user.id),
                     other => panic!("unexpected fact {other:?}"),
@@ -158,7 +224,117 @@ impl Backend for MemoryBackend {
     }
 
     fn disk_bytes(&self) -> u64 {
-        4096
+        self.disk_bytes.load(Ordering::SeqCst)
+    }
+
+    fn joining(&self) -> Result<Vec<Joining>, BackendError> {
+        let state = self.state.lock().unwrap();
+        let joining = |(forum, (invitation, installed)): (&ForumId, &(TaskId, Option<u64>))| Joining {
+            forum: *forum,
+            invitation: *invitation,
+            installed: *installed,
+        };
+        Ok(state.joining.iter().map(joining).collect())
+    }
+
+    fn begin_joining(&self, forum: ForumId, invitation: TaskId) -> Result<(), BackendError> {
+        let mut state = self.state.lock().unwrap();
+        if state.joining.get(&forum).is_none_or(|(known, _)| *known != invitation) {
+            state.joining.insert(forum, (invitation, None));
+            state.staged.remove(&forum);
+        }
+        Ok(())
+    }
+
+    fn end_joining(&self, forum: ForumId) -> Result<(), BackendError> {
+        let ended = self.state.lock().unwrap().joining.remove(&forum);
+        assert!(matches!(ended, Some((_, Some(_)))), "serves without a copy");
+        Ok(())
+    }
+
+    fn drop_forum(&self, forum: ForumId) -> Result<(), BackendError> {
+        let mut state = self.state.lock().unwrap();
+        state.lines.remove(&forum);
+        state.staged.remove(&forum);
+        state.joining.remove(&forum);
+        Ok(())
+    }
+
+    fn export(
+        &self,
+        scope: Scope,
+        at_least: u64,
+        file: &Path,
+        _progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<v1::CheckpointHeader, BackendError> {
+        let state = self.state.lock().unwrap();
+        if state.applied < at_least {
+            return Err(BackendError::Unavailable("not that far"));
+        }
+        let copy = match scope {
+            Scope::Forum(forum) => {
+                Copy::of_lines(forum.get(), state.applied, state.lines.get(&forum).into_iter().flatten())
+            }
+            Scope::Directory => {
+                Copy::of_lines(0, state.applied, &state.users.iter().map(u32::to_string).collect::<Vec<_>>())
+            }
+        };
+        fs::write(file, &copy.bytes).unwrap();
+        Ok(copy.header)
+    }
+
+    fn install(
+        &self,
+        header: &v1::CheckpointHeader,
+        file: &Path,
+        progress: &(dyn Fn(Progress) + Sync),
+        is_cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Result<(), InstallError> {
+        let text = fs::read_to_string(file).unwrap();
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        if let Some(at) = lines.iter().position(|line| line.contains(FORBIDDEN)) {
+            return Err(InstallError::Refused { line: at as u64 + 1, reason: "not allowed".into() });
+        }
+        if header.digest != digest(&lines) {
+            return Err(InstallError::Refused { line: 0, reason: "another digest".into() });
+        }
+        progress(Progress { bytes_done: header.bytes, bytes_total: header.bytes });
+        while self.holds_installs.load(Ordering::SeqCst) && !is_cancelled() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let mut state = self.state.lock().unwrap();
+        if is_cancelled() {
+            return Err(InstallError::Cancelled);
+        }
+        let Some(forum) = ForumId::new(header.forum_id) else {
+            state.users = lines.iter().map(|line| line.parse().unwrap()).collect();
+            state.applied = header.cursor;
+            self.durable.send_replace(header.cursor);
+            return Ok(());
+        };
+        let Some((_, installed @ None)) = state.joining.get_mut(&forum) else {
+            return Err(BackendError::Unavailable("no open invitation").into());
+        };
+        *installed = Some(header.cursor);
+        let later = state.staged.remove(&forum).into_iter().flatten();
+        let later = later.filter(|(id, _)| *id > header.cursor).map(|(_, line)| line);
+        state.lines.insert(forum, lines.into_iter().chain(later).collect());
+        Ok(())
+    }
+
+    fn audit(&self, forum: ForumId) -> Result<oneshot::Receiver<Digest>, BackendError> {
+        let (done, receiver) = oneshot::channel();
+        let lines = self.state.lock().unwrap().lines.get(&forum).cloned().unwrap_or_default();
+        let sha256 = digest(&lines).as_slice().try_into().unwrap();
+        let _ = done.send(Digest { sha256, messages: lines.len() as u64 });
+        Ok(receiver)
+    }
+
+    fn forums_on_disk(&self) -> Result<Vec<ForumId>, BackendError> {
+        let state = self.state.lock().unwrap();
+        let mut forums: Vec<ForumId> = state.lines.keys().chain(state.staged.keys()).copied().collect();
+        forums.dedup();
+        Ok(forums)
     }
 
     fn close(&self) {

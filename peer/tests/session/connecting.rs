@@ -157,19 +157,6 @@ async fn where_streams_are_cut_records_are_polled() {
 }
 
 #[tokio::test]
-async fn a_peer_whose_records_are_gone_stops_and_says_so() {
-    let mut hub = Hub::start(1).await;
-    let dir = Arc::new(tempfile::tempdir().unwrap());
-    let peer = Peer::start_with(&[&hub], dir, MemoryBackend::new(5), |_| {});
-    let (talk, _) = hub.accept().await;
-    let welcome = v1::Welcome { trimmed_through: 9, ..hub.welcome() };
-    talk.say(hub_to_peer::Kind::Welcome(welcome)).await;
-    talk.describe(7, 1, 20, vec![]).await;
-    let error = peer.ended().await.unwrap_err();
-    assert!(matches!(error, PeerError::Behind { cursor: 5, trimmed_through: 9 }), "{error}");
-}
-
-#[tokio::test]
 async fn on_shutdown_answers_leave_and_the_backend_is_closed() {
     let mut hub = Hub::start(1).await;
     let peer = Peer::start(&[&hub]);

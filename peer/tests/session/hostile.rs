@@ -9,7 +9,7 @@ use super::{
 };
 
 fn states(open_task: v1::Record) -> hub_to_peer::Kind {
-    let assignment = Some(v1::Assignment { epoch: 1, primary: 1, replicas: vec![1] });
+    let assignment = Some(v1::Assignment { epoch: 1, primary: 1, replicas: vec![1], ..Default::default() });
     let open_tasks = vec![encode(&open_task)];
     hub_to_peer::Kind::Forum(v1::ForumState { forum_id: 7, assignment, as_of: 5, open_tasks })
 }

@@ -12,9 +12,16 @@ use loop_proto::v1::{
     self, hub_to_peer, peer_service_server, peer_service_server::PeerServiceServer, peer_to_hub,
 };
 use prost::Message;
-use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::timeout,
+};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
+
+use super::backend::Copy;
 
 /// Nothing in these tests takes longer, unless it hangs.
 pub const SOON: Duration = Duration::from_secs(5);
@@ -32,7 +39,22 @@ pub struct Hub {
     pub id: u64,
     script: Arc<Mutex<Script>>,
     streams: mpsc::Receiver<Conversation>,
+    fetched: mpsc::Receiver<Fetched>,
+    given: mpsc::Receiver<Given>,
     server: JoinHandle<()>,
+}
+
+/// A copy a peer wants.
+pub struct Fetched {
+    pub request: v1::FetchCheckpointRequest,
+    pub pieces: mpsc::Sender<Result<v1::CheckpointChunk, Status>>,
+}
+
+/// A copy a peer gives.
+pub struct Given {
+    pieces: Streaming<v1::GivenChunk>,
+    /// Ends the call.
+    pub taken: oneshot::Sender<()>,
 }
 
 /// One work stream, seen from the hub.
@@ -47,6 +69,8 @@ pub struct Conversation {
 struct Service {
     script: Arc<Mutex<Script>>,
     streams: mpsc::Sender<Conversation>,
+    fetched: mpsc::Sender<Fetched>,
+    given: mpsc::Sender<Given>,
 }
 
 #[tonic::async_trait]
@@ -77,6 +101,30 @@ impl peer_service_server::PeerService for Service {
         Ok(Response::new(ReceiverStream::new(stream).boxed()))
     }
 
+    type FetchCheckpointStream =
+        std::pin::Pin<Box<dyn Stream<Item = Result<v1::CheckpointChunk, Status>> + Send>>;
+
+    async fn fetch_checkpoint(
+        &self,
+        request: Request<v1::FetchCheckpointRequest>,
+    ) -> Result<Response<Self::FetchCheckpointStream>, Status> {
+        let (pieces, stream) = mpsc::channel(4);
+        let fetched = Fetched { request: request.into_inner(), pieces };
+        self.fetched.send(fetched).await.map_err(|_| Status::unavailable("the test is over"))?;
+        Ok(Response::new(ReceiverStream::new(stream).boxed()))
+    }
+
+    async fn give_checkpoint(
+        &self,
+        request: Request<Streaming<v1::GivenChunk>>,
+    ) -> Result<Response<v1::GiveCheckpointReply>, Status> {
+        let (taken, over) = oneshot::channel();
+        let given = Given { pieces: request.into_inner(), taken };
+        self.given.send(given).await.map_err(|_| Status::unavailable("the test is over"))?;
+        over.await.map_err(|_| Status::cancelled("nobody takes it"))?;
+        Ok(Response::new(v1::GiveCheckpointReply {}))
+    }
+
     async fn fetch_tasks(
         &self,
         request: Request<v1::FetchTasksRequest>,
@@ -96,7 +144,13 @@ impl Hub {
         let addr = listener.local_addr().unwrap().to_string();
         let script = Arc::new(Mutex::new(Script::default()));
         let (streams_tx, streams) = mpsc::channel(16);
-        let service = Service { script: Arc::clone(&script), streams: streams_tx };
+        let ((fetched_tx, fetched), (given_tx, given)) = (mpsc::channel(16), mpsc::channel(16));
+        let service = Service {
+            script: Arc::clone(&script),
+            streams: streams_tx,
+            fetched: fetched_tx,
+            given: given_tx,
+        };
         let server = tokio::spawn(async move {
             let service = PeerServiceServer::new(service).max_decoding_message_size(16 << 20);
             let incoming = TcpListenerStream::new(listener);
@@ -106,7 +160,7 @@ impl Hub {
                 .await
                 .unwrap();
         });
-        Self { addr, id, script, streams, server }
+        Self { addr, id, script, streams, fetched, given, server }
     }
 
     pub fn refuse_joins(&self, status: Status) {
@@ -145,6 +199,21 @@ impl Hub {
         v1::Welcome { hub_id: self.id, heartbeat_ms: 1000, ..Default::default() }
     }
 
+    /// Waits until a peer wants a copy.
+    pub async fn fetched(&mut self) -> Fetched {
+        timeout(SOON, self.fetched.recv()).await.expect("no copy was asked for").unwrap()
+    }
+
+    /// That no copy is asked for for a while.
+    pub async fn nothing_fetched_for(&mut self, time: Duration) {
+        assert!(timeout(time, self.fetched.recv()).await.is_err(), "a copy was asked for");
+    }
+
+    /// Waits until a peer gives a copy.
+    pub async fn given(&mut self) -> Given {
+        timeout(SOON, self.given.recv()).await.expect("no copy was given").unwrap()
+    }
+
     pub async fn no_stream_for(&mut self, time: Duration) {
         assert!(timeout(time, self.streams.recv()).await.is_err(), "a stream came");
     }
@@ -153,6 +222,52 @@ impl Hub {
 impl Drop for Hub {
     fn drop(&mut self) {
         self.server.abort();
+    }
+}
+
+impl Fetched {
+    /// Sends a copy from where it was asked for, in pieces of `size` bytes, up to byte `end`, and leaves it open.
+    pub async fn send(&self, copy: &Copy, size: usize, end: usize) {
+        let from = if self.request.sha256 == copy.header.sha256 { self.request.offset as usize } else { 0 };
+        let header = Some(copy.header.clone());
+        let first = v1::CheckpointChunk { header, offset: from as u64, ..Default::default() };
+        self.piece(first).await;
+        let mut offset = from;
+        for data in copy.bytes[from..end].chunks(size) {
+            let chunk =
+                v1::CheckpointChunk { header: None, offset: offset as u64, data: data.to_vec().into() };
+            offset += data.len();
+            self.piece(chunk).await;
+        }
+    }
+
+    pub async fn send_all(&self, copy: &Copy) {
+        self.send(copy, 7, copy.bytes.len()).await;
+    }
+
+    pub async fn piece(&self, chunk: v1::CheckpointChunk) {
+        let _ = self.pieces.send(Ok(chunk)).await;
+    }
+}
+
+impl Given {
+    /// The next piece; `None`: that was all, or the peer has gone.
+    pub async fn next(&mut self) -> Option<v1::GivenChunk> {
+        timeout(SOON, self.pieces.message()).await.expect("nothing more is given").ok().flatten()
+    }
+
+    /// The first piece's copy header and offset, and all bytes after it.
+    pub async fn all(mut self) -> (v1::GivenChunk, Vec<u8>) {
+        let first = self.next().await.unwrap();
+        let mut bytes = Vec::new();
+        while let Some(piece) = self.next().await {
+            let chunk = piece.chunk.unwrap();
+            let from = first.chunk.as_ref().unwrap().offset + bytes.len() as u64;
+            assert!(chunk.offset == from && chunk.data.len() <= 256 << 10);
+            bytes.extend_from_slice(&chunk.data);
+        }
+        let _ = self.taken.send(());
+        (first, bytes)
     }
 }
 
@@ -226,9 +341,37 @@ impl Conversation {
         self.say(hub_to_peer::Kind::Records(batch(records, through))).await;
     }
 
+    pub async fn describe_as(
+        &self,
+        forum_id: u32,
+        assignment: v1::Assignment,
+        as_of: u64,
+        open: Vec<v1::Record>,
+    ) {
+        let open_tasks = open.iter().map(encode).collect();
+        let assignment = Some(assignment);
+        self.say(hub_to_peer::Kind::Forum(v1::ForumState { forum_id, assignment, as_of, open_tasks })).await;
+    }
+
+    /// The peer's word on an invitation.
+    pub async fn invitation(&mut self) -> v1::InvitationReply {
+        match self.next_of_note().await {
+            Some(peer_to_hub::Kind::Invitation(reply)) => reply,
+            other => panic!("not a reply to an invitation: {other:?}"),
+        }
+    }
+
+    pub async fn seeded(&mut self) -> v1::Seeded {
+        match self.next_of_note().await {
+            Some(peer_to_hub::Kind::Seeded(seeded)) => seeded,
+            other => panic!("not that a copy is installed: {other:?}"),
+        }
+    }
+
     pub async fn describe(&self, forum_id: u32, epoch: u64, as_of: u64, open: Vec<v1::Record>) {
         let open_tasks = open.iter().map(encode).collect();
-        let assignment = Some(v1::Assignment { epoch, primary: 1, replicas: vec![1, 2] });
+        let assignment =
+            Some(v1::Assignment { epoch, primary: 1, replicas: vec![1, 2], ..Default::default() });
         self.say(hub_to_peer::Kind::Forum(v1::ForumState { forum_id, assignment, as_of, open_tasks })).await;
     }
 }
@@ -246,8 +389,26 @@ fn record(id: u64, forum_id: u32, body: v1::record::Body) -> v1::Record {
 }
 
 pub fn assigned(id: u64, forum: u32, epoch: u64, primary: u32) -> v1::Record {
-    let assignment = v1::Assignment { epoch, primary, replicas: vec![1, 2] };
+    assigned_to(id, forum, v1::Assignment { epoch, primary, replicas: vec![1, 2], ..Default::default() })
+}
+
+pub fn assigned_to(id: u64, forum: u32, assignment: v1::Assignment) -> v1::Record {
     record(id, forum, v1::record::Body::Assignment(assignment))
+}
+
+/// Peer 2 serves, and peer 1 is at a stage of its way in.
+pub fn joining(epoch: u64, invitation_id: u64, stage: v1::JoinStage) -> v1::Assignment {
+    let joining = v1::JoiningReplica { peer_id: 1, invitation_id, source: 2, stage: stage.into() };
+    v1::Assignment { epoch, primary: 2, replicas: vec![2], joining: vec![joining], ..Default::default() }
+}
+
+/// Peer 2 serves, and peer 1 is nothing to the forum.
+pub fn without_this_peer(epoch: u64) -> v1::Assignment {
+    v1::Assignment { epoch, primary: 2, replicas: vec![2], ..Default::default() }
+}
+
+pub fn audit(id: u64, forum: u32) -> v1::Record {
+    record(id, forum, v1::record::Body::Audit(v1::Audit {}))
 }
 
 pub fn asked(id: u64, forum: u32, text: &str) -> v1::Record {

@@ -5,8 +5,11 @@ mod hub;
 
 mod binary;
 mod connecting;
+mod giving;
 mod hostile;
+mod joining;
 mod serving;
+mod starting_over;
 
 use std::sync::Arc;
 
@@ -49,7 +52,17 @@ impl Peer {
         };
         change(&mut flags);
         let config = Config::read(flags, "testing").unwrap();
-        let backend = Arc::new(backend);
+        Self::run(config, dir, Arc::new(backend))
+    }
+
+    /// The next process on the same data folder, with what the one before had on disk.
+    async fn restarted(self, hubs: &[&Hub]) -> Self {
+        let (dir, backend) = (Arc::clone(&self.dir), Arc::clone(&self.backend));
+        self.stop().await.unwrap();
+        Self::start_with(hubs, dir, backend.reopened(), |_| {})
+    }
+
+    fn run(config: Config, dir: Arc<tempfile::TempDir>, backend: Arc<MemoryBackend>) -> Self {
         let shutdown = CancellationToken::new();
         let running = loop_peer::run(config, Io::real(), backend.clone(), shutdown.clone());
         Self {

@@ -1,0 +1,123 @@
+//! A peer whose cursor lies below what the hubs still have: it gets all users anew, and its forums again by
+//! invitation. Owns the mark that this has happened, until a hub has heard of it.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use loop_proto::ids::ForumId;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Peer,
+    download::{DIRECTORY, Failure},
+    parts, seeding,
+};
+use crate::backend::{BackendError, InstallError, Joining};
+
+/// On disk before the cursor jumps over records, gone when the hubs know.
+pub struct Mark(PathBuf);
+
+impl Mark {
+    /// Inside the data folder.
+    pub fn within(data_dir: &Path) -> Self {
+        Self(data_dir.join("started-over"))
+    }
+
+    /// Whether hubs must be told.
+    pub fn is_set(&self) -> bool {
+        self.0.exists()
+    }
+
+    fn set(&self) -> io::Result<()> {
+        File::create(&self.0)?.sync_all()?;
+        self.0.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+    }
+
+    /// A hub knows.
+    pub fn clear(&self) -> io::Result<()> {
+        match fs::remove_file(&self.0) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub enum Attempt {
+    /// The cursor is where the hubs' log goes on.
+    Done,
+    /// To be tried again, at another hub perhaps.
+    Failed(String),
+    /// The process cannot go on.
+    Fatal(String),
+}
+
+/// Gets the directory and installs it. Everything fetched so far survives a failure; nothing else is changed by one.
+pub async fn attempt(peer: &mut Peer, trimmed_through: u64, shutdown: &CancellationToken) -> Attempt {
+    let part = peer.courier.folder.part(DIRECTORY);
+    let header = match seeding::fetch_directory(&peer.courier).await {
+        Ok(header) => header,
+        Err(Failure::Broken { why, .. }) => return Attempt::Failed(why),
+        Err(Failure::Damaged) => return Attempt::Failed("what came is not what was promised".into()),
+        Err(Failure::Refused(reason)) => return Attempt::Failed(format!("{reason:?}")),
+    };
+    if header.cursor < trimmed_through {
+        let _ = part.remove();
+        return Attempt::Failed("the copy of the users is older than what the hubs still have".into());
+    }
+    if let Err(error) = peer.mark.set() {
+        return Attempt::Fatal(format!("{}: {error}", peer.mark.0.display()));
+    }
+    let forums = match leave_everything(peer) {
+        Ok(forums) => forums,
+        Err(error) => return Attempt::Fatal(error.to_string()),
+    };
+    let cursor = header.cursor;
+    let installed = seeding::install(&peer.courier, header, part.clone(), &Arc::default(), shutdown).await;
+    let _ = peer.courier.io.blocking.run(move || part.remove()).await;
+    match installed {
+        None | Some(Err(InstallError::Cancelled)) => return Attempt::Failed("the process is ending".into()),
+        Some(Err(InstallError::Refused { line, reason })) => {
+            return Attempt::Failed(format!("the copy of the users was refused: line {line}: {reason}"));
+        }
+        Some(Err(InstallError::Backend(BackendError::Unavailable(why)))) => {
+            return Attempt::Failed(why.to_owned());
+        }
+        Some(Err(InstallError::Backend(error))) => return Attempt::Fatal(error.to_string()),
+        Some(Ok(())) => {}
+    }
+    peer.driver.start_over(&forums);
+    peer.has_answered = false;
+    tracing::warn!(cursor, "started over: all users are here, the forums come again from other peers");
+    Attempt::Done
+}
+
+/// Copies on their way miss what the cursor is about to jump over; the whole ones stay until they are replaced.
+/// Returns those that stay.
+fn leave_everything(peer: &Peer) -> Result<Vec<ForumId>, BackendError> {
+    peer.seeding.stop_all();
+    let joining = peer.backend.joining()?;
+    let mut forums = peer.backend.forums_on_disk()?;
+    for Joining { forum, .. } in joining {
+        peer.backend.drop_forum(forum)?;
+        forums.retain(|known| *known != forum);
+    }
+    forums.iter().for_each(|forum| peer.backend.forget_pending(*forum));
+    Ok(forums)
+}
+
+/// What a process before this one left of copies on their way.
+pub fn clean(peer: &Peer) -> io::Result<()> {
+    let joining = peer.backend.joining().unwrap_or_default();
+    let names = joining.iter().filter(|joining| joining.installed.is_none()).map(|joining| parts::CopyName {
+        forum_id: joining.forum.get(),
+        invitation_id: joining.invitation.get(),
+    });
+    let wanted: Vec<_> = names.chain([DIRECTORY]).collect();
+    peer.courier.folder.clean(&wanted)
+}
