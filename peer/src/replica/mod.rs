@@ -135,9 +135,14 @@ impl Replica {
         self.copies.len()
     }
 
-    /// Whether there is anything of the forum here.
-    pub fn holds(&self, forum: ForumId) -> bool {
-        self.copies.get(forum).is_some()
+    /// How many forums there are here beside this one.
+    pub fn forums_beside(&self, forum: ForumId) -> usize {
+        self.copies.len() - usize::from(self.copies.get(forum).is_some())
+    }
+
+    /// How many forums wait for their checkpoint beside this one.
+    pub fn unseeded_beside(&self, forum: ForumId) -> usize {
+        self.copies.unseeded_beside(forum)
     }
 
     /// Tasks this peer should execute and has not.
@@ -295,8 +300,14 @@ impl Replica {
 
     /// Says once more what the hubs wait for from a joining replica.
     fn urge(&self, forum: ForumId, out: &mut Vec<Output>) {
-        let Some(Role::Joining(joining)) = self.forums.get(&forum).map(|forum| forum.role) else { return };
-        let Joining { invitation, stage } = joining;
+        let Some(known) = self.forums.get(&forum) else { return };
+        let Role::Joining(Joining { invitation, stage }) = known.role else {
+            let lacks = matches!(self.copies.get(forum), Some(Copied::Joining { installed: None, .. }));
+            if lacks && known.role.serves() && self.fed >= known.as_of {
+                out.push(Output::Lost(forum));
+            }
+            return;
+        };
         match (stage, self.copies.get(forum)) {
             (Stage::Invited, Some(Copied::Joining { invitation: begun, .. })) if begun == invitation => {
                 out.push(Output::Invited { forum, invitation });
