@@ -303,7 +303,7 @@ impl Replica {
         let Some(known) = self.forums.get(&forum) else { return };
         let Role::Joining(Joining { invitation, stage }) = known.role else {
             let lacks = matches!(self.copies.get(forum), Some(Copied::Joining { installed: None, .. }));
-            if lacks && known.role.serves() && self.fed >= known.as_of {
+            if lacks && known.role.serves() && self.fed >= known.as_of.max(self.applied) {
                 out.push(Output::Lost(forum));
             }
             return;

@@ -650,7 +650,8 @@ impl World {
         for _ in 0..4_000 {
             let done = self.hubs.role() == Some(Role::Primary)
                 && self.hubs.open.is_empty()
-                && self.disk.cursor == self.hubs.newest();
+                && self.disk.cursor == self.hubs.newest()
+                && self.fed == self.hubs.newest();
             if done && self.executing.is_empty() && self.disk.joining.is_none() {
                 break;
             }
