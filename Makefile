@@ -3,13 +3,18 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test verify fix bench clean
+.PHONY: help run build test verify fix bench sim clean
 
 # For `make run`: more flags for loop-local, for example  make run ARGS="--http-port 8090 --data-dir /tmp/loop"
 ARGS ?=
 
 # For `make bench`: rounds in which our system and etcd take turns.
 ROUNDS ?= 3
+
+# For `make sim`.
+SCENARIO ?= chaos
+SEEDS ?= 100
+FIRST ?= 1
 
 # Cargo puts its own tools where a fresh shell may not look yet.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -51,7 +56,12 @@ bench: ## Measure parts and the whole, interleaved with etcd; prints ratios (ROU
 	cargo build --locked --release --package loop-hub --package loop-peer --package loop-benches --bins; \
 	cargo bench --locked --package loop-benches --benches -- \
 	    --warm-up-time 0.5 --measurement-time 1 --sample-size 20 --noplot; \
-	target/release/load suite --rounds $(ROUNDS)
+	target/release/load suite --rounds $(ROUNDS); \
+	target/release/load migrate
+
+sim: ## Simulated clusters from seeds: SEEDS=100, SCENARIO=chaos (list: all), FIRST=1; SEED=7 for one, TRACE=1 tells it
+	@cargo build --locked --profile sim --package loop-sim-tests --bin sim
+	@target/sim/sim --scenario $(SCENARIO) $(if $(SEED),--seed $(SEED) $(if $(TRACE),--trace),--seeds $(SEEDS) --first $(FIRST))
 
 clean: ## Remove what was built and fetched; ./data stays
 	cargo clean

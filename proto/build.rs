@@ -10,7 +10,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(&files, ["."])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    let grpc = env::var_os("CARGO_FEATURE_GRPC").is_some();
+    let generator = tonic_prost_build::configure().build_client(grpc).build_server(grpc);
+    generator.bytes(".").compile_fds(descriptors)?;
     println!("cargo:rerun-if-changed=loop");
     Ok(())
 }

@@ -85,7 +85,15 @@ impl Writers {
     }
 }
 
+/// Every replica has followed so far: the log is trimmed to its budget, as in a running group.
+fn keep(state: &mut HubState) {
+    let kept_through = state.newest();
+    let trim = v1::TrimTasks { through: 0, kept_through };
+    apply_command(state, command(0, 1, Body::TrimTasks(trim)));
+}
+
 fn apply_pairs(state: &mut HubState, pairs: Vec<[Bytes; 2]>) {
+    keep(state);
     for command in pairs.into_iter().flatten() {
         let applied = apply_bytes(state, command);
         assert!(!matches!(applied.outcome.kind, Some(v1::outcome::Kind::Rejection(_)) | None));

@@ -4,6 +4,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -50,12 +51,18 @@ pub fn connect_lazy(io: &Io, authority: &str) -> Result<Channel, tonic::transpor
 }
 
 /// The server's side of one connection.
-pub struct ServerConnection(BoxedConnection);
+pub struct ServerConnection(BoxedConnection, CameFrom);
+
+/// Where a connection comes from: in the extensions of every request on it.
+#[derive(Clone, Copy, Debug)]
+pub struct CameFrom(pub SocketAddr);
 
 impl Connected for ServerConnection {
-    type ConnectInfo = ();
+    type ConnectInfo = CameFrom;
 
-    fn connect_info(&self) {}
+    fn connect_info(&self) -> CameFrom {
+        self.1
+    }
 }
 
 impl AsyncRead for ServerConnection {
@@ -108,7 +115,10 @@ pub fn incoming(
                 accepted = acceptor.accept() => accepted,
             };
             match accepted {
-                Ok((connection, _)) => return Some((Ok(ServerConnection(connection)), (acceptor, shutdown))),
+                Ok((connection, from)) => {
+                    let connection = ServerConnection(connection, CameFrom(from));
+                    return Some((Ok(connection), (acceptor, shutdown)));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;

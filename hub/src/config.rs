@@ -14,6 +14,10 @@ use clap::{Args, ValueEnum};
 use loop_proto::{ids::HubId, v1};
 use serde::{Deserialize, Serialize};
 
+const SECOND: Duration = Duration::from_secs(1);
+/// Longest time that can be set: times are added to, and must not overflow.
+const SECONDS_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// What may be given on the command line, in the environment (`LOOP_HUB_…`) or in the file.
 #[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -42,6 +46,10 @@ pub struct Options {
     /// Token volunteers' peers must present to join
     #[arg(long, env = "LOOP_HUB_JOIN_TOKEN", hide_env_values = true)]
     pub join_token: Option<String>,
+    /// Token operators (hubctl) and hubs that join must present, the same on all hubs; 16 to 256 visible characters.
+    /// Without it they are served from loopback addresses only. Set it if a proxy stands in front of the gRPC port
+    #[arg(long, env = "LOOP_HUB_ADMIN_TOKEN", hide_env_values = true)]
+    pub admin_token: Option<String>,
     /// How the Raft log is kept [default: sled]
     #[arg(long, env = "LOOP_HUB_LOG_ENGINE")]
     pub log_engine: Option<LogEngineKind>,
@@ -51,6 +59,18 @@ pub struct Options {
     /// On how many peers each forum is kept, 1 to 4 [default: 3]
     #[arg(long, env = "LOOP_HUB_REPLICAS")]
     pub replicas: Option<u32>,
+    /// On how many peers a busy forum may be kept, --replicas to 4 [default: 4]
+    #[arg(long, env = "LOOP_HUB_REPLICAS_MAX")]
+    pub replicas_max: Option<u32>,
+    /// Have forums find their peers by themselves; `--balance false` leaves it to the operator [default: true]
+    #[arg(long, env = "LOOP_HUB_BALANCE", num_args = 0..=1, default_missing_value = "true")]
+    pub balance: Option<bool>,
+    /// How long a peer may be away before its forums are given to others, seconds [default: 600]
+    #[arg(long, env = "LOOP_HUB_PEER_GRACE_S")]
+    pub peer_grace_s: Option<u64>,
+    /// How long an invited peer may stay silent, seconds; twice that once it has accepted [default: 30]
+    #[arg(long, env = "LOOP_HUB_INVITATION_TIMEOUT_S")]
+    pub invitation_timeout_s: Option<u64>,
     /// Heartbeat of the leading hub, milliseconds [default: 50]
     #[arg(long, env = "LOOP_HUB_HEARTBEAT_MS")]
     pub heartbeat_ms: Option<u64>,
@@ -121,12 +141,22 @@ pub struct HubConfig {
     pub join: Option<String>,
     /// What peers must present to join.
     pub join_token: Secret,
+    /// What operators must present; `None`: they must come from this machine.
+    pub admin_token: Option<Secret>,
     /// The Raft log's engine.
     pub log_engine: LogEngineKind,
     /// Files to serve besides the built-in ones.
     pub static_dir: Option<PathBuf>,
     /// Replicas of a new forum.
     pub replicas: usize,
+    /// Replicas of a busy one.
+    pub replicas_max: usize,
+    /// Forums find their peers by themselves.
+    pub balance: bool,
+    /// A peer that is away longer counts as lost.
+    pub peer_grace: Duration,
+    /// Silence that ends an unanswered invitation; an accepted one may stand still twice as long.
+    pub invitation_timeout: Duration,
     /// Raft heartbeat.
     pub heartbeat: Duration,
     /// Bounds of the random election timeout.
@@ -161,6 +191,19 @@ impl Secret {
     pub fn matches(&self, candidate: &str) -> bool {
         let differing = self.0.bytes().zip(candidate.bytes()).fold(0, |acc, (a, b)| acc | (a ^ b));
         self.0.len() == candidate.len() && differing == 0
+    }
+}
+
+impl Secret {
+    /// Whether it can be sent as a bearer token and is long enough for one.
+    pub fn is_bearer(&self) -> bool {
+        (16..=256).contains(&self.0.len()) && self.0.bytes().all(|byte| byte.is_ascii_graphic())
+    }
+}
+
+impl From<String> for Secret {
+    fn from(secret: String) -> Self {
+        Self(secret)
     }
 }
 
@@ -218,9 +261,14 @@ impl Options {
             bootstrap: self.bootstrap.or(other.bootstrap),
             join: self.join.or(other.join),
             join_token: self.join_token.or(other.join_token),
+            admin_token: self.admin_token.or(other.admin_token),
             log_engine: self.log_engine.or(other.log_engine),
             static_dir: self.static_dir.or(other.static_dir),
             replicas: self.replicas.or(other.replicas),
+            replicas_max: self.replicas_max.or(other.replicas_max),
+            balance: self.balance.or(other.balance),
+            peer_grace_s: self.peer_grace_s.or(other.peer_grace_s),
+            invitation_timeout_s: self.invitation_timeout_s.or(other.invitation_timeout_s),
             heartbeat_ms: self.heartbeat_ms.or(other.heartbeat_ms),
             election_min_ms: self.election_min_ms.or(other.election_min_ms),
             election_max_ms: self.election_max_ms.or(other.election_max_ms),
@@ -278,9 +326,14 @@ impl TryFrom<Options> for HubConfig {
             bootstrap: options.bootstrap.unwrap_or(false),
             join: options.join,
             join_token: Secret(options.join_token.unwrap_or_default()),
+            admin_token: options.admin_token.map(Secret),
             log_engine: options.log_engine.unwrap_or(LogEngineKind::Sled),
             static_dir: options.static_dir,
             replicas: options.replicas.unwrap_or(3) as usize,
+            replicas_max: options.replicas_max.unwrap_or(4) as usize,
+            balance: options.balance.unwrap_or(true),
+            peer_grace: Duration::from_secs(options.peer_grace_s.unwrap_or(600)),
+            invitation_timeout: Duration::from_secs(options.invitation_timeout_s.unwrap_or(30)),
             heartbeat: Duration::from_millis(options.heartbeat_ms.unwrap_or(50)),
             election: (
                 Duration::from_millis(options.election_min_ms.unwrap_or(200)),
@@ -304,8 +357,23 @@ impl HubConfig {
         if self.join_token.expose().len() < 8 {
             return invalid("--join-token is missing or shorter than 8 characters: peers join with it");
         }
+        if self.admin_token.as_ref().is_some_and(|token| !token.is_bearer()) {
+            return invalid("--admin-token is not 16 to 256 visible ASCII characters");
+        }
         if !(1..=4).contains(&self.replicas) {
             return invalid(format!("--replicas {} is not between 1 and 4", self.replicas));
+        }
+        if !(self.replicas..=4).contains(&self.replicas_max) {
+            return invalid(format!(
+                "--replicas-max {} is not between --replicas ({}) and 4",
+                self.replicas_max, self.replicas
+            ));
+        }
+        if self.peer_grace < SECOND || self.invitation_timeout < SECOND {
+            return invalid("--peer-grace-s and --invitation-timeout-s are at least 1");
+        }
+        if self.peer_grace > SECONDS_MAX || self.invitation_timeout > SECONDS_MAX {
+            return invalid("--peer-grace-s and --invitation-timeout-s are at most 31536000, a year");
         }
         if self.heartbeat.is_zero() || min < self.heartbeat * 2 || max <= min {
             return invalid(format!(
@@ -341,9 +409,14 @@ impl HubConfig {
             bootstrap: Some(self.bootstrap),
             join: self.join.clone(),
             join_token: Some("***".into()),
+            admin_token: self.admin_token.as_ref().map(|_| "***".into()),
             log_engine: Some(self.log_engine),
             static_dir: self.static_dir.clone(),
             replicas: u32::try_from(self.replicas).ok(),
+            replicas_max: u32::try_from(self.replicas_max).ok(),
+            balance: Some(self.balance),
+            peer_grace_s: Some(self.peer_grace.as_secs()),
+            invitation_timeout_s: Some(self.invitation_timeout.as_secs()),
             heartbeat_ms: millis(self.heartbeat),
             election_min_ms: millis(self.election.0),
             election_max_ms: millis(self.election.1),
@@ -439,6 +512,12 @@ mod tests {
         let two = Options { cluster: Some(two.into()), bootstrap: Some(true), ..options() };
         assert!(refused(two).contains("1, 3 or 5"));
         assert!(refused(Options { election_min_ms: Some(60), ..options() }).contains("heartbeat"));
+        for max in [2, 5] {
+            let options = Options { replicas_max: Some(max), ..options() };
+            assert!(refused(options).contains("--replicas-max"));
+        }
+        assert!(refused(Options { peer_grace_s: Some(0), ..options() }).contains("--peer-grace-s"));
+        assert!(refused(Options { invitation_timeout_s: Some(u64::MAX), ..options() }).contains("a year"));
     }
 
     #[test]

@@ -3,16 +3,22 @@
 //! Owns no queue of records. A peer's feed reads the log itself from where it is, so a slow peer costs nothing but
 //! its own lag.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
-use loop_proto::ids::PeerId;
+use loop_proto::{
+    ids::{ForumId, PeerId},
+    v1,
+};
 use loop_raft_store::{
     adapter::{ApplySink, StateReader},
-    machine::{Event, Record, RecordBody},
+    machine::{Assignment, Event, Forum, HubState, PeerState, Record, RecordBody, Replica},
 };
 use metrics::counter;
 
-use crate::{presence::Presence, waiters::Waiters};
+use crate::{presence::Presence, traffic::Traffic, waiters::Waiters};
 
 /// Records looked at in one go while the state is locked for reading.
 const SCAN_MAX: usize = 1024;
@@ -24,13 +30,19 @@ pub struct Feed {
     own_hub: u64,
     presence: Arc<Presence>,
     waiters: Arc<Waiters>,
+    traffic: Arc<Traffic>,
     reader: OnceLock<StateReader>,
 }
 
 impl Feed {
     /// A feed for this hub's peers and browsers.
-    pub fn new(own_hub: u64, presence: Arc<Presence>, waiters: Arc<Waiters>) -> Arc<Self> {
-        Arc::new(Self { own_hub, presence, waiters, reader: OnceLock::new() })
+    pub fn new(
+        own_hub: u64,
+        presence: Arc<Presence>,
+        waiters: Arc<Waiters>,
+        traffic: Arc<Traffic>,
+    ) -> Arc<Self> {
+        Arc::new(Self { own_hub, presence, waiters, traffic, reader: OnceLock::new() })
     }
 
     /// Gives it the state to look at; once, before anything is applied that peers could wait for.
@@ -42,6 +54,14 @@ impl Feed {
     fn wake_all(&self) {
         for connection in self.presence.all_here() {
             connection.wake.notify_one();
+        }
+    }
+
+    fn part_from_removed(&self, peer: PeerId) {
+        let Some(reader) = self.reader.get() else { return };
+        let removed = |state: &HubState| state.peer(peer).is_some_and(|p| p.state == PeerState::Removed);
+        if let (true, Some(connection)) = (reader.read(removed), self.presence.here(peer)) {
+            connection.gone.send_replace(true);
         }
     }
 
@@ -59,7 +79,7 @@ impl Feed {
                     self.waiters.committed(task, (facts.peer, facts.epoch), receipt);
                 }
             }
-            RecordBody::Assignment(_) => {}
+            RecordBody::Assignment(_) | RecordBody::Audit => {}
         }
     }
 }
@@ -69,12 +89,20 @@ impl ApplySink for Feed {
         let mut holders: Vec<PeerId> = Vec::new();
         let mut everybody = false;
         let mut forums = Vec::new();
+        self.traffic.tasks(events.iter().filter_map(task_of));
         for event in events {
-            let Event::RecordAppended(record) = event else { continue };
-            self.tell_browsers(record);
-            match record.forum {
-                None => everybody = true,
-                Some(forum) => forums.push(forum),
+            match event {
+                Event::RecordAppended(record) => {
+                    self.tell_browsers(record);
+                    match record.forum {
+                        None => everybody = true,
+                        Some(forum) => forums.push(forum),
+                    }
+                }
+                // They are found among the forum's replicas no more, but must read that it is so.
+                Event::ReplicasChanged { left, .. } => holders.extend(left),
+                Event::PeerStateChanged(peer) => self.part_from_removed(*peer),
+                _ => {}
             }
         }
         if everybody {
@@ -101,6 +129,67 @@ impl ApplySink for Feed {
     }
 }
 
+/// The forum an event gives a task to.
+fn task_of(event: &Event) -> Option<ForumId> {
+    match event {
+        Event::RecordAppended(record) => record.task().and(record.forum),
+        _ => None,
+    }
+}
+
+/// The forums a peer was told it holds, by its stream so far: what follows is sent by position in the log and not by
+/// what holds by now, so that a peer reads of every change at the place where it happened.
+#[derive(Debug)]
+pub struct Held {
+    peer: PeerId,
+    /// From which record on each of them is sent. A peer that is to get a copy needs nothing from before its
+    /// invitation: the copy has it.
+    forums: BTreeMap<ForumId, u64>,
+    /// The state was told whole as of this record: assignments up to it change nothing.
+    told_through: u64,
+}
+
+impl Held {
+    /// What `peer` holds by now.
+    pub fn now(state: &HubState, peer: PeerId) -> Self {
+        let from = |forum: &Forum| {
+            let joining = forum.replica(peer).and_then(Replica::joining);
+            (forum.id, joining.map_or(0, |joining| joining.invitation.get()))
+        };
+        Self { peer, forums: state.forums_of(peer).map(from).collect(), told_through: state.newest() }
+    }
+
+    /// Whether the peer gets this record. One that gives it a forum or takes one away is for it, too.
+    fn takes(&mut self, record: &Record) -> bool {
+        let Some(forum) = record.forum else { return true };
+        let id = record.id.get();
+        let held = self.forums.get(&forum).is_some_and(|from| id >= *from);
+        let RecordBody::Assignment(assignment) = &record.body else { return held };
+        if id <= self.told_through {
+            return held;
+        }
+        if names(assignment, self.peer) {
+            self.forums.entry(forum).or_insert(id);
+            return true;
+        }
+        self.forums.remove(&forum);
+        held
+    }
+
+    /// Whether this record is the one that invites the peer and it was not told of it yet.
+    fn is_invited_by(&self, record: &Record) -> bool {
+        let RecordBody::Assignment(assignment) = &record.body else { return false };
+        record.id.get() > self.told_through
+            && assignment.joining.iter().any(|j| j.peer == self.peer && j.invitation == record.id)
+    }
+}
+
+fn names(assignment: &Assignment, peer: PeerId) -> bool {
+    assignment.replicas.contains(&peer)
+        || assignment.draining.contains(&peer)
+        || assignment.joining.iter().any(|joining| joining.peer == peer)
+}
+
 /// What a peer is sent next.
 #[derive(Debug, Default)]
 pub struct Portion {
@@ -110,6 +199,8 @@ pub struct Portion {
     pub through: u64,
     /// Whether there is more already.
     pub more: bool,
+    /// The last record invites this peer: the forum as of that record.
+    pub invited_to: Option<v1::ForumState>,
 }
 
 /// The position lies below the trim point: the records after it are gone.
@@ -120,28 +211,57 @@ pub struct Trimmed {
     pub trimmed_through: u64,
 }
 
-/// Reads the log after `after` for `peer`: the directory, and the forums it holds.
-pub fn portion(reader: &StateReader, peer: PeerId, after: u64) -> Result<Portion, Trimmed> {
-    reader.read(|state| {
-        if after < state.trimmed_through() {
-            return Err(Trimmed { trimmed_through: state.trimmed_through() });
+/// Reads the log after `after`: the directory, and the forums in `held`. Ends with a record that invites the peer.
+pub fn portion(reader: &StateReader, held: &mut Held, after: u64) -> Result<Portion, Trimmed> {
+    reader.read(|state| portion_of(state, held, after))
+}
+
+fn portion_of(state: &HubState, held: &mut Held, after: u64) -> Result<Portion, Trimmed> {
+    if after < state.trimmed_through() {
+        return Err(Trimmed { trimmed_through: state.trimmed_through() });
+    }
+    let mut portion = Portion { through: after.min(state.newest()), ..Portion::default() };
+    let mut bytes = 0;
+    for (looked_at, record) in state.records_after(after).enumerate() {
+        if looked_at == SCAN_MAX || bytes >= BATCH_BYTES {
+            portion.more = true;
+            break;
         }
-        let mut portion = Portion { through: after.min(state.newest()), ..Portion::default() };
-        let mut bytes = 0;
-        for (looked_at, record) in state.records_after(after).enumerate() {
-            if looked_at == SCAN_MAX || bytes >= BATCH_BYTES {
-                portion.more = true;
-                break;
-            }
-            let wanted = record.forum.is_none_or(|forum| {
-                state.forum(forum).is_some_and(|forum| forum.replicas.iter().any(|r| r.peer == peer))
-            });
-            if wanted {
-                bytes += record.encoded.len();
-                portion.records.push(record.encoded.clone());
-            }
-            portion.through = record.id.get();
+        portion.through = record.id.get();
+        if !held.takes(record) {
+            continue;
         }
-        Ok(portion)
-    })
+        bytes += record.encoded.len();
+        portion.records.push(record.encoded.clone());
+        if held.is_invited_by(record) {
+            portion.invited_to = forum_at(state, record);
+            portion.more = true;
+            break;
+        }
+    }
+    Ok(portion)
+}
+
+/// The forum as its assignment `record` left it.
+fn forum_at(state: &HubState, record: &Record) -> Option<v1::ForumState> {
+    let RecordBody::Assignment(assignment) = &record.body else { return None };
+    let forum = state.forum(record.forum?)?;
+    Some(forum_state(state, forum, assignment, record.id.get(), record.id.get()))
+}
+
+/// A forum as a peer is told of it at `as_of`, with its unanswered tasks up to `open_through`.
+pub fn forum_state(
+    state: &HubState,
+    forum: &Forum,
+    assignment: &Assignment,
+    as_of: u64,
+    open_through: u64,
+) -> v1::ForumState {
+    let open = forum.open_tasks.iter().filter(|task| task.get() <= open_through);
+    v1::ForumState {
+        forum_id: forum.id.get(),
+        assignment: Some(assignment.into()),
+        as_of,
+        open_tasks: open.filter_map(|task| Some(state.open_task(*task)?.encoded.clone())).collect(),
+    }
 }

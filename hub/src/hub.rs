@@ -12,8 +12,9 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::HubConfig, group::Group, io::Io, link::Links, presence::Presence, proposer::Proposer,
-    raft_node::HubRaftNode, waiters::Waiters,
+    audits::Audits, config::HubConfig, group::Group, io::Io, leader::PlanBoard, link::Links,
+    placement::Placement, presence::Presence, proposer::Proposer, raft_node::HubRaftNode, relay::Relays,
+    traffic::Traffic, waiters::Waiters,
 };
 
 /// How long a hub's own proposals (facts of reads, leases, registrations) are tried.
@@ -39,6 +40,16 @@ pub struct Hub {
     pub waiters: Arc<Waiters>,
     /// Streams to the other hubs.
     pub links: Links,
+    /// Copies on their way between peers.
+    pub relays: Relays,
+    /// Operators that wait for digests.
+    pub audits: Audits,
+    /// How much forums and peers have to do.
+    pub traffic: Arc<Traffic>,
+    /// What balance would do now, while this hub leads.
+    pub plan: PlanBoard,
+    /// How full peers are, for new forums.
+    pub placement: Placement,
     /// Ends everything.
     pub shutdown: CancellationToken,
 }

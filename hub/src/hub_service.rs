@@ -6,7 +6,7 @@ use futures::stream::BoxStream;
 use loop_proto::v1::{self, hub_service_server::HubService};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{hub::Hub, link, proposer::ProposeService};
+use crate::{hub::Hub, link, proposer::ProposeService, relay};
 
 /// Serves other hubs.
 pub struct HubGrpc {
@@ -25,9 +25,9 @@ impl HubService for HubGrpc {
 
     async fn relay_checkpoint(
         &self,
-        _request: Request<v1::RelayCheckpointRequest>,
+        request: Request<v1::RelayCheckpointRequest>,
     ) -> Result<Response<Self::RelayCheckpointStream>, Status> {
-        Err(Status::unimplemented("relay_checkpoint"))
+        relay::relay(&self.hub, request.into_inner()).await.map(Response::new)
     }
 
     async fn propose(

@@ -1,11 +1,18 @@
-//! Everything a hub gets from the outside: sockets, the wall clock, chance.
+//! Everything a hub gets from the outside: sockets, the wall clock, chance, directories.
 //!
 //! Owns the only place where the real ones are made, so that the simulation can hand in its own and run the code
 //! that ships. Never knows what is said over a connection.
 
-use std::{io, net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{io, net::SocketAddr, path::Path, sync::Arc, time::SystemTime};
 
 use futures::future::BoxFuture;
+use loop_raft_store::{
+    adapter::ApplySink,
+    log_store::{
+        Sink,
+        disk::{Dir, RealDir},
+    },
+};
 use parking_lot::Mutex;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -30,6 +37,8 @@ pub trait Acceptor: Send + 'static {
 type Bind = dyn Fn(SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Acceptor>>> + Send + Sync;
 type Dial = dyn Fn(String) -> BoxFuture<'static, io::Result<BoxedConnection>> + Send + Sync;
 
+type OpenDir = dyn Fn(&Path) -> io::Result<Arc<dyn Dir>> + Send + Sync;
+
 /// What the outside supplies. Cheap to clone.
 #[derive(Clone)]
 pub struct Io {
@@ -37,6 +46,9 @@ pub struct Io {
     dial: Arc<Dial>,
     wall_clock_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     rng: Arc<Mutex<StdRng>>,
+    open_dir: Arc<OpenDir>,
+    sink: Sink,
+    witness: Option<Arc<dyn ApplySink>>,
 }
 
 impl Io {
@@ -47,7 +59,28 @@ impl Io {
         wall_clock_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
         rng: StdRng,
     ) -> Self {
-        Self { bind, dial, wall_clock_ms, rng: Arc::new(Mutex::new(rng)) }
+        let open_dir = |path: &Path| Ok(Arc::new(RealDir::open(path)?) as Arc<dyn Dir>);
+        let rng = Arc::new(Mutex::new(rng));
+        Self {
+            bind,
+            dial,
+            wall_clock_ms,
+            rng,
+            open_dir: Arc::new(open_dir),
+            sink: Sink::Thread,
+            witness: None,
+        }
+    }
+
+    /// The same with another disk, written to by tasks of the runtime and without threads, so that a simulation
+    /// repeats.
+    pub fn with_disk(self, open_dir: Arc<OpenDir>) -> Self {
+        Self { open_dir, sink: Sink::Task, ..self }
+    }
+
+    /// The same, and `witness` is told what this hub applies, before anybody else is.
+    pub fn with_witness(self, witness: Arc<dyn ApplySink>) -> Self {
+        Self { witness: Some(witness), ..self }
     }
 
     /// The machine's own sockets, clock and entropy.
@@ -83,6 +116,21 @@ impl Io {
     /// Connects to `host:port`.
     pub async fn dial(&self, authority: String) -> io::Result<BoxedConnection> {
         (self.dial)(authority).await
+    }
+
+    /// A directory for the log or the snapshots; made if missing. `ResourceBusy` if it is in use.
+    pub fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Dir>> {
+        (self.open_dir)(path)
+    }
+
+    /// Who writes to such a directory.
+    pub fn sink(&self) -> Sink {
+        self.sink
+    }
+
+    /// Who is told, besides the hub itself, what it applies.
+    pub fn witness(&self) -> Option<Arc<dyn ApplySink>> {
+        self.witness.clone()
     }
 
     /// Unix time, milliseconds. May jump; what is written to the log never falls (see `machine`).

@@ -15,11 +15,14 @@ mod writes;
 
 mod feed;
 mod hub;
-mod leader;
+pub mod leader;
 mod peer_service;
 mod presence;
+mod relay;
+pub mod traffic;
 
 mod admin_service;
+mod audits;
 mod channel;
 mod group;
 mod hub_service;

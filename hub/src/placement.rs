@@ -1,30 +1,170 @@
 //! Which peers a new forum goes to. Decides only; the log makes it so.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use loop_proto::ids::PeerId;
+use loop_raft_store::machine::{HubState, Peer, PeerState};
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
-use crate::hub::Hub;
+use crate::{
+    hub::Hub,
+    leader::balance::{PeerLoad, spread},
+    presence::Whereabouts,
+};
 
-/// The least loaded connected peers, the least loaded first: it becomes the primary. Known peers that are away fill
-/// up what is missing; they catch up when they are back.
-pub fn choose(hub: &Hub) -> Vec<PeerId> {
-    let connected: Vec<PeerId> = hub.presence.everyone().into_iter().map(|(peer, _)| peer).collect();
-    if connected.is_empty() {
+/// How long counts are used before all forums are counted again. What this hub opens meanwhile is added; what others
+/// open, or what moves, makes the counts wrong by a little.
+const COUNTED_FOR: Duration = Duration::from_secs(1);
+
+/// How many forums peers hold.
+#[derive(Default)]
+pub struct Placement(Mutex<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    counted_at: Option<Instant>,
+    by_peer: BTreeMap<PeerId, Count>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Count {
+    replicas: usize,
+    primaries: usize,
+}
+
+/// A peer that could hold a new forum.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Candidate {
+    id: PeerId,
+    away: bool,
+    owner: Option<String>,
+    network: Option<String>,
+    count: Count,
+}
+
+impl Placement {
+    /// The least full connected peers, apart from one another by owner and network; the one that is the primary of
+    /// the fewest forums first: it becomes this one's. Known peers that are away fill up what is missing; they catch
+    /// up when they are back. Empty if nobody is connected.
+    pub fn choose(&self, hub: &Hub) -> Vec<PeerId> {
+        let present: BTreeMap<PeerId, Whereabouts> = hub.presence.everyone().into_iter().collect();
+        let mut counts = self.0.lock();
+        let now = Instant::now();
+        if counts.counted_at.is_none_or(|at| now.duration_since(at) >= COUNTED_FOR) {
+            *counts = Counts { counted_at: Some(now), by_peer: hub.state.read(count) };
+        }
+        let candidates = hub.state.read(|state| {
+            let of = |peer: &Peer| candidate(peer, present.get(&peer.id), &counts.by_peer);
+            state.peers().filter_map(of).collect()
+        });
+        let chosen = pick(candidates, hub.config.replicas);
+        for (at, peer) in chosen.iter().enumerate() {
+            let count = counts.by_peer.entry(*peer).or_default();
+            count.replicas += 1;
+            count.primaries += usize::from(at == 0);
+        }
+        chosen
+    }
+}
+
+fn count(state: &HubState) -> BTreeMap<PeerId, Count> {
+    let mut counts: BTreeMap<PeerId, Count> = BTreeMap::new();
+    for forum in state.forums() {
+        for replica in forum.replicas.iter().filter(|replica| !replica.is_draining()) {
+            counts.entry(replica.peer).or_default().replicas += 1;
+        }
+        counts.entry(forum.primary).or_default().primaries += 1;
+    }
+    counts
+}
+
+/// The peer, if it takes forums and has room for one.
+fn candidate(peer: &Peer, at: Option<&Whereabouts>, counts: &BTreeMap<PeerId, Count>) -> Option<Candidate> {
+    let count = counts.get(&peer.id).copied().unwrap_or_default();
+    if peer.state != PeerState::Active {
+        return None;
+    }
+    if let Some(at) = at {
+        let status = at.status().unwrap_or_default();
+        let load = PeerLoad {
+            limits: at.limits(),
+            disk_bytes: status.disk_bytes,
+            memory_bytes: status.memory_bytes,
+            ..PeerLoad::default()
+        };
+        let forums_max = load.limits.forums as usize;
+        if !load.has_room() || (forums_max > 0 && count.replicas >= forums_max) {
+            return None;
+        }
+    }
+    let label = |label: &String| (!label.is_empty()).then(|| label.clone());
+    let (owner, network) = (label(&peer.owner), label(&peer.network));
+    Some(Candidate { id: peer.id, away: at.is_none(), owner, network, count })
+}
+
+fn pick(mut candidates: Vec<Candidate>, replicas: usize) -> Vec<PeerId> {
+    if candidates.iter().all(|candidate| candidate.away) {
         return Vec::new();
     }
-    let mut peers: Vec<(bool, usize, usize, PeerId)> = hub.state.read(|state| {
-        let load = |peer: PeerId| {
-            let (mut replicas, mut primaries) = (0, 0);
-            for forum in state.forums_of(peer) {
-                replicas += 1;
-                primaries += usize::from(forum.primary == peer);
-            }
-            (!connected.contains(&peer), primaries, replicas, peer)
-        };
-        state.peers().map(|peer| load(peer.id)).collect()
-    });
-    // Replicas first by how many a peer has; the primary of the chosen ones by how many primaries.
-    peers.sort_unstable_by_key(|(away, _, replicas, peer)| (*away, *replicas, *peer));
-    peers.truncate(hub.config.replicas);
-    peers.sort_unstable_by_key(|(away, primaries, replicas, peer)| (*away, *primaries, *replicas, *peer));
-    peers.into_iter().map(|(.., peer)| peer).collect()
+    let held: usize = candidates.iter().map(|candidate| candidate.count.replicas).sum();
+    let peers = candidates.len();
+    let mut chosen: Vec<Candidate> = Vec::new();
+    while chosen.len() < replicas {
+        let best = (0..candidates.len()).min_by_key(|at| {
+            let candidate = &candidates[*at];
+            let clashes: usize = chosen.iter().map(|other| spread(candidate.labels(), other.labels())).sum();
+            // Standing well apart is worth half more than the mean, no more.
+            let overfull = candidate.count.replicas.saturating_sub(1) * peers * 2 > held * 3;
+            (candidate.away, overfull, clashes, candidate.count.replicas, candidate.id)
+        });
+        let Some(best) = best else { break };
+        chosen.push(candidates.swap_remove(best));
+    }
+    chosen.sort_unstable_by_key(|peer| (peer.away, peer.count.primaries, peer.count.replicas, peer.id));
+    chosen.into_iter().map(|candidate| candidate.id).collect()
+}
+
+impl Candidate {
+    fn labels(&self) -> (Option<&str>, Option<&str>) {
+        (self.owner.as_deref(), self.network.as_deref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(id: u32, owner: &str, replicas: usize, primaries: usize) -> Candidate {
+        let owner = (!owner.is_empty()).then(|| owner.to_owned());
+        let count = Count { replicas, primaries };
+        Candidate { id: PeerId::new(id).unwrap(), away: false, owner, network: None, count }
+    }
+
+    fn ids(candidates: Vec<Candidate>) -> Vec<u32> {
+        pick(candidates, 3).into_iter().map(PeerId::get).collect()
+    }
+
+    #[test]
+    fn the_emptiest_peers_get_it_and_the_one_with_the_fewest_primaries_leads() {
+        let peers = vec![peer(1, "", 9, 0), peer(2, "", 5, 5), peer(3, "", 4, 3), peer(4, "", 5, 1)];
+        assert_eq!(ids(peers), [4, 3, 2]);
+    }
+
+    #[test]
+    fn owners_are_kept_apart_unless_that_fills_one_of_them_up() {
+        let even =
+            vec![peer(1, "ann", 2, 0), peer(2, "ann", 2, 0), peer(3, "bob", 2, 0), peer(4, "cy", 2, 0)];
+        assert_eq!(ids(even), [1, 3, 4]);
+        let bob_is_full =
+            vec![peer(1, "ann", 2, 0), peer(2, "ann", 2, 0), peer(3, "bob", 9, 0), peer(4, "cy", 2, 0)];
+        assert_eq!(ids(bob_is_full), [1, 2, 4]);
+    }
+
+    #[test]
+    fn peers_that_are_away_fill_up_and_lead_nothing_and_alone_they_get_nothing() {
+        let away = |id| Candidate { away: true, ..peer(id, "", 0, 0) };
+        assert_eq!(ids(vec![away(1), peer(2, "", 7, 7), away(3)]), [2, 1, 3]);
+        assert!(ids(vec![away(1), away(2)]).is_empty());
+    }
 }

@@ -18,6 +18,9 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 /// Messages that may wait for a slow peer's stream. Beyond it the peer gets no reads until it has caught up.
 pub const OUTGOING_MAX: usize = 512;
 
+/// Forums whose progress one heartbeat of a peer may tell.
+const SEEDING_MAX: usize = 16;
+
 /// One peer's stream on this hub.
 pub struct PeerConnection {
     /// Who it is.
@@ -29,6 +32,8 @@ pub struct PeerConnection {
     next_read: AtomicU64,
     cursor: AtomicU64,
     latency_us: AtomicU32,
+    limits: v1::PeerLimits,
+    status: Mutex<Option<v1::PeerStatus>>,
     /// Wakes its feed: there may be something to send.
     pub wake: Notify,
     /// Set when the stream must end.
@@ -36,11 +41,12 @@ pub struct PeerConnection {
 }
 
 impl PeerConnection {
-    /// A connection that writes to `outgoing`.
+    /// A connection that writes to `outgoing`. `cursor` and `limits` are those of the peer's Hello.
     pub fn new(
         peer: PeerId,
         serial: u64,
         cursor: u64,
+        limits: v1::PeerLimits,
         outgoing: mpsc::Sender<Result<v1::HubToPeer, tonic::Status>>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -51,6 +57,8 @@ impl PeerConnection {
             next_read: AtomicU64::new(1),
             cursor: AtomicU64::new(cursor),
             latency_us: AtomicU32::new(0),
+            limits,
+            status: Mutex::default(),
             wake: Notify::new(),
             gone: watch::Sender::new(false),
         })
@@ -64,6 +72,13 @@ impl PeerConnection {
     /// Takes note of the peer's cursor, which never falls while it is connected.
     pub fn reached(&self, cursor: u64) {
         self.cursor.fetch_max(cursor, Ordering::Relaxed);
+    }
+
+    /// Takes the peer's heartbeat. Of a list longer than an honest peer sends only the beginning is kept.
+    pub fn said(&self, mut status: v1::PeerStatus) {
+        self.reached(status.cursor);
+        status.seeding.truncate(SEEDING_MAX);
+        *self.status.lock() = Some(status);
     }
 
     /// Reads it has been asked and has not answered.
@@ -112,8 +127,8 @@ impl PeerConnection {
             cursor: self.cursor(),
             executing: self.executing(),
             latency_us: self.latency_us.load(Ordering::Relaxed),
-            limits: None,
-            status: None,
+            limits: Some(self.limits),
+            status: self.status.lock().clone(),
         }
     }
 }
@@ -152,7 +167,7 @@ pub enum Whereabouts {
         /// The other hub.
         hub: u64,
         /// What it said.
-        peer: v1::PresentPeer,
+        peer: Arc<v1::PresentPeer>,
     },
 }
 
@@ -185,6 +200,22 @@ impl Whereabouts {
         }
     }
 
+    /// What its volunteer gives; zeros: no limit.
+    pub fn limits(&self) -> v1::PeerLimits {
+        match self {
+            Self::Here(connection) => connection.limits,
+            Self::There { peer, .. } => peer.limits.unwrap_or_default(),
+        }
+    }
+
+    /// Its last heartbeat; `None` before the first.
+    pub fn status(&self) -> Option<v1::PeerStatus> {
+        match self {
+            Self::Here(connection) => connection.status.lock().clone(),
+            Self::There { peer, .. } => peer.status.clone(),
+        }
+    }
+
     /// The hub it hangs on, given this hub's id.
     pub fn hub(&self, own: u64) -> u64 {
         match self {
@@ -205,7 +236,7 @@ pub struct Presence {
 #[derive(Default)]
 struct Inner {
     here: BTreeMap<PeerId, Arc<PeerConnection>>,
-    there: BTreeMap<u64, BTreeMap<PeerId, v1::PresentPeer>>,
+    there: BTreeMap<u64, BTreeMap<PeerId, Arc<v1::PresentPeer>>>,
     next_serial: u64,
 }
 
@@ -238,7 +269,8 @@ impl Presence {
 
     /// What another hub says of its peers, whole.
     pub fn heard(&self, hub: u64, presence: v1::PeerPresence) {
-        let peers = presence.peers.into_iter().filter_map(|p| Some((PeerId::new(p.peer_id)?, p))).collect();
+        let known = |peer: v1::PresentPeer| Some((PeerId::new(peer.peer_id)?, Arc::new(peer)));
+        let peers = presence.peers.into_iter().filter_map(known).collect();
         self.inner.lock().there.insert(hub, peers);
     }
 
@@ -312,7 +344,13 @@ mod tests {
 
     fn connection(presence: &Presence, peer: u32) -> Arc<PeerConnection> {
         let (tx, _) = mpsc::channel(1);
-        let connection = PeerConnection::new(PeerId::new(peer).unwrap(), presence.next_serial(), 0, tx);
+        let connection = PeerConnection::new(
+            PeerId::new(peer).unwrap(),
+            presence.next_serial(),
+            0,
+            v1::PeerLimits::default(),
+            tx,
+        );
         presence.arrived(connection.clone());
         connection
     }
@@ -339,5 +377,21 @@ mod tests {
         presence.left(&here);
         presence.lost(2);
         assert!(presence.find(peer).is_none() && presence.everyone().is_empty());
+    }
+
+    #[test]
+    fn the_other_hubs_hear_limits_and_the_last_heartbeat_and_no_list_grows_without_bound() {
+        let presence = Presence::default();
+        let here = connection(&presence, 1);
+        here.said(v1::PeerStatus {
+            cursor: 9,
+            disk_bytes: 5,
+            seeding: vec![v1::SeedProgress::default(); 1000],
+            ..Default::default()
+        });
+        let told = presence.own().peers.remove(0);
+        assert_eq!((told.cursor, told.limits), (9, Some(v1::PeerLimits::default())));
+        let status = told.status.unwrap();
+        assert_eq!((status.disk_bytes, status.seeding.len()), (5, SEEDING_MAX));
     }
 }

@@ -60,6 +60,9 @@ pub async fn serve(hub: &Arc<Hub>, read: &Read, deadline: Instant) -> Result<v1:
         }
         let (peer, mut reply) = ask(hub, &request, candidates, deadline).await?;
         let Some(body) = reply.body.take() else { continue };
+        if let Some(forum) = read.forum {
+            hub.traffic.read(forum);
+        }
         if changed_nothing(&reply) {
             return Ok(body);
         }

@@ -4,8 +4,8 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use loop_proto::v1::{
-    self, admin_service_server::AdminServiceServer, hub_service_server::HubServiceServer,
-    peer_service_server::PeerServiceServer, raft_service_server::RaftServiceServer,
+    self, hub_service_server::HubServiceServer, peer_service_server::PeerServiceServer,
+    raft_service_server::RaftServiceServer,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use crate::{
-    admin_service::AdminGrpc,
+    admin_service,
+    audits::Audits,
     channel::{self, MESSAGE_BYTES_MAX, WINDOW_BYTES},
     config::HubConfig,
     feed::Feed,
@@ -28,11 +29,15 @@ use crate::{
     hub::Hub,
     hub_service::HubGrpc,
     io::{Acceptor, Io},
-    leader, link, membership,
+    leader::{self, PlanBoard},
+    link, membership,
     peer_service::PeerGrpc,
+    placement::Placement,
     presence::Presence,
     proposer::{LeaderDoor, ProposeService, Proposer, Routes},
     raft_node::{self, HubRaftNode, RaftGrpc},
+    relay::Relays,
+    traffic::{self, Traffic},
     waiters::Waiters,
 };
 
@@ -90,6 +95,7 @@ pub async fn run(
         tokio::spawn(keep_metrics_small(metrics)),
         tokio::spawn(membership::follow(hub.clone())),
         tokio::spawn(link::keep_links(hub.clone())),
+        tokio::spawn(traffic::run(hub.clone())),
         tokio::spawn(leader::run(hub.clone())),
     ];
     let formed = membership::form_or_enter(&hub).await;
@@ -143,16 +149,32 @@ async fn open(
     }
     let presence = Arc::new(Presence::default());
     let waiters = Arc::new(Waiters::default());
-    let feed = Feed::new(group.own_id(), presence.clone(), waiters.clone());
-    let (raft, state) = raft_node::start(&config, group.clone(), feed.clone())
+    let traffic = Arc::new(Traffic::default());
+    let feed = Feed::new(group.own_id(), presence.clone(), waiters.clone(), traffic.clone());
+    let (raft, state) = raft_node::start(&config, &io, group.clone(), feed.clone())
         .await
         .map_err(|error| HubError::Data { dir: config.data_dir.display().to_string(), error })?;
     feed.attach(state.clone());
     let door = LeaderDoor::new(raft.clone(), io.clone());
     let routes = Routes { group: group.clone(), door: door.clone() };
     let proposer = Proposer::start(routes, follow_leader(&raft), down.clone());
-    let links = link::Links::default();
-    let hub = Hub { config, io, group, raft, state, proposer, presence, waiters, links, shutdown: down };
+    let hub = Hub {
+        config,
+        io,
+        group,
+        raft,
+        state,
+        proposer,
+        presence,
+        waiters,
+        links: link::Links::default(),
+        relays: Relays::default(),
+        audits: Audits::default(),
+        traffic,
+        plan: PlanBoard::default(),
+        placement: Placement::default(),
+        shutdown: down,
+    };
     Ok((Arc::new(hub), door))
 }
 
@@ -163,11 +185,14 @@ fn follow_leader(raft: &HubRaftNode) -> watch::Receiver<Option<u64>> {
     tokio::spawn(async move {
         while metrics.changed().await.is_ok() {
             let leader = metrics.borrow_watched().current_leader;
-            tx.send_if_modified(|known| {
+            let changed = tx.send_if_modified(|known| {
                 let changed = *known != leader;
                 *known = leader;
                 changed
             });
+            if let Some(leader) = leader.filter(|_| changed) {
+                tracing::info!(leader, "follows");
+            }
             if tx.is_closed() {
                 return;
             }
@@ -251,7 +276,7 @@ fn serve_grpc(hub: &Arc<Hub>, door: LeaderDoor, acceptor: Box<dyn Acceptor>) -> 
             .add_service(sized!(RaftServiceServer::new(raft)))
             .add_service(sized!(HubServiceServer::new(hub_grpc)))
             .add_service(sized!(PeerServiceServer::new(PeerGrpc { hub: hub.clone() })))
-            .add_service(AdminServiceServer::new(AdminGrpc { hub }))
+            .add_service(admin_service::guarded(hub))
             .serve_with_incoming_shutdown(channel::incoming(acceptor, down.clone()), down.cancelled_owned())
             .await
             .map_err(|error| error.to_string())

@@ -12,7 +12,6 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::{
     gateway::{CallError, ClientCall},
     hub::Hub,
-    placement,
     proposer::ProposeError,
     reads::{self, Read},
     waiters::{Delivery, Place},
@@ -63,7 +62,7 @@ pub async fn open(hub: &Hub, key: ForumKey, deadline: Instant) -> Result<ForumId
     if let Some(forum) = hub.state.read(|state| state.forum_by_key(key)) {
         return Ok(forum);
     }
-    let replicas = placement::choose(hub);
+    let replicas = hub.placement.choose(hub);
     if replicas.is_empty() {
         return Err(CallError::NoPeer);
     }

@@ -139,7 +139,7 @@ fn without_a_thread_everything_is_done_when_the_call_returns() {
 /// reopening, what was acknowledged is there.
 #[tokio::test]
 async fn a_failed_sync_stops_the_log_for_good() {
-    for sink in [Sink::Thread, Sink::Inline] {
+    for sink in [Sink::Thread, Sink::Inline, Sink::Task] {
         let temp = tempfile::tempdir().unwrap();
         let (mut store, switches) = open_on_disk(temp.path(), sink);
         append(&mut store, vec![entry(1, 0, 100), entry(1, 1, 100)]).await.unwrap();
@@ -156,6 +156,8 @@ async fn a_failed_sync_stops_the_log_for_good() {
             assert!(stopped.to_string().contains("stopped"), "{stopped}");
         }
         drop(store);
+        // A task ends, and lets go of the directory, at its next turn.
+        tokio::task::yield_now().await;
         let store = open(temp.path(), Engine::Segment).unwrap();
         let found = read(&store, 0, u64::MAX).await.unwrap();
         assert!(found.starts_with(&[entry(1, 0, 100), entry(1, 1, 100)]), "{sink:?}");

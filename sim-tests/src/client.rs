@@ -5,7 +5,7 @@ use std::{error::Error, fmt, time::Duration};
 use serde_json::Value;
 
 /// The literal AtomJump's form carries; without it nothing is stored.
-const CS: &str = "21633478";
+pub(crate) const CS: &str = "21633478";
 
 /// What a call came to, when it was no usable answer.
 #[derive(Debug)]
@@ -223,7 +223,7 @@ fn encode(text: &str) -> String {
     text.bytes().map(byte).collect()
 }
 
-fn unwrap_jsonp(body: &str, callback: &str) -> Option<Value> {
+pub(crate) fn unwrap_jsonp(body: &str, callback: &str) -> Option<Value> {
     let json = body.strip_prefix(callback)?.strip_prefix('(')?.strip_suffix(')')?;
     serde_json::from_str(json).ok()
 }

@@ -9,7 +9,8 @@ use std::{
 use anyhow::{Context, Result};
 use loop_sim_tests::{
     client::{Commit, Visitor, sid},
-    expect::unique,
+    expect::{eventually, unique},
+    operator,
     system::System,
 };
 use serde_json::Value;
@@ -48,6 +49,7 @@ async fn hubctl_shows_a_running_system_as_table_and_as_json() -> Result<()> {
     let visitor = Visitor::arrive(&system.hub(0), &forum).await?;
     visitor.commit(&system.hub(1), &Commit::new(1, "hello")).await?;
     let hub = system.cluster.hub_grpc(2).to_string();
+    let id = format!("f{}", system.forum(&forum).await?.forum_id);
 
     for question in [
         vec!["status"],
@@ -56,6 +58,10 @@ async fn hubctl_shows_a_running_system_as_table_and_as_json() -> Result<()> {
         vec!["forum", "show", "--name", &forum],
         vec!["tasks"],
         vec!["ids"],
+        vec!["invitations"],
+        vec!["migrations"],
+        vec!["plan"],
+        vec!["verify", &id],
     ] {
         let table = hubctl(&[&["--hub", &hub], question.as_slice()].concat()).await?;
         assert_eq!(table.code, Some(0), "{question:?}: {}", table.err);
@@ -84,6 +90,164 @@ async fn hubctl_says_what_to_do_when_it_cannot_answer() -> Result<()> {
     assert_eq!(wrong.code, Some(2), "{}", wrong.err);
     let second = hubctl(&["--hub", "127.0.0.1:1", "--hub", &hub, "ids"]).await?;
     assert_eq!(second.code, Some(0), "the second hub answers: {}", second.err);
+    Ok(())
+}
+
+/// What hubctl says when a hub will not do what it is asked: the sentence, and the exit code.
+async fn refused(hub: &str, line: &str) -> Result<(Option<i32>, String)> {
+    let arguments: Vec<&str> = ["--hub", hub].into_iter().chain(line.split(' ')).collect();
+    let said = hubctl(&arguments).await?;
+    anyhow::ensure!(said.out.is_empty(), "{line}: {}", said.out);
+    Ok((said.code, said.err))
+}
+
+/// The same for what is done; what was printed as JSON.
+async fn done(hub: &str, line: &str) -> Result<Value> {
+    let arguments: Vec<&str> = ["--hub", hub, "--json"].into_iter().chain(line.split(' ')).collect();
+    let said = hubctl(&arguments).await?;
+    anyhow::ensure!(said.code == Some(0), "{line}: {:?} {}", said.code, said.err);
+    serde_json::from_str(&said.out).with_context(|| said.out.clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_moves_a_forum_and_is_told_what_stands_against_it() -> Result<()> {
+    let mut system = System::start_with(|config| {
+        config.peers = 4;
+        // What moves here is what the test moves.
+        config.hub_args = vec!["--balance".into(), "false".into()];
+    })
+    .await?;
+    let name = unique("ajps_operator_move_");
+    let visitor = Visitor::arrive(&system.hub(0), &name).await?;
+    visitor.commit(&system.hub(1), &Commit::new(1, "hello")).await?;
+    let forum = system.forum(&name).await?.forum_id;
+    let from = operator::peer_id(&system, system.replicas(&name).await?[0]).await?;
+    let outsider = operator::outsiders(&system, &name).await?[0];
+    let to = operator::peer_id(&system, outsider).await?;
+    let hub = system.cluster.hub_grpc(1).to_string();
+
+    for (line, code, words) in [
+        (format!("forum move f{forum} --from p{from} --to p{from}"), 1, "is no move"),
+        (format!("forum move f{forum} --from p{to} --to p{from}"), 1, "already"),
+        (format!("forum move f{forum} --from p{from} --to p99"), 4, "no peer p99"),
+        (format!("forum move f4000000 --from p{from} --to p{to}"), 4, "f4000000"),
+        (format!("forum reverse f{forum}"), 1, "no completed move"),
+        ("forum reverse f4000000".to_owned(), 4, "f4000000"),
+        (format!("forum replicas f{forum} 9"), 1, "more than a forum may have"),
+        ("forum replicas f4000000 3".to_owned(), 4, "f4000000"),
+        ("peer pause p99".to_owned(), 4, "no peer p99"),
+        (format!("peer remove p{to}"), 2, "--yes"),
+        ("verify f4000000".to_owned(), 4, "f4000000"),
+    ] {
+        let (exit, said) = refused(&hub, &line).await?;
+        assert_eq!(exit, Some(code), "{line}: {said}");
+        assert!(said.contains(words), "{line}: {said}");
+    }
+    done(&hub, &format!("peer pause p{to}")).await?;
+    let (_, said) = refused(&hub, &format!("forum move f{forum} --from p{from} --to p{to}")).await?;
+    assert!(said.contains("is paused") && said.contains("peer resume"), "{said}");
+    done(&hub, &format!("peer resume p{to}")).await?;
+
+    let invited = done(&hub, &format!("forum move f{forum} --from p{from} --to p{to}")).await?;
+    let id = invited["invitation"].as_u64().context("a number")?;
+    let settled = operator::settled(&system, &name, id).await;
+    assert_eq!(settled, loop_proto::v1::InvitationStatus::Completed);
+    let shown = done(&hub, &format!("forum show f{forum}")).await?;
+    assert_eq!(shown["primary"], to);
+    assert_eq!(done(&hub, &format!("verify f{forum}")).await?["equal"], true);
+
+    let back = done(&hub, &format!("forum reverse f{forum}")).await?;
+    let id = back["invitation"].as_u64().context("a number")?;
+    assert_eq!(operator::settled(&system, &name, id).await, loop_proto::v1::InvitationStatus::Completed);
+    let listed = done(&hub, "invitations").await?;
+    assert_eq!(listed["invitations"][0]["cause"], "reverse");
+    assert_eq!(listed["invitations"][1]["cause"], "operator");
+    assert!(done(&hub, "migrations").await?["migrations"].as_array().is_some_and(Vec::is_empty));
+
+    let added = done(&hub, &format!("forum add f{forum} --to p{to}")).await?;
+    let id = added["invitation"].as_u64().context("a number")?;
+    assert_eq!(operator::settled(&system, &name, id).await, loop_proto::v1::InvitationStatus::Completed);
+    let shown = done(&hub, &format!("forum show f{forum}")).await?;
+    assert_eq!(shown["replicas"].as_array().map(Vec::len), Some(4));
+    assert_eq!(shown["replicas_wanted"], 4, "an added replica is there to stay");
+
+    system.cluster.kill(outsider).await?;
+    eventually("seen as away", Duration::from_secs(20), || async {
+        let told = refused_verify(&hub, forum).await.map_err(|error| error.to_string())?;
+        let fits = told.0 == Some(1) && told.1.contains("have answered");
+        if fits { Ok(()) } else { Err(format!("{told:?}")) }
+    })
+    .await;
+    Ok(())
+}
+
+/// What `verify` says on standard error; its table is there all the same.
+async fn refused_verify(hub: &str, forum: u32) -> Result<(Option<i32>, String)> {
+    let said = hubctl(&["--hub", hub, "verify", &format!("f{forum}")]).await?;
+    anyhow::ensure!(said.out.contains("DIGEST"), "{}", said.out);
+    Ok((said.code, said.err))
+}
+
+/// A hub alone, started by hand.
+struct LoneHub {
+    /// Killed when this is dropped.
+    _process: Child,
+    grpc: String,
+}
+
+impl LoneHub {
+    fn start(id: u64, folder: &Path, more: &[&str]) -> Result<Self> {
+        let port = || anyhow::Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string());
+        let (grpc, http) = (port()?, port()?);
+        let process = Command::new(binary("loop-hub"))
+            .args(["--node-id", &id.to_string(), "--http-listen", &http, "--grpc-listen", &grpc])
+            .args(["--join-token", "volunteers", "--log", "warn"])
+            .args(more)
+            .arg("--data-dir")
+            .arg(folder.join(format!("hub-{id}")))
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        Ok(Self { _process: process, grpc })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_with_an_admin_token_serves_those_who_show_it_and_lets_only_such_hubs_in() -> Result<()> {
+    const TOKEN: &str = "0123456789-operators-only";
+    let folder = tempfile::tempdir()?;
+    let first = LoneHub::start(1, folder.path(), &["--bootstrap", "--admin-token", TOKEN])?;
+    let status = |token: Option<&'static str>| {
+        let mut arguments = vec!["--hub".to_owned(), first.grpc.clone(), "--json".into(), "status".into()];
+        arguments.extend(token.map(|token| format!("--admin-token={token}")));
+        async move { hubctl(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await }
+    };
+    eventually("served", Duration::from_secs(30), || async {
+        let said = status(Some(TOKEN)).await.map_err(|error| error.to_string())?;
+        if said.code == Some(0) { Ok(()) } else { Err(said.err) }
+    })
+    .await;
+    for token in [None, Some("0123456789-operators-onlx"), Some("0123456789-operators-only-not")] {
+        let said = status(token).await?;
+        assert_eq!(said.code, Some(1), "{token:?}: {}", said.err);
+        assert!(said.err.contains("admin token") && said.out.is_empty(), "{}", said.err);
+        assert!(!said.err.contains("0123456789"), "no token is ever printed: {}", said.err);
+    }
+
+    let hubs = || async {
+        let said = status(Some(TOKEN)).await.map_err(|error| error.to_string())?;
+        let value: Value = serde_json::from_str(&said.out).map_err(|error| error.to_string())?;
+        Ok::<_, String>(value["hubs"].as_array().map_or(0, Vec::len))
+    };
+    let _stranger = LoneHub::start(2, folder.path(), &["--join", &first.grpc])?;
+    let _wrong = LoneHub::start(3, folder.path(), &["--join", &first.grpc, "--admin-token", "another-token-entirely"])?;
+    let _friend = LoneHub::start(4, folder.path(), &["--join", &first.grpc, "--admin-token", TOKEN])?;
+    eventually("joined", Duration::from_secs(60), || async {
+        let count = hubs().await?;
+        if count >= 2 { Ok(()) } else { Err(format!("{count} hubs")) }
+    })
+    .await;
+    assert_eq!(hubs().await, Ok(2), "only the hub with the token is in the group");
     Ok(())
 }
 

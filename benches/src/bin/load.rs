@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 use loop_benches::load::{
-    Span, cpu,
+    Span, cpu, migrate,
     report::{self, Row},
     suite::{self, Plan, Workload},
     system::System,
@@ -69,6 +69,21 @@ enum What {
     },
     /// The same proposals as Puts to three members of etcd
     Etcd,
+    /// A big forum moves to a fourth peer and back under writes and reads: stalls, failures, digests
+    Migrate {
+        /// Messages in the forum
+        #[arg(long, default_value_t = 100_000)]
+        messages: u64,
+        /// Writes a second meanwhile
+        #[arg(long, default_value_t = 200.0)]
+        writes: f64,
+        /// Reads a second meanwhile
+        #[arg(long, default_value_t = 200.0)]
+        reads: f64,
+        /// The hubs' log engine: sled or segment
+        #[arg(long, default_value = "sled")]
+        engine: String,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -115,6 +130,43 @@ async fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Prints each phase as it ends; an error if a request failed in any.
+async fn migrate(args: &Args, options: migrate::Options, engine: &str) -> Result<()> {
+    ensure!(options.writes > 0.0 && options.reads > 0.0, "--writes and --reads must be above 0");
+    let system = System::start_with(engine, args.bin_dir.clone(), |config| {
+        config.peers = 4;
+        // Only what is asked for moves.
+        config.hub_args = vec!["--balance".into(), "false".into()];
+    })
+    .await?;
+    if !args.json {
+        println!(
+            "load average {:.1} at the start; filling a forum with {} messages …",
+            cpu::load_average(),
+            options.messages
+        );
+        println!("{}", migrate::head());
+    }
+    let mut failures = 0;
+    let moved = migrate::run(&system, options, |phase| {
+        println!("{}", if args.json { phase.json().to_string() } else { phase.line() });
+        for summary in [&phase.writes, &phase.reads] {
+            failures += summary.failures;
+            if let Some(reason) = &summary.first_failure {
+                eprintln!("load: first failure: {reason}");
+            }
+        }
+    })
+    .await;
+    system.stop().await?;
+    moved?;
+    ensure!(failures == 0, "{failures} requests failed");
+    if !args.json {
+        println!("digests of all replicas equal after the move and after the reverse");
+    }
+    Ok(())
+}
+
 async fn run(args: &Args, rows: &mut Vec<Row>) -> Result<()> {
     ensure!(args.seconds > 0.0 && args.warmup >= 0.0, "--seconds must be above 0, --warmup not below");
     ensure!(args.in_flight != Some(0) && args.forums > 0, "--in-flight and --forums must be above 0");
@@ -131,7 +183,7 @@ async fn run(args: &Args, rows: &mut Vec<Row>) -> Result<()> {
         span,
         bin_dir: args.bin_dir.clone(),
     };
-    if !args.json {
+    if !args.json && !matches!(args.command, What::Migrate { .. }) {
         println!("load average {:.1} at the start\n{}", cpu::load_average(), report::head());
     }
     let mut told = |row: Row| {
@@ -156,6 +208,10 @@ async fn run(args: &Args, rows: &mut Vec<Row>) -> Result<()> {
             suite::on(&plan(workload.workloads()), &system, "given", 1, &mut told).await
         }
         What::Etcd => suite::etcd(&plan(Vec::new()), 1, &mut told).await,
+        What::Migrate { messages, writes, reads, engine } => {
+            let options = migrate::Options { messages: *messages, writes: *writes, reads: *reads };
+            migrate(args, options, engine).await
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod grpc;
 mod http;
 mod http_read;
 mod http_write;
+pub mod migrate;
 mod peer;
 mod proposals;
 pub mod report;

@@ -77,6 +77,7 @@ impl Listener {
             cursor,
             version: "load".into(),
             restarted: false,
+            ..Default::default()
         };
         say(&tx, peer_to_hub::Kind::Hello(hello)).await?;
         let mut client =

@@ -44,12 +44,22 @@ pub struct System {
 impl System {
     /// Starts three hubs and three peers. `engine`: `sled` or `segment`.
     pub async fn start(engine: &str, bin_dir: Option<PathBuf>) -> Result<Self> {
+        Self::start_with(engine, bin_dir, |_| {}).await
+    }
+
+    /// The same with a configuration of the caller's own.
+    pub async fn start_with(
+        engine: &str,
+        bin_dir: Option<PathBuf>,
+        change: impl FnOnce(&mut LocalConfig),
+    ) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("loop-load-").tempdir()?;
-        let config = LocalConfig {
+        let mut config = LocalConfig {
             log_engine: Some(engine.to_owned()),
             bin_dir,
             ..LocalConfig::on_free_ports(folder.path())
         };
+        change(&mut config);
         let cluster = LocalCluster::start(config).await?;
         let (hubs, token) = (cluster.hub_grpc_all(), cluster.join_token().to_owned());
         Self::look_at(&hubs, token, Some((cluster, folder))).await
@@ -73,6 +83,11 @@ impl System {
         hubs.sort_by_key(|hub| hub.id);
         ensure!(!hubs.is_empty(), "no hub named the members of its group");
         Ok(Self { hubs, join_token, admin, own })
+    }
+
+    /// For questions to the hubs.
+    pub fn admin(&self) -> &Admin {
+        &self.admin
     }
 
     /// The hub that leads, once there is one.

@@ -1,18 +1,20 @@
-//! `hubctl`: asks a group of hubs how things are.
+//! `hubctl`: asks a group of hubs how things are, and changes them.
 
 use std::{
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, IsTerminal},
     process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use clap::Parser;
-use loop_hub::hubctl::{Args, CtlError, run};
+use loop_hub::hubctl::{Args, CtlError, Outside, run};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    match run(&args, now_ms(), io::stdin().lock(), &mut io::stdout().lock()).await {
+    let terminal = io::stdout().is_terminal();
+    let outside = Outside { now_ms: now_ms(), input: io::stdin().lock(), out: io::stdout().lock(), terminal };
+    match run(&args, outside).await {
         Ok(()) => ExitCode::SUCCESS,
         // `hubctl forums | head` closes the pipe: nobody is left to be told.
         Err(CtlError::Print(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,

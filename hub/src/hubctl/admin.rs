@@ -1,4 +1,6 @@
 //! A client of the hubs' AdminService that asks each hub in turn until one answers.
+//!
+//! A change carries a request id, so that the next hub may be asked when one falls silent: it is made once.
 
 use std::{fmt::Write, future::Future, time::Duration};
 
@@ -9,12 +11,16 @@ use tonic::{
 };
 
 use super::CtlError;
+use crate::{admin_service::authorized, config::Secret, io::Io};
 
 /// Largest answer that is read, bytes: a page of forums or tasks is far below.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// Forums asked for at a time.
 const FORUMS_PAGE: u32 = 1000;
+
+/// How long replicas may take to compute their digests: a large forum takes seconds.
+const VERIFY_WITHIN: Duration = Duration::from_secs(60);
 
 type Client = AdminServiceClient<Channel>;
 
@@ -23,6 +29,7 @@ type Client = AdminServiceClient<Channel>;
 pub struct Admin {
     hubs: Vec<(String, Client)>,
     within: Duration,
+    token: Option<Secret>,
 }
 
 impl Admin {
@@ -30,21 +37,26 @@ impl Admin {
     /// Connects when first asked. Must be called within a tokio runtime.
     pub fn new(hubs: &[String], within: Duration) -> Result<Self, CtlError> {
         let hubs = hubs.iter().map(|addr| Ok((addr.clone(), client(addr, within)?)));
-        Ok(Self { hubs: hubs.collect::<Result<_, CtlError>>()?, within })
+        Ok(Self { hubs: hubs.collect::<Result<_, CtlError>>()?, within, token: None })
+    }
+
+    /// The same with the token the hubs ask operators for.
+    pub fn with_token(self, token: Secret) -> Result<Self, CtlError> {
+        if !token.is_bearer() {
+            return Err(CtlError::Usage("--admin-token is not 16 to 256 visible ASCII characters".into()));
+        }
+        Ok(Self { token: Some(token), ..self })
     }
 
     /// The group as the first hub that answers sees it.
     pub async fn status(&self) -> Result<v1::StatusReply, CtlError> {
-        self.ask(|mut hub, within| async move { hub.status(bounded(v1::StatusRequest {}, within)).await })
-            .await
+        self.ask(v1::StatusRequest {}, |mut hub, request| async move { hub.status(request).await }).await
     }
 
     /// All peers that ever joined.
     pub async fn peers(&self) -> Result<Vec<v1::PeerInfo>, CtlError> {
-        let ask = |mut hub: Client, within| async move {
-            hub.list_peers(bounded(v1::ListPeersRequest {}, within)).await
-        };
-        Ok(self.ask(ask).await?.peers)
+        let ask = |mut hub: Client, request| async move { hub.list_peers(request).await };
+        Ok(self.ask(v1::ListPeersRequest {}, ask).await?.peers)
     }
 
     /// Up to `limit` forums by id, of one peer or of all; and whether there are more.
@@ -59,9 +71,8 @@ impl Admin {
             let left = limit.saturating_sub(u32::try_from(forums.len()).unwrap_or(u32::MAX));
             let request =
                 v1::ListForumsRequest { after, limit: left.min(FORUMS_PAGE), peer_id: peer.unwrap_or(0) };
-            let page = self
-                .ask(|mut hub, within| async move { hub.list_forums(bounded(request, within)).await })
-                .await?;
+            let page =
+                self.ask(request, |mut hub, request| async move { hub.list_forums(request).await }).await?;
             let advanced = page.forums.last().is_some_and(|last| last.forum_id > after);
             forums.extend(page.forums);
             if !page.more || !advanced || forums.len() >= limit as usize {
@@ -73,35 +84,98 @@ impl Admin {
     /// One forum.
     pub async fn forum(&self, which: v1::show_forum_request::Which) -> Result<v1::ForumInfo, CtlError> {
         let request = v1::ShowForumRequest { which: Some(which) };
-        self.ask(|mut hub, within| {
-            let request = request.clone();
-            async move { hub.show_forum(bounded(request, within)).await }
-        })
-        .await
+        self.ask(request, |mut hub, request| async move { hub.show_forum(request).await }).await
     }
 
     /// Up to `limit` open tasks, oldest first, of one forum or of all.
     pub async fn tasks(&self, forum: Option<u32>, limit: u32) -> Result<Vec<v1::TaskInfo>, CtlError> {
         let request = v1::ListTasksRequest { forum_id: forum.unwrap_or(0), limit };
-        let ask = |mut hub: Client, within| async move { hub.list_tasks(bounded(request, within)).await };
-        Ok(self.ask(ask).await?.tasks)
+        let ask = |mut hub: Client, request| async move { hub.list_tasks(request).await };
+        Ok(self.ask(request, ask).await?.tasks)
     }
 
     /// The numbers given next.
     pub async fn ids(&self) -> Result<v1::IdsReply, CtlError> {
-        self.ask(|mut hub, within| async move { hub.ids(bounded(v1::IdsRequest {}, within)).await }).await
+        self.ask(v1::IdsRequest {}, |mut hub, request| async move { hub.ids(request).await }).await
+    }
+
+    /// Has peer `to` take the place of peer `from` in a forum, or be one more replica where `from` is 0. The
+    /// invitation's number.
+    pub async fn move_forum(&self, forum_id: u32, from: u32, to: u32) -> Result<u64, CtlError> {
+        let request_id = new_request_id();
+        let request = v1::MoveForumRequest { forum_id, from_peer: from, to_peer: to, request_id };
+        let ask = |mut hub: Client, request| async move { hub.move_forum(request).await };
+        Ok(self.ask(request, ask).await?.invitation_id)
+    }
+
+    /// Moves the forum's last completed move back. The invitation's number.
+    pub async fn reverse_forum(&self, forum_id: u32) -> Result<u64, CtlError> {
+        let request = v1::ReverseForumRequest { forum_id, request_id: new_request_id() };
+        let ask = |mut hub: Client, request| async move { hub.reverse_forum(request).await };
+        Ok(self.ask(request, ask).await?.invitation_id)
+    }
+
+    /// Says how many replicas a forum shall have; 0: as many as the hubs' default.
+    pub async fn set_forum_replicas(&self, forum_id: u32, replicas: u32) -> Result<(), CtlError> {
+        let request = v1::ChangeForumReplicasRequest { forum_id, replicas };
+        let ask = |mut hub: Client, request| async move { hub.change_forum_replicas(request).await };
+        self.ask(request, ask).await.map(drop)
+    }
+
+    /// Says what shall become of a peer.
+    pub async fn set_peer_state(&self, peer_id: u32, state: v1::PeerState) -> Result<(), CtlError> {
+        let request = v1::ChangePeerStateRequest { peer_id, state: state.into() };
+        let ask = |mut hub: Client, request| async move { hub.change_peer_state(request).await };
+        self.ask(request, ask).await.map(drop)
+    }
+
+    /// Up to `limit` invitations, newest first; `open_only`: those of which something is still to be done.
+    pub async fn invitations(
+        &self,
+        open_only: bool,
+        limit: u32,
+    ) -> Result<Vec<v1::InvitationInfo>, CtlError> {
+        let request = v1::ListInvitationsRequest { open_only, limit };
+        let ask = |mut hub: Client, request| async move { hub.list_invitations(request).await };
+        Ok(self.ask(request, ask).await?.invitations)
+    }
+
+    /// What balance would do now, most urgent first.
+    pub async fn plan(&self) -> Result<v1::ShowPlanReply, CtlError> {
+        let ask = |mut hub: Client, request| async move { hub.show_plan(request).await };
+        self.ask(v1::ShowPlanRequest {}, ask).await
+    }
+
+    /// The digests of all serving replicas of a forum at one position of the log. Replicas may take a minute.
+    pub async fn verify_forum(&self, forum_id: u32) -> Result<v1::VerifyForumReply, CtlError> {
+        self.verify_forum_within(forum_id, VERIFY_WITHIN).await
+    }
+
+    /// The same, with the time replicas may take.
+    pub async fn verify_forum_within(
+        &self,
+        forum_id: u32,
+        within: Duration,
+    ) -> Result<v1::VerifyForumReply, CtlError> {
+        let within_ms = u32::try_from(within.as_millis()).unwrap_or(u32::MAX).max(1);
+        let request = v1::VerifyForumRequest { forum_id, within_ms };
+        let patient = Self { within: self.within.saturating_add(within), ..self.clone() };
+        patient.ask(request, |mut hub, request| async move { hub.verify_forum(request).await }).await
     }
 
     /// Asks each hub until one answers. A hub that cannot be reached or is not serving is passed over; any other
     /// refusal would be every hub's, so it ends the asking.
-    async fn ask<T, F, A>(&self, question: A) -> Result<T, CtlError>
+    async fn ask<M, T, F, A>(&self, message: M, question: A) -> Result<T, CtlError>
     where
-        A: Fn(Client, Duration) -> F,
+        M: Clone,
+        A: Fn(Client, Request<M>) -> F,
         F: Future<Output = Result<Response<T>, Status>>,
     {
         let mut tried = String::new();
         for (addr, client) in &self.hubs {
-            let answer = tokio::time::timeout(self.within, question(client.clone(), self.within)).await;
+            let mut request = authorized(Request::new(message.clone()), self.token.as_ref());
+            request.set_timeout(self.within);
+            let answer = tokio::time::timeout(self.within, question(client.clone(), request)).await;
             let status = match answer {
                 Ok(Ok(response)) => return Ok(response.into_inner()),
                 Ok(Err(status)) => status,
@@ -138,10 +212,9 @@ fn client(addr: &str, within: Duration) -> Result<Client, CtlError> {
     Ok(AdminServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX))
 }
 
-fn bounded<T>(message: T, within: Duration) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(within);
-    request
+/// Names one change, for whichever hub is asked for it.
+fn new_request_id() -> bytes::Bytes {
+    Io::system().random_id().to_vec().into()
 }
 
 /// The innermost cause, which is the one that helps ("connection refused").
@@ -167,6 +240,19 @@ mod tests {
             assert!(error.to_string().contains("127.0.0.1:9080"), "{error}");
         }
         Admin::new(&["[::1]:9080".to_owned()], Duration::from_secs(1)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_token_that_cannot_be_one_is_refused_and_never_shown() {
+        let admin = || Admin::new(&["127.0.0.1:9080".to_owned()], Duration::from_secs(1)).unwrap();
+        for token in ["", "too-short", "with a space in the middle", "new\nline-in-the-middle"] {
+            let error = admin().with_token(Secret::from(token.to_owned())).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{token:?}");
+            assert!(token.is_empty() || !error.to_string().contains(token));
+        }
+        let token = "0123456789abcdef-fine";
+        let admin = admin().with_token(Secret::from(token.to_owned())).unwrap();
+        assert!(!format!("{admin:?}").contains(token));
     }
 
     #[tokio::test]

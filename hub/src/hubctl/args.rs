@@ -1,13 +1,15 @@
 //! The command line of `hubctl`.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{convert::Infallible, fmt, str::FromStr, time::Duration};
 
 use clap::{Parser, Subcommand};
 use loop_proto::ids::ForumId;
 
-/// Asks the hubs how things are.
+use crate::config::Secret;
+
+/// Asks the hubs how things are, and tells them where forums shall be.
 ///
-/// Exit codes: 0 answered, 1 the hub refused, 2 wrong usage, 3 no hub reachable, 4 not found.
+/// Exit codes: 0 answered or done, 1 the hub refused or replicas differ, 2 wrong usage, 3 no hub reachable, 4 not found.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hubctl", version, arg_required_else_help = true)]
 pub struct Args {
@@ -21,10 +23,20 @@ pub struct Args {
         global = true
     )]
     pub hubs: Vec<String>,
+    /// The hubs' admin token, if they ask for one. Better given in the environment, out of sight of `ps`
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "LOOP_HUBCTL_ADMIN_TOKEN",
+        hide_env_values = true,
+        value_parser = token,
+        global = true
+    )]
+    pub admin_token: Option<Secret>,
     /// Print JSON instead of a table
     #[arg(long, global = true)]
     pub json: bool,
-    /// Seconds to wait for each hub
+    /// Seconds each hub has to answer
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds, global = true)]
     pub timeout: Duration,
     /// What to ask
@@ -39,6 +51,9 @@ pub enum Command {
     Status,
     /// The volunteers' machines
     Peers,
+    /// What becomes of one of them
+    #[command(subcommand)]
+    Peer(PeerCommand),
     /// The forums, by id
     Forums {
         /// Only those this peer holds, as `3` or `p3`
@@ -48,9 +63,44 @@ pub enum Command {
         #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
     },
-    /// One forum
+    /// One forum: show it, move it, say how many replicas it shall have
     #[command(subcommand)]
     Forum(ForumCommand),
+    /// Which peers were asked to hold which forums, and what became of it; newest first
+    Invitations {
+        /// Only those of which something is still to be done
+        #[arg(long)]
+        open: bool,
+        /// Most to list
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+    },
+    /// What is on its way from peer to peer now: how far, how fast, and what it waits for
+    Migrations {
+        /// Go on showing it until Ctrl-C: redrawn on a terminal, else a line (with --json an object) when it changes
+        #[arg(long)]
+        watch: bool,
+        /// How often to look, milliseconds
+        #[arg(
+            long,
+            value_name = "MS",
+            default_value_t = 1000,
+            requires = "watch",
+            value_parser = clap::value_parser!(u64).range(50..=3_600_000)
+        )]
+        interval_ms: u64,
+    },
+    /// What balance would do now, most urgent first
+    Plan,
+    /// Compare all replicas of a forum at one position of the log; exit code 1 if they differ
+    Verify {
+        /// The forum, as `12` or `f12`
+        #[arg(value_name = "FORUM")]
+        forum: ForumRef,
+        /// Seconds the replicas may take
+        #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+        within: Duration,
+    },
     /// Tasks nobody has answered yet, oldest first
     Tasks {
         /// Only this forum's, as `12` or `f12`
@@ -75,6 +125,75 @@ pub enum ForumCommand {
         /// The forum's name; only its hash is sent. `-` reads it from standard input, out of sight of `ps`
         #[arg(long, conflicts_with = "id", value_name = "NAME")]
         name: Option<String>,
+    },
+    /// Have one peer take the place of another
+    Move {
+        /// The forum, as `12` or `f12`
+        #[arg(value_name = "FORUM")]
+        forum: ForumRef,
+        /// The peer that leaves, as `3` or `p3`
+        #[arg(long, value_name = "PEER", value_parser = peer_id)]
+        from: u32,
+        /// The peer that takes its place
+        #[arg(long, value_name = "PEER", value_parser = peer_id)]
+        to: u32,
+    },
+    /// Have one more peer hold it; it shall have one replica more from then on (`forum replicas` says so too)
+    Add {
+        /// The forum, as `12` or `f12`
+        #[arg(value_name = "FORUM")]
+        forum: ForumRef,
+        /// The peer that shall hold it too, as `3` or `p3`
+        #[arg(long, value_name = "PEER", value_parser = peer_id)]
+        to: u32,
+    },
+    /// Move its last completed move back
+    Reverse {
+        /// The forum, as `12` or `f12`
+        #[arg(value_name = "FORUM")]
+        forum: ForumRef,
+    },
+    /// Say how many replicas it shall have
+    Replicas {
+        /// The forum, as `12` or `f12`
+        #[arg(value_name = "FORUM")]
+        forum: ForumRef,
+        /// How many, 1 to 4; 0: as many as the hubs' default
+        #[arg(value_name = "REPLICAS", value_parser = clap::value_parser!(u32).range(0..=64))]
+        replicas: u32,
+    },
+}
+
+/// What may become of a peer.
+#[derive(Clone, Debug, Subcommand)]
+pub enum PeerCommand {
+    /// Have other peers take over all it holds; nothing new is given to it
+    Drain {
+        /// The peer, as `3` or `p3`
+        #[arg(value_name = "PEER", value_parser = peer_id)]
+        peer: u32,
+    },
+    /// Leave it what it holds and give it nothing new
+    Pause {
+        /// The peer, as `3` or `p3`
+        #[arg(value_name = "PEER", value_parser = peer_id)]
+        peer: u32,
+    },
+    /// Let it take forums again, also after `drain` and `remove`
+    Resume {
+        /// The peer, as `3` or `p3`
+        #[arg(value_name = "PEER", value_parser = peer_id)]
+        peer: u32,
+    },
+    /// Treat it as lost for ever: its connections are refused, its forums get other replicas at once. `drain` it
+    /// first if it still runs: that way no forum is short of a replica meanwhile
+    Remove {
+        /// The peer, as `3` or `p3`
+        #[arg(value_name = "PEER", value_parser = peer_id)]
+        peer: u32,
+        /// Yes, without draining it first
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -104,6 +223,10 @@ fn peer_id(text: &str) -> Result<u32, String> {
 
 fn number(text: &str, prefix: char) -> Option<u32> {
     text.strip_prefix(prefix).unwrap_or(text).parse().ok()
+}
+
+fn token(text: &str) -> Result<Secret, Infallible> {
+    Ok(Secret::from(text.to_owned()))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -145,6 +268,38 @@ mod tests {
     }
 
     #[test]
+    fn changes_name_forums_and_peers_in_either_way() {
+        for line in ["hubctl forum move f12 --from p2 --to p4", "hubctl forum move 12 --to 4 --from 2"] {
+            let Command::Forum(ForumCommand::Move { forum, from, to }) = parse(line).unwrap().command else {
+                panic!("{line}")
+            };
+            assert_eq!((forum.0.get(), from, to), (12, 2, 4));
+        }
+        for line in [
+            "hubctl forum add f12 --to p4",
+            "hubctl forum reverse 12",
+            "hubctl forum replicas f12 4",
+            "hubctl peer drain p3",
+            "hubctl peer pause 3",
+            "hubctl peer resume p3",
+            "hubctl peer remove p3 --yes",
+            "hubctl invitations --open --limit 5",
+            "hubctl migrations --watch --interval-ms 200 --json",
+            "hubctl plan",
+            "hubctl verify f12 --within 5",
+        ] {
+            parse(line).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_admin_token_is_never_printed() {
+        let args = parse("hubctl plan --admin-token a-token-nobody-may-see").unwrap();
+        assert!(args.admin_token.is_some());
+        assert!(!format!("{args:?}").contains("nobody-may-see"));
+    }
+
+    #[test]
     fn nonsense_is_refused_before_anything_is_sent() {
         for line in [
             "hubctl forum show",
@@ -154,6 +309,20 @@ mod tests {
             "hubctl status --timeout never",
             "hubctl status --timeout 1e300",
             "hubctl destroy",
+            "hubctl forum move f12 --from p2",
+            "hubctl forum move f12 --from 0 --to p4",
+            "hubctl forum move p12 --from p2 --to p4",
+            "hubctl forum add f12",
+            "hubctl forum replicas f12",
+            "hubctl forum replicas f12 -1",
+            "hubctl peer drain",
+            "hubctl peer drain f3",
+            "hubctl peer explode p3",
+            "hubctl invitations --limit 0",
+            "hubctl migrations --interval-ms 200",
+            "hubctl migrations --watch --interval-ms 1",
+            "hubctl verify",
+            "hubctl verify 0",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

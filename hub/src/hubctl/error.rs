@@ -37,6 +37,9 @@ pub enum CtlError {
         /// The hub's words.
         message: String,
     },
+    /// What was checked is not as it should be. Exit code 1.
+    #[error("{0}")]
+    Unequal(String),
     /// The answer could not be printed. Exit code 1.
     #[error("cannot print: {0}")]
     Print(#[from] io::Error),
@@ -46,7 +49,7 @@ impl CtlError {
     /// The process's exit code: stable, for scripts.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Refused { .. } | Self::Print(_) => 1,
+            Self::Refused { .. } | Self::Unequal(_) | Self::Print(_) => 1,
             Self::Address { .. } | Self::Usage(_) => 2,
             Self::Unreachable { .. } => 3,
             Self::NotFound(_) => 4,

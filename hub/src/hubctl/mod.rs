@@ -1,7 +1,7 @@
 //! The operator's view of a running group: `hubctl`.
 //!
 //! Owns the questions, the tables and JSON they come back as, and the exit codes. Asks any hub: none has to lead.
-//! Never changes anything, never sends a forum's name (only its hash), never shows one.
+//! Whatever it changes, the hubs decide. Never sends a forum's name (only its hash), never shows one, nor a token.
 
 mod admin;
 mod args;
@@ -9,8 +9,9 @@ mod error;
 mod run;
 mod table;
 mod view;
+mod watch;
 
 pub use admin::Admin;
-pub use args::{Args, Command, ForumCommand, ForumRef};
+pub use args::{Args, Command, ForumCommand, ForumRef, PeerCommand};
 pub use error::CtlError;
-pub use run::run;
+pub use run::{Outside, run};

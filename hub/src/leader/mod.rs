@@ -1,15 +1,23 @@
-//! What only the leading hub does: moves primaries away from peers that do not answer, trims the log.
+//! What only the leading hub does: moves primaries away from peers that do not answer, brings migrations to their end,
+//! trims the log.
 //!
 //! Holds nothing that a new leader could not find out by itself. Only decisions are proposed.
 
+pub mod balance;
+mod balancing;
+mod migrations;
 mod takeover;
 mod trim;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use self::{balancing::Balancer, migrations::Migrations, takeover::Takeover, watch::Watch};
 use crate::hub::Hub;
+
+pub use balancing::{PlanBoard, Planned};
 
 /// How often the leader looks.
 const LOOK: Duration = Duration::from_millis(50);
@@ -22,27 +30,55 @@ const SETTLE: Duration = Duration::from_millis(600);
 pub async fn run(hub: Arc<Hub>) {
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut leading_since: Option<Instant> = None;
-    let mut trimmed_at = Instant::now();
-    let mut takeover = takeover::Takeover::default();
+    let mut duties: Option<Duties> = None;
     loop {
         tokio::select! {
             biased;
             () = hub.shutdown.cancelled() => return,
             _ = look.tick() => {}
         }
-        if !hub.raft.is_leader() {
-            leading_since = None;
-            takeover = takeover::Takeover::default();
-            continue;
+        if hub.raft.is_leader() {
+            duties.get_or_insert_with(Duties::new).step(&hub).await;
+        } else if duties.take().is_some() {
+            hub.plan.clear();
         }
-        if leading_since.get_or_insert_with(Instant::now).elapsed() < SETTLE {
-            continue;
+    }
+}
+
+/// What one term of leading knows and does.
+struct Duties {
+    leading_since: Instant,
+    trimmed_at: Instant,
+    watch: Watch,
+    takeover: Takeover,
+    migrations: Migrations,
+    balancer: Balancer,
+}
+
+impl Duties {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            leading_since: now,
+            trimmed_at: now,
+            watch: Watch::default(),
+            takeover: Takeover::default(),
+            migrations: Migrations::default(),
+            balancer: Balancer::new(),
         }
-        takeover.step(&hub).await;
-        if trimmed_at.elapsed() >= TRIM_EVERY {
-            trimmed_at = Instant::now();
-            trim::step(&hub).await;
+    }
+
+    async fn step(&mut self, hub: &Arc<Hub>) {
+        if self.leading_since.elapsed() < SETTLE {
+            return;
+        }
+        let Some(present) = self.watch.look(hub) else { return };
+        self.takeover.step(hub, &self.watch, &present).await;
+        self.migrations.step(hub, &present).await;
+        self.balancer.step(hub, &self.watch, &present).await;
+        if self.trimmed_at.elapsed() >= TRIM_EVERY {
+            self.trimmed_at = Instant::now();
+            trim::step(hub, &self.watch, &present).await;
         }
     }
 }

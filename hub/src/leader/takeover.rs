@@ -10,7 +10,8 @@ use loop_proto::{
 use loop_raft_store::machine::{Forum, HubState};
 use tokio::time::Instant;
 
-use crate::{hub::Hub, presence::Whereabouts};
+use super::watch::{Present, Watch};
+use crate::hub::Hub;
 
 /// A peer that is nowhere for this long is gone. A reconnect takes a fraction of it.
 const ABSENT_AFTER: Duration = Duration::from_millis(400);
@@ -20,7 +21,6 @@ const MOVES_MAX: usize = 256;
 /// What the leader has seen so far. Forgotten with the lead.
 #[derive(Default)]
 pub(super) struct Takeover {
-    absent_since: BTreeMap<PeerId, Instant>,
     /// The oldest open task of a forum and since when this leader has seen it unanswered under this epoch.
     unanswered: BTreeMap<ForumId, (TaskId, ForumEpoch, Instant)>,
 }
@@ -33,23 +33,13 @@ struct Move {
 
 impl Takeover {
     /// Looks once and proposes what is due.
-    pub(super) async fn step(&mut self, hub: &Arc<Hub>) {
-        let now = Instant::now();
-        let present: BTreeMap<PeerId, Whereabouts> = hub.presence.everyone().into_iter().collect();
+    pub(super) async fn step(&mut self, hub: &Arc<Hub>, watch: &Watch, present: &Present) {
         let moves = hub.state.read(|state| {
-            self.note_absences(state, &present, now);
-            self.note_unanswered(state, now);
-            self.due(state, &present, hub.config.takeover, now)
+            self.note_unanswered(state, present.at);
+            self.due(state, watch, present, hub.config.takeover)
         });
         let moves = moves.into_iter().map(|due| propose(hub, due));
         join_all(moves).await;
-    }
-
-    fn note_absences(&mut self, state: &HubState, present: &BTreeMap<PeerId, Whereabouts>, now: Instant) {
-        self.absent_since.retain(|peer, _| !present.contains_key(peer));
-        for peer in state.peers().filter(|peer| !present.contains_key(&peer.id)) {
-            self.absent_since.entry(peer.id).or_insert(now);
-        }
     }
 
     fn note_unanswered(&mut self, state: &HubState, now: Instant) {
@@ -65,25 +55,20 @@ impl Takeover {
         }
     }
 
-    fn due(
-        &self,
-        state: &HubState,
-        present: &BTreeMap<PeerId, Whereabouts>,
-        patience: Duration,
-        now: Instant,
-    ) -> Vec<Move> {
-        let gone = |peer: &PeerId| {
-            self.absent_since.get(peer).is_some_and(|since| now.duration_since(*since) >= ABSENT_AFTER)
-        };
-        let of_gone_peers =
-            self.absent_since.keys().filter(|peer| gone(peer)).flat_map(|peer| state.forums_of(*peer));
+    fn due(&self, state: &HubState, watch: &Watch, present: &Present, patience: Duration) -> Vec<Move> {
+        let now = present.at;
+        let gone = |peer: PeerId| watch.absent_for(peer, now).is_some_and(|away| away >= ABSENT_AFTER);
+        let of_gone_peers = watch
+            .absent(now)
+            .filter(|(_, away)| *away >= ABSENT_AFTER)
+            .flat_map(|(peer, _)| state.forums_of(peer));
         let stuck = self
             .unanswered
             .iter()
             .filter(|(_, (.., since))| now.duration_since(*since) >= patience)
             .filter_map(|(forum, _)| state.forum(*forum));
         of_gone_peers
-            .filter(|forum| gone(&forum.primary))
+            .filter(|forum| gone(forum.primary))
             .chain(stuck)
             .filter_map(|forum| {
                 Some(Move { forum: forum.id, to: successor(forum, present)?, epoch: forum.epoch })
@@ -93,14 +78,17 @@ impl Takeover {
     }
 }
 
-/// The connected serving replica that is furthest along the log; not the present primary.
-fn successor(forum: &Forum, present: &BTreeMap<PeerId, Whereabouts>) -> Option<PeerId> {
-    forum
-        .serving()
-        .filter(|peer| *peer != forum.primary)
-        .filter_map(|peer| Some((present.get(&peer)?.cursor(), std::cmp::Reverse(peer))))
-        .max()
-        .map(|(_, std::cmp::Reverse(peer))| peer)
+/// The connected serving replica that is furthest along the log; not the present primary. Without one, a replica that
+/// was replaced and has not been let go: it has followed the log, too.
+fn successor(forum: &Forum, present: &Present) -> Option<PeerId> {
+    let furthest = |replicas: &mut dyn Iterator<Item = PeerId>| {
+        replicas
+            .filter(|peer| *peer != forum.primary)
+            .filter_map(|peer| Some((present.peers.get(&peer)?.cursor(), std::cmp::Reverse(peer))))
+            .max()
+            .map(|(_, std::cmp::Reverse(peer))| peer)
+    };
+    furthest(&mut forum.serving()).or_else(|| furthest(&mut forum.draining()))
 }
 
 async fn propose(hub: &Arc<Hub>, due: Move) {

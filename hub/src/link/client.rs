@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use loop_proto::v1::{self, hub_service_client::HubServiceClient, link_reply, link_request};
+use loop_proto::{
+    ids::PeerId,
+    v1::{self, hub_service_client::HubServiceClient, link_reply, link_request},
+};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -51,7 +54,7 @@ async fn run(hub: Arc<Hub>, other: u64) {
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let Ok(replies) = client.link(ReceiverStream::new(rx)).await else { return };
     let link = Link { outgoing: tx, reads: Arc::default(), next_read: Arc::default() };
-    hub.links.0.lock().insert(other, link.clone());
+    hub.links.open.lock().insert(other, link.clone());
     tracing::debug!(hub = other, "a link to another hub is open");
     let mut replies = replies.into_inner();
     // The other hub speaks at least once every heartbeat; a silent link is a broken one.
@@ -66,11 +69,17 @@ async fn run(hub: Arc<Hub>, other: u64) {
                     let _ = reader.send(reply);
                 }
             }
-            Some(link_reply::Kind::Audit(_) | link_reply::Kind::Traffic(_)) | None => {}
+            Some(link_reply::Kind::Audit(v1::LinkAudit { peer_id, report })) => {
+                if let (Some(peer), Some(report)) = (PeerId::new(peer_id), report) {
+                    hub.audits.heard(peer, &report);
+                }
+            }
+            Some(link_reply::Kind::Traffic(traffic)) => hub.traffic.heard(&traffic),
+            None => {}
         }
     }
     tracing::debug!(hub = other, "a link to another hub is broken");
-    hub.links.0.lock().remove(&other);
+    hub.links.open.lock().remove(&other);
     hub.presence.lost(other);
     link.reads.lock().clear();
 }

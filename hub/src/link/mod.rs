@@ -13,9 +13,9 @@ use std::{
     },
 };
 
-use loop_proto::v1::{self, link_request};
+use loop_proto::v1::{self, link_reply, link_request};
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub use client::keep_links;
 pub use service::serve;
@@ -25,9 +25,21 @@ use crate::presence::Gone;
 /// Messages that may wait for a slow link; what does not fit is dropped, and its reader asks elsewhere.
 const OUTGOING_MAX: usize = 1024;
 
+/// News for all other hubs that a slow link may be behind with; older ones are lost to it.
+const NEWS_MAX: usize = 256;
+
 /// This hub's links to the others. Cheap to clone.
-#[derive(Clone, Default)]
-pub struct Links(Arc<Mutex<BTreeMap<u64, Link>>>);
+#[derive(Clone)]
+pub struct Links {
+    open: Arc<Mutex<BTreeMap<u64, Link>>>,
+    news: broadcast::Sender<link_reply::Kind>,
+}
+
+impl Default for Links {
+    fn default() -> Self {
+        Self { open: Arc::default(), news: broadcast::Sender::new(NEWS_MAX) }
+    }
+}
 
 /// One open link.
 #[derive(Clone)]
@@ -39,7 +51,23 @@ struct Link {
 
 impl Links {
     fn get(&self, hub: u64) -> Option<Link> {
-        self.0.lock().get(&hub).cloned()
+        self.open.lock().get(&hub).cloned()
+    }
+
+    /// How many other hubs can be reached.
+    pub fn count(&self) -> usize {
+        self.open.lock().len()
+    }
+
+    /// Tells every hub that has a link to this one.
+    pub fn tell(&self, news: link_reply::Kind) {
+        // Nobody to be told is no failure: this hub may be alone.
+        let _ = self.news.send(news);
+    }
+
+    /// What there is to be told from now on.
+    fn follow_news(&self) -> broadcast::Receiver<link_reply::Kind> {
+        self.news.subscribe()
     }
 
     /// Passes a body on. If there is no link the browser's hub renders the answer from its receipt.

@@ -7,7 +7,10 @@ use loop_proto::{
     ids::PeerId,
     v1::{self, link_reply, link_request},
 };
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
@@ -47,16 +50,24 @@ pub fn serve(
     ReceiverStream::new(rx).boxed()
 }
 
+/// Presence when it changes and every heartbeat, and the news for everybody.
 async fn tell_presence(hub: Arc<Hub>, tx: Outgoing) {
     let mut changed = hub.presence.follow();
+    let mut news = hub.links.follow_news();
+    let mut heartbeat = interval(hub.config.peer_heartbeat);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let kind = Some(link_reply::Kind::Presence(hub.presence.own()));
-        if tx.send(Ok(v1::LinkReply { kind })).await.is_err() {
+        let kind = tokio::select! {
+            _ = changed.changed() => link_reply::Kind::Presence(hub.presence.own()),
+            _ = heartbeat.tick() => link_reply::Kind::Presence(hub.presence.own()),
+            heard = news.recv() => match heard {
+                Ok(kind) => kind,
+                // The sender lives as long as this hub; what a slow link has missed is lost.
+                Err(_) => continue,
+            },
+        };
+        if tx.send(Ok(v1::LinkReply { kind: Some(kind) })).await.is_err() {
             return;
-        }
-        tokio::select! {
-            _ = changed.changed() => {}
-            () = tokio::time::sleep(hub.config.peer_heartbeat) => {}
         }
     }
 }

@@ -3,7 +3,10 @@
 //! Everything a peer says is checked here, once, before it can become a proposal. Never chooses placement.
 
 mod answers;
+mod identity;
 mod outgoing;
+mod reports;
+mod started_over;
 mod work;
 
 use std::{sync::Arc, time::Duration};
@@ -14,11 +17,13 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    feed,
+    feed::{self, Held},
     hub::{Hub, PROPOSE_WITHIN, secret_hash},
+    relay,
 };
 
 pub use answers::check_facts;
+pub use identity::identify;
 
 /// Bytes of a peer's secret.
 const SECRET_BYTES: usize = 32;
@@ -42,16 +47,17 @@ impl PeerService for PeerGrpc {
 
     async fn fetch_checkpoint(
         &self,
-        _request: Request<v1::FetchCheckpointRequest>,
+        request: Request<v1::FetchCheckpointRequest>,
     ) -> Result<Response<Self::FetchCheckpointStream>, Status> {
-        Err(Status::unimplemented("fetch_checkpoint"))
+        relay::fetch(&self.hub, request.into_inner()).await.map(Response::new)
     }
 
     async fn give_checkpoint(
         &self,
-        _request: Request<Streaming<v1::GivenChunk>>,
+        request: Request<Streaming<v1::GivenChunk>>,
     ) -> Result<Response<v1::GiveCheckpointReply>, Status> {
-        Err(Status::unimplemented("give_checkpoint"))
+        relay::give(&self.hub, request.into_inner()).await?;
+        Ok(Response::new(v1::GiveCheckpointReply {}))
     }
 
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinReply>, Status> {
@@ -104,10 +110,8 @@ impl PeerService for PeerGrpc {
         request: Request<v1::FetchTasksRequest>,
     ) -> Result<Response<v1::RecordBatch>, Status> {
         let request = request.into_inner();
-        let peer = self
-            .hub
-            .authenticate(request.peer_id, &request.secret)
-            .ok_or_else(|| Status::unauthenticated("no peer has this id and secret: join first"))?;
+        let peer = identify(&self.hub, request.peer_id, &request.secret).await?;
+        let mut held = self.hub.state.read(|state| Held::now(state, peer));
         let wait = match request.wait_ms {
             0 => POLL_WAIT_DEFAULT,
             ms => Duration::from_millis(ms.into()).min(POLL_WAIT_MAX),
@@ -115,7 +119,7 @@ impl PeerService for PeerGrpc {
         let until = Instant::now() + wait;
         loop {
             let applied = self.hub.state.applied_index();
-            let portion = feed::portion(&self.hub.state, peer, request.after)
+            let portion = feed::portion(&self.hub.state, &mut held, request.after)
                 .map_err(|trimmed| Status::out_of_range(trimmed.to_string()))?;
             if !portion.records.is_empty() || portion.more || Instant::now() >= until {
                 return Ok(Response::new(v1::RecordBatch {

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use loop_proto::v1::{self, hub_to_peer::Kind};
-use loop_raft_store::machine::{Forum, HubState};
+use loop_proto::{
+    ids::PeerId,
+    v1::{self, hub_to_peer::Kind},
+};
+use loop_raft_store::machine::{Forum, HubState, Replica};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
-    feed::{self, Trimmed},
+    feed::{self, Held, Trimmed},
     hub::Hub,
     presence::{Gone, PeerConnection},
 };
@@ -36,8 +39,9 @@ pub(super) async fn run(hub: Arc<Hub>, connection: Arc<PeerConnection>, cursor: 
 }
 
 async fn send_all(hub: &Hub, connection: &PeerConnection, cursor: u64) -> Result<Trimmed, Gone> {
-    let (greeting, forums) =
-        hub.state.read(|state| (greet(hub, state), held_forums(state, connection, cursor)));
+    let peer = connection.peer;
+    let (greeting, forums, mut held) =
+        hub.state.read(|state| (greet(hub, state), held_forums(state, peer, cursor), Held::now(state, peer)));
     let mut told_hubs = greeting.hubs.clone();
     connection.send(Kind::Welcome(greeting)).await?;
     for forum in forums {
@@ -48,7 +52,7 @@ async fn send_all(hub: &Hub, connection: &PeerConnection, cursor: u64) -> Result
     let mut heartbeat = interval(hub.config.peer_heartbeat);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let portion = match feed::portion(&hub.state, connection.peer, at) {
+        let portion = match feed::portion(&hub.state, &mut held, at) {
             Ok(portion) => portion,
             Err(trimmed) => return Ok(trimmed),
         };
@@ -56,6 +60,9 @@ async fn send_all(hub: &Hub, connection: &PeerConnection, cursor: u64) -> Result
         if !portion.records.is_empty() {
             told = Some(at);
             connection.send(Kind::Records(v1::RecordBatch { records: portion.records, through: at })).await?;
+        }
+        if let Some(forum) = portion.invited_to {
+            connection.send(Kind::Forum(forum)).await?;
         }
         if portion.more {
             continue;
@@ -101,17 +108,13 @@ fn changed_hubs(hub: &Hub, told: &mut Vec<String>) -> Vec<String> {
     hubs
 }
 
-fn held_forums(state: &HubState, connection: &PeerConnection, cursor: u64) -> Vec<v1::ForumState> {
-    let forum_state = |forum: &Forum| v1::ForumState {
-        forum_id: forum.id.get(),
-        assignment: Some((&forum.assignment()).into()),
-        as_of: state.newest(),
-        open_tasks: forum
-            .open_tasks
-            .iter()
-            .filter(|task| task.get() <= cursor)
-            .filter_map(|task| Some(state.open_task(*task)?.encoded.clone()))
-            .collect(),
+/// The forums a peer holds, in whichever role, as they are by now.
+fn held_forums(state: &HubState, peer: PeerId, cursor: u64) -> Vec<v1::ForumState> {
+    let told = |forum: &Forum| {
+        // A peer that is to get a copy is sent no records from before its invitation.
+        let joining = forum.replica(peer).and_then(Replica::joining);
+        let open_through = joining.map_or(cursor, |joining| joining.invitation.get().max(cursor));
+        feed::forum_state(state, forum, &forum.assignment(), state.newest(), open_through)
     };
-    state.forums_of(connection.peer).map(forum_state).collect()
+    state.forums_of(peer).map(told).collect()
 }

@@ -11,7 +11,7 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::{answers, outgoing};
+use super::{answers, identity::identify, outgoing, reports, started_over::restart_replicas};
 use crate::{
     hub::{Hub, PROPOSE_WITHIN},
     presence::{OUTGOING_MAX, PeerConnection},
@@ -35,7 +35,7 @@ pub(super) async fn accept(
     let Some(v1::PeerToHub { kind: Some(peer_to_hub::Kind::Hello(hello)) }) = first else {
         return Err(Status::invalid_argument("the first message of a work stream is Hello"));
     };
-    let peer = identify(&hub, &hello).await?;
+    let peer = identify(&hub, hello.peer_id, &hello.secret).await?;
     let newest = hub.state.read(|state| state.newest());
     if hello.cursor > newest && hub.raft.is_leader() {
         return Err(Status::failed_precondition(format!(
@@ -44,14 +44,17 @@ pub(super) async fn accept(
         )));
     }
     let (tx, rx) = mpsc::channel(OUTGOING_MAX);
-    let connection = PeerConnection::new(peer, hub.presence.next_serial(), hello.cursor, tx);
+    let (serial, limits) = (hub.presence.next_serial(), hello.limits.unwrap_or_default());
+    let connection = PeerConnection::new(peer, serial, hello.cursor, limits, tx);
     let version: String = hello.version.chars().filter(|c| !c.is_control()).take(32).collect();
     tracing::info!(%peer, cursor = hello.cursor, version, "a peer has connected");
     hub.presence.arrived(connection.clone());
     tokio::spawn({
         let (hub, connection) = (hub.clone(), connection.clone());
         async move {
-            if hello.restarted && !void_earlier_answers(&hub, peer).await {
+            let ready = (!hello.started_over || restart_replicas(&hub, peer).await)
+                && (!hello.restarted || void_earlier_answers(&hub, peer).await);
+            if !ready {
                 connection.gone.send_replace(true);
                 return;
             }
@@ -65,18 +68,6 @@ pub(super) async fn accept(
         tracing::info!(%peer, why, "a peer's connection has ended");
     });
     Ok(ReceiverStream::new(rx).boxed())
-}
-
-/// Who this is. A peer may have joined through another hub a moment ago, so this one first catches up.
-async fn identify(hub: &Hub, hello: &v1::Hello) -> Result<PeerId, Status> {
-    if let Some(peer) = hub.authenticate(hello.peer_id, &hello.secret) {
-        return Ok(peer);
-    }
-    reads::fresh(hub, Instant::now() + PROPOSE_WITHIN)
-        .await
-        .map_err(|error| Status::unavailable(error.to_string()))?;
-    hub.authenticate(hello.peer_id, &hello.secret)
-        .ok_or_else(|| Status::unauthenticated("no peer has this id and secret: join first"))
 }
 
 /// A restarted peer no longer knows what it had answered, and such an answer may still be on its way into the log: a
@@ -120,23 +111,31 @@ async fn receive(
             Ok(Err(_)) => return "it broke",
             Err(_) => return "the peer was silent",
         };
-        match kind {
-            peer_to_hub::Kind::Hello(_) => return "it sent a second Hello",
-            peer_to_hub::Kind::Status(status) => connection.reached(status.cursor),
-            peer_to_hub::Kind::ReadReply(reply) => connection.replied(reply),
-            peer_to_hub::Kind::Invitation(_)
-            | peer_to_hub::Kind::Seeded(_)
-            | peer_to_hub::Kind::Audit(_)
-            | peer_to_hub::Kind::ExportRefused(_) => {}
-            peer_to_hub::Kind::UserIds(request) => lease_user_ids(hub, connection, request.count),
-            peer_to_hub::Kind::Answer(answer) => {
-                if let Err(reason) = answers::take(hub, connection, answer).await {
-                    tracing::warn!(peer = %connection.peer, reason, "an answer that cannot be taken");
-                    return "it sent an answer that breaks the rules";
-                }
-            }
+        if let Err(reason) = take(hub, connection, kind).await {
+            tracing::warn!(peer = %connection.peer, reason, "a message that cannot be taken");
+            return "it sent a message that breaks the rules";
         }
     }
+}
+
+/// Takes one message. An error: the peer broke a rule that an honest one cannot break.
+async fn take(
+    hub: &Arc<Hub>,
+    connection: &Arc<PeerConnection>,
+    kind: peer_to_hub::Kind,
+) -> Result<(), &'static str> {
+    match kind {
+        peer_to_hub::Kind::Hello(_) => return Err("a second Hello"),
+        peer_to_hub::Kind::Status(status) => connection.said(status),
+        peer_to_hub::Kind::ReadReply(reply) => connection.replied(reply),
+        peer_to_hub::Kind::UserIds(request) => lease_user_ids(hub, connection, request.count),
+        peer_to_hub::Kind::Answer(answer) => return answers::take(hub, connection, answer).await,
+        peer_to_hub::Kind::Invitation(reply) => return reports::answered(hub, connection, reply).await,
+        peer_to_hub::Kind::Seeded(seeded) => return reports::seeded(hub, connection, seeded).await,
+        peer_to_hub::Kind::Audit(report) => return reports::audited(hub, connection, report),
+        peer_to_hub::Kind::ExportRefused(refused) => hub.relays.refused(connection.peer, &refused),
+    }
+    Ok(())
 }
 
 fn lease_user_ids(hub: &Arc<Hub>, connection: &Arc<PeerConnection>, count: u32) {

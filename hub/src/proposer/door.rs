@@ -81,7 +81,9 @@ impl LeaderDoor {
         let indeterminate =
             |why: String| from_leader::Kind::Indeterminate(why.chars().take(200).collect::<String>());
         match self.raft.client_write_many(commands).await {
-            Ok(mut outcomes) => {
+            Ok(outcomes) => {
+                // When Raft stops it ends early, and must not be asked again then.
+                let mut outcomes = outcomes.fuse();
                 tokio::spawn(async move {
                     for seq in seqs {
                         let kind = match outcomes.next().await {

@@ -3,12 +3,12 @@
 mod client;
 mod service;
 
-use std::{io, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use loop_raft_store::{
     adapter::{self, ApplySink, StateMachine, StateReader},
-    log_store::{self, Engine, LogStoreConfig},
-    machine::{HubState, bounds::Bounds},
+    log_store::{self, Engine, LogStoreConfig, disk::Dir},
+    machine::{Event, HubState, bounds::Bounds},
     raft_types::HubRaft,
 };
 use openraft::{Config, Raft, SnapshotPolicy};
@@ -19,6 +19,7 @@ pub use service::RaftGrpc;
 use crate::{
     config::{HubConfig, LogEngineKind},
     group::Group,
+    io::Io,
 };
 
 /// A handle to this hub's Raft node.
@@ -27,23 +28,34 @@ pub type HubRaftNode = Raft<HubRaft, StateMachine>;
 /// Opens the log and the newest snapshot and starts Raft on them.
 pub async fn start(
     config: &HubConfig,
+    io: &Io,
     group: Arc<Group>,
     sink: Arc<dyn ApplySink>,
 ) -> io::Result<(HubRaftNode, StateReader)> {
     let initial = HubState::new(Bounds { records_max: config.retained_records, ..Bounds::default() });
-    let (machine, reader) = adapter::open(&config.data_dir.join("snapshots"), sink, initial)?;
+    let sink = match io.witness() {
+        Some(witness) => Arc::new(Witnessed { witness, sink }) as Arc<dyn ApplySink>,
+        None => sink,
+    };
+    let dir = config.data_dir.join("snapshots");
+    let (machine, reader) = adapter::open_on(open_dir(io, &dir, "the snapshots")?, io.sink(), sink, initial)?;
     let engine = match config.log_engine {
         LogEngineKind::Sled => Engine::Sled,
         LogEngineKind::Segment => Engine::Segment,
     };
-    let log = log_store::open(LogStoreConfig::new(config.data_dir.join("log"), engine))
-        .map_err(io::Error::other)?;
+    let dir = config.data_dir.join("log");
+    let disk = open_dir(io, &dir, "the log")?;
+    let log =
+        log_store::open_on(LogStoreConfig::new(dir, engine), disk, io.sink()).map_err(io::Error::other)?;
     let raft_config = Config {
         cluster_name: "loop-hubs".into(),
         heartbeat_interval: millis(config.heartbeat),
         election_timeout_min: millis(config.election.0),
         election_timeout_max: millis(config.election.1),
         enable_pre_vote: Some(true),
+        // A leader replicates entries before they are on its own disk, and two others make a majority. If it then loses
+        // power it must not lead on in its old term: it would give the places of committed entries to others.
+        enable_leader_restore: Some(false),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_entries),
         // Entries kept behind a snapshot let a follower that was away for a moment catch up without one.
         max_in_snapshot_log_to_keep: config.snapshot_entries / 5,
@@ -55,6 +67,34 @@ pub async fn start(
     let network = HubNetwork { group };
     let raft = Raft::new(config.hub_id.get(), raft_config, network, log, machine).await;
     Ok((raft.map_err(io::Error::other)?, reader))
+}
+
+/// Tells two.
+struct Witnessed {
+    witness: Arc<dyn ApplySink>,
+    sink: Arc<dyn ApplySink>,
+}
+
+impl ApplySink for Witnessed {
+    fn applied(&self, events: &[Event], applied_index: u64) {
+        self.witness.applied(events, applied_index);
+        self.sink.applied(events, applied_index);
+    }
+
+    fn replaced(&self, applied_index: u64) {
+        self.witness.replaced(applied_index);
+        self.sink.replaced(applied_index);
+    }
+}
+
+fn open_dir(io: &Io, dir: &Path, what: &str) -> io::Result<Arc<dyn Dir>> {
+    io.open_dir(dir).map_err(|error| {
+        let why = match error.kind() {
+            io::ErrorKind::ResourceBusy => "another process uses it".to_owned(),
+            _ => error.to_string(),
+        };
+        io::Error::new(error.kind(), format!("cannot open {what} in {}: {why}", dir.display()))
+    })
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

@@ -117,8 +117,8 @@ pub fn open(
     open_on(Arc::new(dir), Sink::Thread, sink, initial)
 }
 
-/// As [`open`], on the given disk. With [`Sink::Inline`], encoding and writing snapshots happens on the calling task,
-/// as a simulation needs it; else on a thread for such work.
+/// As [`open`], on the given disk. With [`Sink::Thread`], encoding and writing snapshots happens on a thread for such
+/// work; else on the calling task, as a simulation needs it.
 pub fn open_on(
     dir: Arc<dyn Dir>,
     work: Sink,
@@ -145,7 +145,7 @@ async fn run_job<T: Send + 'static>(
     job: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     match work {
-        Sink::Inline => job(),
+        Sink::Inline | Sink::Task => job(),
         Sink::Thread => tokio::task::spawn_blocking(job).await.map_err(io::Error::other)?,
     }
 }

@@ -8,6 +8,7 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 /// One directory of files. Names are plain file names.
@@ -26,6 +27,11 @@ pub trait Dir: Send + Sync {
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Makes the present set of names last.
     fn sync(&self) -> io::Result<()>;
+    /// How long the next sync of a file takes, where that is for somebody else to wait: a simulated disk cannot hold
+    /// up its caller. A real one does, and says zero.
+    fn sync_takes(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// One open file.

@@ -24,7 +24,11 @@ use std::{
 
 use openraft::storage::IOFlushed;
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{
+    Semaphore,
+    mpsc::{UnboundedSender, unbounded_channel},
+    oneshot,
+};
 
 use self::{
     disk::{Dir, RealDir},
@@ -61,6 +65,9 @@ pub enum Sink {
     Thread,
     /// The caller, at once: for a simulation, where nothing may run beside it.
     Inline,
+    /// A task of the runtime, which waits for each sync as long as the directory says: for a simulation in which
+    /// crashes fall between a write and its sync.
+    Task,
 }
 
 /// How to open a log.
@@ -119,6 +126,7 @@ struct Inner {
 enum SinkState {
     Thread { requests: Option<mpsc::Sender<Op>>, thread: Option<thread::JoinHandle<()>> },
     Inline(Box<Mutex<Wal>>),
+    Task(UnboundedSender<Op>),
 }
 
 /// What is true as far as Raft is concerned: everything asked for, on disk or not.
@@ -158,7 +166,8 @@ pub fn open(config: LogStoreConfig) -> Result<LogStore, OpenError> {
     open_on(config, Arc::new(disk), Sink::Thread)
 }
 
-/// Opens a log on the given disk. The sled engine uses the real one at `config.dir` all the same.
+/// Opens a log on the given disk. The sled engine uses the real one at `config.dir` all the same. With
+/// [`Sink::Task`], to be called on a runtime.
 pub fn open_on(config: LogStoreConfig, disk: Arc<dyn Dir>, sink: Sink) -> Result<LogStore, OpenError> {
     refuse_other_engine(&config, &*disk)?;
     let (engine, recovered): (Box<dyn LogEngine>, Recovered) = match config.engine {
@@ -221,6 +230,11 @@ impl LogStore {
         let wal = Wal::new(engine, mark, config.dir.clone(), (meta, next), shared, counters.clone());
         let sink = match sink {
             Sink::Inline => SinkState::Inline(Box::new(Mutex::new(wal))),
+            Sink::Task => {
+                let (requests, queue) = unbounded_channel();
+                tokio::spawn(wal.run_as_task(queue, disk.clone()));
+                SinkState::Task(requests)
+            }
             Sink::Thread => {
                 let (requests, queue) = mpsc::channel();
                 let thread = thread::Builder::new()
@@ -254,6 +268,11 @@ impl LogStore {
                 let requests = requests.as_ref().ok_or_else(|| LogError::Stopped("closed".into()))?;
                 // Sent under the lock: the queue's order must be the order of the changes.
                 requests.send(op).map_err(|_| LogError::Stopped("the log's thread has ended".into()))
+            }
+            SinkState::Task(requests) => {
+                let mut state = self.inner.state.lock();
+                let op = change(&mut state)?;
+                requests.send(op).map_err(|_| LogError::Stopped("the log's task has ended".into()))
             }
             SinkState::Inline(wal) => {
                 let mut wal = wal.lock();

@@ -52,7 +52,7 @@ impl LogStore {
 
     /// Reads from the engine, off the async threads where there are such.
     async fn read_cold(&self, start: u64, end: u64, max_bytes: usize) -> Result<Vec<Entry>, LogError> {
-        if let SinkState::Inline(_) = self.inner.sink {
+        if let SinkState::Inline(_) | SinkState::Task(_) = self.inner.sink {
             return read_engine(&*self.inner.reader, &self.inner.dir, start, end, max_bytes);
         }
         let (reader, dir) = (self.inner.reader.clone(), self.inner.dir.clone());

@@ -1,8 +1,8 @@
 //! Puts what Raft asks for on disk, in order, many requests to a sync.
 //!
 //! One thread owns the engine. It takes what has queued up, stages it, syncs once and only then answers everyone;
-//! while it syncs, the next group gathers. In a simulation there is no thread: each request is a group of its own,
-//! done by the caller.
+//! while it syncs, the next group gathers. In a simulation there is no thread: a task does the same, or each request
+//! is a group of its own, done by the caller.
 
 use std::{
     io,
@@ -11,10 +11,11 @@ use std::{
 
 use bytes::Bytes;
 use openraft::storage::IOFlushed;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
 
 use super::{
     State,
+    disk::Dir,
     engine::{LogEngine, Meta, Record},
     error::LogError,
     mark::Mark,
@@ -108,8 +109,28 @@ impl Wal {
         }
     }
 
+    /// As [`Self::run`], on the runtime. A sync takes as long as `disk` says; meanwhile what it is to make last has
+    /// been handed to the disk, which may lose it, or a part of it.
+    pub async fn run_as_task(mut self, mut requests: UnboundedReceiver<Op>, disk: Arc<dyn Dir>) {
+        while let Some(op) = requests.recv().await {
+            let group = self.gather(op, || requests.try_recv().ok());
+            if self.failed.is_none() {
+                let written = self.engine.flush();
+                self.note(written);
+            }
+            tokio::time::sleep(disk.sync_takes()).await;
+            self.complete(group);
+        }
+    }
+
     /// Does `first` and what `more` has, with one sync, and answers.
-    pub fn group(&mut self, first: Op, mut more: impl FnMut() -> Option<Op>) {
+    pub fn group(&mut self, first: Op, more: impl FnMut() -> Option<Op>) {
+        let group = self.gather(first, more);
+        self.complete(group);
+    }
+
+    /// Stages `first` and what `more` has.
+    fn gather(&mut self, first: Op, mut more: impl FnMut() -> Option<Op>) -> Group {
         let mut group = Group::default();
         let mut next = Some(first);
         while let Some(op) = next.take() {
@@ -119,6 +140,11 @@ impl Wal {
                 next = more();
             }
         }
+        group
+    }
+
+    /// Makes a group durable and answers.
+    fn complete(&mut self, group: Group) {
         let finished = self.finish(&group);
         self.note(finished);
         self.answer(group);

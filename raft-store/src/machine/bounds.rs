@@ -7,8 +7,12 @@ pub struct Bounds {
     pub forums_max: u64,
     /// Most peers.
     pub peers_max: u64,
-    /// Most replicas of one forum.
+    /// Most replicas of one forum that serve or will serve beside each other.
     pub replicas_max: u64,
+    /// Most invitations under way at once, all forums together.
+    pub invitations_open_max: u64,
+    /// How many invitations that have ended are remembered.
+    pub invitations_kept: u64,
     /// Most unanswered tasks, all forums together.
     pub open_tasks_max: u64,
     /// Most unanswered tasks of one forum, so that one forum without peers cannot use up everybody's room.
@@ -19,9 +23,9 @@ pub struct Bounds {
     pub request_bytes_max: u64,
     /// Most facts of one stream in one command, bytes.
     pub facts_bytes_max: u64,
-    /// Most records in the log.
+    /// The log's budget: above as many records the oldest go, unless some forum's replicas have not got them yet.
     pub records_max: u64,
-    /// Most bytes of records in the log.
+    /// The same in bytes.
     pub records_bytes_max: u64,
     /// Most answered requests remembered for re-sends.
     pub receipts_max: u64,
@@ -57,6 +61,19 @@ pub struct Bounds {
     pub forum_id_first: u32,
 }
 
+/// A target may serve if it misses at most this many records, counted to its forum's newest one. It has applied all of
+/// them by the time it answers anything, so this bounds how long that takes, a fraction of a second.
+pub const CUT_OVER_LAG_MAX: u64 = 1024;
+
+/// Most records one command makes: one for every invitation that ends with a removed peer.
+pub(super) const RECORDS_PER_COMMAND_MAX: u64 = 256;
+
+/// New work is refused where the log has reached this many times its budget.
+pub const LOG_BUDGETS_FOR_WORK: u64 = 2;
+
+/// Every command that appends is refused where the log has reached this many times its budget.
+pub const LOG_BUDGETS_FOR_STEPS: u64 = 4;
+
 const MIB: u64 = 1 << 20;
 const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
@@ -67,6 +84,8 @@ impl Bounds {
         forums_max: 1_000_000,
         peers_max: 10_000,
         replicas_max: 4,
+        invitations_open_max: 10_000,
+        invitations_kept: 10_000,
         open_tasks_max: 100_000,
         open_tasks_per_forum_max: 10_000,
         open_tasks_bytes_max: 256 * MIB,
@@ -92,6 +111,13 @@ impl Bounds {
         user_id_max: u32::MAX,
         forum_id_first: 178,
     };
+}
+
+impl Bounds {
+    /// Most replicas of one forum in any role: while one takes another's place there are both.
+    pub const fn replicas_of_any_role_max(&self) -> u64 {
+        self.replicas_max.saturating_mul(2)
+    }
 }
 
 impl Default for Bounds {

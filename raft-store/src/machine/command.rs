@@ -9,7 +9,11 @@ use loop_proto::{
     v1,
 };
 
-use super::sessions::SessionId;
+use super::{
+    invitations::{Cause, InvitationStatus},
+    peers::PeerState,
+    sessions::SessionId,
+};
 
 /// Longest label (name, owner, network) of a peer, bytes.
 pub const LABEL_BYTES_MAX: usize = 256;
@@ -44,7 +48,17 @@ pub enum Command {
     RegisterPeer(RegisterPeer),
     LeaseUserIds { peer: PeerId, count: u32 },
     MovePrimary { forum: ForumId, to: PeerId, expected_epoch: ForumEpoch },
-    TrimTasks { through: u64 },
+    TrimTasks { through: u64, kept_through: u64 },
+    InvitePeer(InvitePeer),
+    AnswerInvitation(AnswerInvitation),
+    SeedReplica { forum: ForumId, invitation: TaskId, peer: PeerId, cursor: u64 },
+    CutOver { forum: ForumId, invitation: TaskId, caught_up_through: u64 },
+    CloseInvitation(CloseInvitation),
+    RemoveReplica { forum: ForumId, peer: PeerId, passed: u64 },
+    RestartReplica { forum: ForumId, peer: PeerId },
+    SetForumReplicas { forum: ForumId, replicas: u32 },
+    SetPeerState { peer: PeerId, state: PeerState },
+    AuditForum { forum: ForumId },
 }
 
 /// Gives a forum its id and its replicas.
@@ -134,6 +148,49 @@ pub struct RegisterPeer {
     pub network: String,
 }
 
+/// Asks a peer to hold a forum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvitePeer {
+    /// The forum.
+    pub forum: ForumId,
+    /// Who is asked.
+    pub target: PeerId,
+    /// A serving replica that gives its copy.
+    pub source: PeerId,
+    /// The serving replica that drains once the target serves; `None`: one more replica.
+    pub replaces: Option<PeerId>,
+    /// What made it due.
+    pub cause: Cause,
+}
+
+/// The invited peer's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerInvitation {
+    /// The forum.
+    pub forum: ForumId,
+    /// The record that invited.
+    pub invitation: TaskId,
+    /// Who answers.
+    pub peer: PeerId,
+    /// Whether it will hold the forum.
+    pub accepted: bool,
+    /// Why not.
+    pub reason: v1::RejectReason,
+}
+
+/// Ends an invitation before its cut-over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CloseInvitation {
+    /// The forum.
+    pub forum: ForumId,
+    /// The record that invited.
+    pub invitation: TaskId,
+    /// [`InvitationStatus::Rejected`] or [`InvitationStatus::Timeout`].
+    pub status: InvitationStatus,
+    /// Why, if the peer said so.
+    pub reason: v1::RejectReason,
+}
+
 /// Why a command cannot be read. Names fields, never their content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
@@ -159,6 +216,9 @@ pub enum Unreadable {
         /// The longest allowed.
         max: usize,
     },
+    /// An enumeration's field holds none of the values that make sense there.
+    #[error("{0} has no known value")]
+    UnknownValue(&'static str),
     /// A session id with a wrong length or character.
     #[error("not a session id")]
     BadSessionId,
@@ -200,8 +260,89 @@ impl TryFrom<v1::command::Body> for Command {
                 to: peer(wire.to_peer)?,
                 expected_epoch: ForumEpoch(wire.expected_epoch),
             },
-            Body::TrimTasks(wire) => Self::TrimTasks { through: wire.through },
-            _ => return Err(Unreadable::UnknownBody),
+            Body::TrimTasks(wire) => {
+                Self::TrimTasks { through: wire.through, kept_through: wire.kept_through }
+            }
+            Body::InvitePeer(wire) => Self::InvitePeer(wire.try_into()?),
+            Body::AnswerInvitation(wire) => Self::AnswerInvitation(wire.try_into()?),
+            Body::SeedReplica(wire) => Self::SeedReplica {
+                forum: forum(wire.forum_id)?,
+                invitation: invitation(wire.invitation_id)?,
+                peer: peer(wire.peer_id)?,
+                cursor: wire.cursor,
+            },
+            Body::CutOver(wire) => Self::CutOver {
+                forum: forum(wire.forum_id)?,
+                invitation: invitation(wire.invitation_id)?,
+                caught_up_through: wire.caught_up_through,
+            },
+            Body::CloseInvitation(wire) => Self::CloseInvitation(wire.try_into()?),
+            Body::RemoveReplica(wire) => Self::RemoveReplica {
+                forum: forum(wire.forum_id)?,
+                peer: peer(wire.peer_id)?,
+                passed: wire.passed,
+            },
+            Body::RestartReplica(wire) => {
+                Self::RestartReplica { forum: forum(wire.forum_id)?, peer: peer(wire.peer_id)? }
+            }
+            Body::SetForumReplicas(wire) => {
+                Self::SetForumReplicas { forum: forum(wire.forum_id)?, replicas: wire.replicas }
+            }
+            Body::SetPeerState(wire) => Self::SetPeerState {
+                peer: peer(wire.peer_id)?,
+                state: PeerState::of_wire(wire.state()).ok_or(Unreadable::UnknownValue("state"))?,
+            },
+            Body::AuditForum(wire) => Self::AuditForum { forum: forum(wire.forum_id)? },
+        })
+    }
+}
+
+impl TryFrom<v1::InvitePeer> for InvitePeer {
+    type Error = Unreadable;
+
+    fn try_from(wire: v1::InvitePeer) -> Result<Self, Unreadable> {
+        let cause = wire.cause();
+        if cause == Cause::Unspecified {
+            return Err(Unreadable::UnknownValue("cause"));
+        }
+        Ok(Self {
+            forum: forum(wire.forum_id)?,
+            target: peer(wire.target)?,
+            source: peer(wire.source)?,
+            replaces: PeerId::new(wire.replaces),
+            cause,
+        })
+    }
+}
+
+impl TryFrom<v1::AnswerInvitation> for AnswerInvitation {
+    type Error = Unreadable;
+
+    fn try_from(wire: v1::AnswerInvitation) -> Result<Self, Unreadable> {
+        Ok(Self {
+            forum: forum(wire.forum_id)?,
+            invitation: invitation(wire.invitation_id)?,
+            peer: peer(wire.peer_id)?,
+            accepted: wire.accepted,
+            reason: wire.reason(),
+        })
+    }
+}
+
+impl TryFrom<v1::CloseInvitation> for CloseInvitation {
+    type Error = Unreadable;
+
+    fn try_from(wire: v1::CloseInvitation) -> Result<Self, Unreadable> {
+        let status = match wire.status() {
+            v1::InvitationStatus::Rejected => InvitationStatus::Rejected,
+            v1::InvitationStatus::Timeout => InvitationStatus::Timeout,
+            _ => return Err(Unreadable::UnknownValue("status")),
+        };
+        Ok(Self {
+            forum: forum(wire.forum_id)?,
+            invitation: invitation(wire.invitation_id)?,
+            status,
+            reason: wire.reason(),
         })
     }
 }
@@ -305,6 +446,10 @@ fn forum(raw: u32) -> Result<ForumId, Unreadable> {
 
 fn peer(raw: u32) -> Result<PeerId, Unreadable> {
     PeerId::new(raw).ok_or(Unreadable::ZeroId("peer_id"))
+}
+
+fn invitation(raw: u64) -> Result<TaskId, Unreadable> {
+    TaskId::new(raw).ok_or(Unreadable::ZeroId("invitation_id"))
 }
 
 fn at_most(field: &'static str, len: usize, max: usize) -> Result<(), Unreadable> {

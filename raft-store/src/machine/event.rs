@@ -15,6 +15,15 @@ pub enum Event {
     ForumOpened(ForumId),
     /// A peer was made known, or its labels changed.
     PeerRegistered(PeerId),
+    /// Who holds a forum, or how far somebody is on the way to it, changed; the record that says so came before.
+    ReplicasChanged {
+        /// The forum.
+        forum: ForumId,
+        /// Who is a replica in no role any more.
+        left: Vec<PeerId>,
+    },
+    /// An operator changed what a peer may hold.
+    PeerStateChanged(PeerId),
     /// A session has a new committed record.
     SessionStored(SessionId),
     /// Records up to and including `through` are gone from the log.

@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use loop_proto::ids::{HubTime, RequestId};
+use loop_proto::ids::{ForumId, HubTime, PeerId, RequestId};
 
 use super::{
     event::Event,
-    forum::Forum,
-    peers::Peer,
+    forum::{Forum, Replica},
+    invitations::Invitation,
+    peers::{Peer, PeerState},
     receipts::{Made, SeenAnswer},
     record::{Assignment, FactsBody, Record, RecordBody, TaskBody},
     sessions::{Session, SessionId},
@@ -21,6 +22,16 @@ pub(super) enum Change {
     RecordAppended(Arc<Record>),
     /// A record joins the log and closes its task; `proposal` brought the answer.
     TaskAnswered { proposal: RequestId, record: Arc<Record> },
+    /// An assignment record joins the log, and the set of replicas it shows becomes the forum's.
+    Reassigned { record: Arc<Record>, replicas: Vec<Replica> },
+    /// A new invitation, or what has become of one.
+    InvitationStored(Invitation),
+    /// How many replicas a forum shall have.
+    ReplicasWanted { forum: ForumId, wanted: Option<u32> },
+    /// What a peer may hold.
+    PeerStateSet { peer: PeerId, state: PeerState },
+    /// Records up to here may be trimmed for the budget alone.
+    KeptThrough(u64),
     /// A new forum; its assignment record follows.
     ForumOpened(Forum),
     /// A new peer, or new labels of a known one.
@@ -56,6 +67,20 @@ pub(super) fn evolve(state: &mut HubState, change: Change, events: &mut Vec<Even
     match change {
         Change::RecordAppended(record) => append(state, record, None, events),
         Change::TaskAnswered { proposal, record } => append(state, record, Some(proposal), events),
+        Change::Reassigned { record, replicas } => reassign(state, record, replicas, events),
+        Change::InvitationStored(invitation) => {
+            state.invitations.store(invitation, state.bounds.invitations_kept);
+        }
+        Change::ReplicasWanted { forum, wanted } => {
+            if let Some(forum) = state.forums.get_mut(forum) {
+                forum.replicas_wanted = wanted;
+            }
+        }
+        Change::PeerStateSet { peer, state: to } => {
+            state.peers.set_state(peer, to);
+            events.push(Event::PeerStateChanged(peer));
+        }
+        Change::KeptThrough(through) => state.kept_through = through,
         Change::ForumOpened(forum) => {
             events.push(Event::ForumOpened(forum.id));
             state.forums.push(forum);
@@ -85,6 +110,17 @@ fn trim(state: &mut HubState, through: u64, events: &mut Vec<Event>) {
     events.push(Event::Trimmed { through });
 }
 
+fn reassign(state: &mut HubState, record: Arc<Record>, replicas: Vec<Replica>, events: &mut Vec<Event>) {
+    let forum = record.forum;
+    append(state, record, None, events);
+    let Some(forum) = forum.and_then(|id| state.forum(id)) else { return };
+    if forum.replicas != replicas {
+        let forum = forum.id;
+        let left = state.forums.set_replicas(forum, replicas);
+        events.push(Event::ReplicasChanged { forum, left });
+    }
+}
+
 fn append(state: &mut HubState, record: Arc<Record>, proposal: Option<RequestId>, events: &mut Vec<Event>) {
     state.tasks.push(record.clone());
     match record.forum.and_then(|id| state.forums.get_mut(id)) {
@@ -98,7 +134,7 @@ fn append(state: &mut HubState, record: Arc<Record>, proposal: Option<RequestId>
                 RecordBody::Facts(FactsBody { task: Some(task), .. }) => {
                     forum.open_tasks.remove(task);
                 }
-                RecordBody::Facts(_) => {}
+                RecordBody::Facts(_) | RecordBody::Audit => {}
                 RecordBody::Assignment(assignment) => assign(forum, assignment),
             }
         }
@@ -108,11 +144,11 @@ fn append(state: &mut HubState, record: Arc<Record>, proposal: Option<RequestId>
     match &record.body {
         RecordBody::Task(task) => task_appended(state, &record, task),
         RecordBody::Facts(facts) => facts_appended(state, &record, facts, proposal, events),
-        RecordBody::Assignment(_) => {}
+        RecordBody::Assignment(_) | RecordBody::Audit => {}
     }
 }
 
-/// The set of replicas stays: only who leads them changes here.
+/// The set of replicas follows in [`reassign`]; a new forum came with it.
 fn assign(forum: &mut Forum, assignment: &Assignment) {
     forum.epoch = assignment.epoch;
     forum.primary = assignment.primary;

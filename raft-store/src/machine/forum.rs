@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use loop_proto::ids::{ForumEpoch, ForumId, ForumKey, HubTime, PeerId, TaskId};
+use loop_proto::{
+    ids::{ForumEpoch, ForumId, ForumKey, HubTime, PeerId, TaskId},
+    v1,
+};
 
 use super::{
-    record::Assignment,
+    record::{Assignment, Joining},
     shared::{SharedMap, SharedSet},
 };
 
@@ -20,7 +23,7 @@ pub struct Forum {
     pub epoch: ForumEpoch,
     /// Who executes its tasks.
     pub primary: PeerId,
-    /// Who has a copy, the primary included, in the order they came.
+    /// Who has a copy or is on the way to one, the primary included, in the order they came.
     pub replicas: Vec<Replica>,
     /// The newest record of its stream: the fence of a read.
     pub newest_record: u64,
@@ -30,6 +33,8 @@ pub struct Forum {
     pub tasks_appended: u64,
     /// When it was opened.
     pub opened_at: HubTime,
+    /// How many replicas it shall have; `None`: as many as the hubs' default.
+    pub replicas_wanted: Option<u32>,
 }
 
 /// One peer's copy of a forum.
@@ -44,17 +49,81 @@ pub struct Replica {
 /// How far a replica has come. No entry: not a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplicaRole {
+    /// Invited; follows the stream, answers nothing.
+    Joining {
+        /// The record that invited it.
+        invitation: TaskId,
+        /// Who was to give its copy when it was invited.
+        source: PeerId,
+        /// Its next step.
+        stage: JoinStage,
+    },
     /// Answers reads, and tasks if it is the primary.
     Serving {
         /// The epoch it was admitted under.
         since: ForumEpoch,
     },
+    /// Replaced; follows the stream and answers nothing, until its successor has the cut-over on disk.
+    Draining {
+        /// The record that made its successor serve.
+        since_record: TaskId,
+        /// Who serves in its place.
+        successor: PeerId,
+    },
+}
+
+/// What an invited replica has to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinStage {
+    /// Answer.
+    Invited,
+    /// Get a checkpoint and have it on disk.
+    Seeding,
+    /// Follow the log to its end.
+    CatchingUp,
+}
+
+impl From<JoinStage> for v1::JoinStage {
+    fn from(stage: JoinStage) -> Self {
+        match stage {
+            JoinStage::Invited => Self::Invited,
+            JoinStage::Seeding => Self::Seeding,
+            JoinStage::CatchingUp => Self::CatchingUp,
+        }
+    }
+}
+
+impl JoinStage {
+    /// The stage a message names, if it names one.
+    pub const fn of_wire(wire: v1::JoinStage) -> Option<Self> {
+        match wire {
+            v1::JoinStage::Unspecified => None,
+            v1::JoinStage::Invited => Some(Self::Invited),
+            v1::JoinStage::Seeding => Some(Self::Seeding),
+            v1::JoinStage::CatchingUp => Some(Self::CatchingUp),
+        }
+    }
 }
 
 impl Replica {
     /// Whether it may answer.
     pub const fn is_serving(&self) -> bool {
         matches!(self.role, ReplicaRole::Serving { .. })
+    }
+
+    /// Whether it was replaced and waits to be let go.
+    pub const fn is_draining(&self) -> bool {
+        matches!(self.role, ReplicaRole::Draining { .. })
+    }
+
+    /// How it is on its way to serve, if it is.
+    pub const fn joining(&self) -> Option<Joining> {
+        match self.role {
+            ReplicaRole::Joining { invitation, source, stage } => {
+                Some(Joining { peer: self.peer, invitation, source, stage })
+            }
+            ReplicaRole::Serving { .. } | ReplicaRole::Draining { .. } => None,
+        }
     }
 }
 
@@ -71,7 +140,13 @@ impl Forum {
             open_tasks: BTreeSet::new(),
             tasks_appended: 0,
             opened_at,
+            replicas_wanted: None,
         }
+    }
+
+    /// The copy `peer` has or is to get.
+    pub fn replica(&self, peer: PeerId) -> Option<&Replica> {
+        self.replicas.iter().find(|replica| replica.peer == peer)
     }
 
     /// Whether `peer` serves this forum.
@@ -84,9 +159,19 @@ impl Forum {
         self.replicas.iter().filter(|replica| replica.is_serving()).map(|replica| replica.peer)
     }
 
+    /// Who is on the way to serve it, in the order they were invited.
+    pub fn joining(&self) -> impl Iterator<Item = Joining> + '_ {
+        self.replicas.iter().filter_map(Replica::joining)
+    }
+
+    /// Who was replaced and waits to be let go.
+    pub fn draining(&self) -> impl Iterator<Item = PeerId> + '_ {
+        self.replicas.iter().filter(|replica| replica.is_draining()).map(|replica| replica.peer)
+    }
+
     /// Who holds it now.
     pub fn assignment(&self) -> Assignment {
-        Assignment { epoch: self.epoch, primary: self.primary, replicas: self.serving().collect() }
+        Assignment::of(self.epoch, self.primary, &self.replicas)
     }
 
     /// The task the primary must answer next.
@@ -172,6 +257,24 @@ impl Forums {
         self.list.push(Arc::new(forum));
     }
 
+    /// Gives a forum another set of replicas and says who is in it no more.
+    pub(super) fn set_replicas(&mut self, id: ForumId, replicas: Vec<Replica>) -> Vec<PeerId> {
+        let at = self.position(id);
+        let Some(forum) = at.and_then(|at| self.list.get_mut(at)).map(Arc::make_mut) else {
+            return Vec::new();
+        };
+        let before = std::mem::replace(&mut forum.replicas, replicas);
+        for replica in &forum.replicas {
+            self.by_peer.insert((replica.peer, id));
+        }
+        let left = before.iter().map(|replica| replica.peer).filter(|peer| forum.replica(*peer).is_none());
+        let left: Vec<PeerId> = left.collect();
+        for peer in &left {
+            self.by_peer.remove(&(*peer, id));
+        }
+        left
+    }
+
     /// The forum, to be changed. Its key and its set of replicas must stay: indexes follow them.
     pub(super) fn get_mut(&mut self, id: ForumId) -> Option<&mut Forum> {
         let at = self.position(id)?;
@@ -214,9 +317,11 @@ fn check_forum(forum: &Forum) -> Result<(), &'static str> {
     }
     let admitted = |replica: &Replica| match replica.role {
         ReplicaRole::Serving { since } => since <= forum.epoch,
+        ReplicaRole::Joining { invitation, .. } => invitation.get() <= forum.newest_record,
+        ReplicaRole::Draining { since_record, .. } => since_record.get() <= forum.newest_record,
     };
     if forum.epoch.0 == 0 || !forum.replicas.iter().all(admitted) {
-        return Err("a forum's epoch lies below a replica's");
+        return Err("a replica was admitted later than its forum's newest record");
     }
     if forum.newest_record == 0 {
         return Err("a forum has no assignment in the log");

@@ -2,7 +2,48 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use loop_proto::ids::{HubTime, PeerId};
+use loop_proto::{
+    ids::{HubTime, PeerId},
+    v1,
+};
+
+/// What an operator lets a peer hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum PeerState {
+    /// Holds forums and gets new ones.
+    #[default]
+    Active,
+    /// Keeps what it holds, gets nothing new.
+    Paused,
+    /// Shall hold nothing any more.
+    Draining,
+    /// As if lost for ever.
+    Removed,
+}
+
+impl PeerState {
+    /// The state a message names, if it names one.
+    pub const fn of_wire(wire: v1::PeerState) -> Option<Self> {
+        match wire {
+            v1::PeerState::Unspecified => None,
+            v1::PeerState::Active => Some(Self::Active),
+            v1::PeerState::Paused => Some(Self::Paused),
+            v1::PeerState::Draining => Some(Self::Draining),
+            v1::PeerState::Removed => Some(Self::Removed),
+        }
+    }
+}
+
+impl From<PeerState> for v1::PeerState {
+    fn from(state: PeerState) -> Self {
+        match state {
+            PeerState::Active => Self::Active,
+            PeerState::Paused => Self::Paused,
+            PeerState::Draining => Self::Draining,
+            PeerState::Removed => Self::Removed,
+        }
+    }
+}
 
 /// One volunteer's machine.
 #[derive(Clone, PartialEq, Eq)]
@@ -19,12 +60,18 @@ pub struct Peer {
     pub network: String,
     /// When it joined.
     pub registered_at: HubTime,
+    /// What it may hold.
+    pub state: PeerState,
 }
 
 /// The hash is left out: whoever has it can check guesses.
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?} owner {:?} network {:?}", self.id, self.name, self.owner, self.network)
+        write!(f, "{} {:?} owner {:?} network {:?}", self.id, self.name, self.owner, self.network)?;
+        match self.state {
+            PeerState::Active => Ok(()),
+            state => write!(f, " {state:?}"),
+        }
     }
 }
 
@@ -72,6 +119,12 @@ impl Peers {
     pub(super) fn store(&mut self, peer: Peer) {
         self.by_secret.insert(peer.secret_hash, peer.id);
         self.by_id.insert(peer.id, peer);
+    }
+
+    pub(super) fn set_state(&mut self, id: PeerId, state: PeerState) {
+        if let Some(peer) = self.by_id.get_mut(&id) {
+            peer.state = state;
+        }
     }
 
     pub(super) fn check(&self) -> Result<(), &'static str> {

@@ -69,6 +69,27 @@ pub enum Made {
         /// The forum's new epoch.
         epoch: ForumEpoch,
     },
+    /// A peer was invited.
+    Invited {
+        /// To hold which forum.
+        forum: ForumId,
+        /// The record that did.
+        invitation: TaskId,
+    },
+    /// A replica was made to start again.
+    Restarted {
+        /// Of which forum.
+        forum: ForumId,
+        /// The record that did.
+        record: u64,
+    },
+    /// A mark was put into a forum's stream.
+    Audited {
+        /// The forum.
+        forum: ForumId,
+        /// The mark.
+        record: u64,
+    },
 }
 
 /// Both windows.

@@ -12,6 +12,8 @@ use loop_proto::{
 };
 use prost::Message;
 
+use super::forum::{JoinStage, Replica};
+
 /// What a record costs in memory besides its encoded bytes: allocations, typed body, its places in the indexes.
 pub(super) const RECORD_OVERHEAD_BYTES: u64 = 256;
 
@@ -30,7 +32,7 @@ pub struct Record {
     pub encoded: Bytes,
 }
 
-/// The three kinds of record.
+/// The kinds of record.
 #[derive(Clone, PartialEq)]
 pub enum RecordBody {
     /// A request somebody must execute.
@@ -39,6 +41,8 @@ pub enum RecordBody {
     Facts(FactsBody),
     /// Who holds a forum from here on.
     Assignment(Assignment),
+    /// Every serving replica computes its digest here.
+    Audit,
 }
 
 /// A request somebody must execute.
@@ -82,6 +86,23 @@ pub struct Assignment {
     pub primary: PeerId,
     /// Who serves it, the primary included.
     pub replicas: Vec<PeerId>,
+    /// Who is on the way to serve it.
+    pub joining: Vec<Joining>,
+    /// Who was replaced and waits to be let go.
+    pub draining: Vec<PeerId>,
+}
+
+/// A peer on its way to serve a forum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Joining {
+    /// Who.
+    pub peer: PeerId,
+    /// The record that invited it.
+    pub invitation: TaskId,
+    /// Who was to give its copy when it was invited.
+    pub source: PeerId,
+    /// Its next step.
+    pub stage: JoinStage,
 }
 
 impl From<&Assignment> for v1::Assignment {
@@ -90,8 +111,19 @@ impl From<&Assignment> for v1::Assignment {
             epoch: assignment.epoch.0,
             primary: assignment.primary.get(),
             replicas: assignment.replicas.iter().map(|peer| peer.get()).collect(),
-            joining: Vec::new(),
-            draining: Vec::new(),
+            joining: assignment.joining.iter().map(v1::JoiningReplica::from).collect(),
+            draining: assignment.draining.iter().map(|peer| peer.get()).collect(),
+        }
+    }
+}
+
+impl From<&Joining> for v1::JoiningReplica {
+    fn from(joining: &Joining) -> Self {
+        Self {
+            peer_id: joining.peer.get(),
+            invitation_id: joining.invitation.get(),
+            source: joining.source.get(),
+            stage: v1::JoinStage::from(joining.stage).into(),
         }
     }
 }
@@ -112,7 +144,7 @@ impl Record {
             v1::record::Body::Task(task) => RecordBody::Task(TaskBody::read(task)?),
             v1::record::Body::Facts(facts) => RecordBody::Facts(FactsBody::read(facts)?),
             v1::record::Body::Assignment(assignment) => RecordBody::Assignment(Assignment::read(assignment)?),
-            v1::record::Body::Audit(_) => return Err(BadRecord),
+            v1::record::Body::Audit(_) => RecordBody::Audit,
         };
         if forum.is_none() && !matches!(body, RecordBody::Facts(_)) {
             return Err(BadRecord);
@@ -125,7 +157,7 @@ impl Record {
     pub fn task(&self) -> Option<&TaskBody> {
         match &self.body {
             RecordBody::Task(task) => Some(task),
-            RecordBody::Facts(_) | RecordBody::Assignment(_) => None,
+            RecordBody::Facts(_) | RecordBody::Assignment(_) | RecordBody::Audit => None,
         }
     }
 
@@ -133,7 +165,7 @@ impl Record {
     pub fn facts(&self) -> Option<&FactsBody> {
         match &self.body {
             RecordBody::Facts(facts) => Some(facts),
-            RecordBody::Task(_) | RecordBody::Assignment(_) => None,
+            RecordBody::Task(_) | RecordBody::Assignment(_) | RecordBody::Audit => None,
         }
     }
 
@@ -174,8 +206,14 @@ impl fmt::Debug for Record {
                 }
             }
             RecordBody::Assignment(a) => {
-                write!(f, "assignment {} primary {} replicas {:?}", a.epoch, a.primary, a.replicas)
+                write!(f, "assignment {} primary {} replicas {:?}", a.epoch, a.primary, a.replicas)?;
+                for joining in &a.joining {
+                    let Joining { peer, invitation, source, stage } = joining;
+                    write!(f, " joining {peer} {stage:?} by {invitation} from {source}")?;
+                }
+                if a.draining.is_empty() { Ok(()) } else { write!(f, " draining {:?}", a.draining) }
             }
+            RecordBody::Audit => write!(f, "audit"),
         }
     }
 }
@@ -219,12 +257,40 @@ impl FactsBody {
 }
 
 impl Assignment {
+    /// The assignment that shows this set of replicas.
+    pub(super) fn of(epoch: ForumEpoch, primary: PeerId, replicas: &[Replica]) -> Self {
+        let peers = |wanted: fn(&Replica) -> bool| {
+            replicas.iter().filter(move |replica| wanted(replica)).map(|replica| replica.peer).collect()
+        };
+        Self {
+            epoch,
+            primary,
+            replicas: peers(Replica::is_serving),
+            joining: replicas.iter().filter_map(Replica::joining).collect(),
+            draining: peers(Replica::is_draining),
+        }
+    }
+
     fn read(wire: v1::Assignment) -> Result<Self, BadRecord> {
         let replicas: Option<Vec<_>> = wire.replicas.into_iter().map(PeerId::new).collect();
+        let draining: Option<Vec<_>> = wire.draining.into_iter().map(PeerId::new).collect();
         Ok(Self {
             epoch: ForumEpoch(wire.epoch),
             primary: PeerId::new(wire.primary).ok_or(BadRecord)?,
             replicas: replicas.ok_or(BadRecord)?,
+            joining: wire.joining.iter().map(Joining::read).collect::<Result<_, _>>()?,
+            draining: draining.ok_or(BadRecord)?,
+        })
+    }
+}
+
+impl Joining {
+    fn read(wire: &v1::JoiningReplica) -> Result<Self, BadRecord> {
+        Ok(Self {
+            peer: PeerId::new(wire.peer_id).ok_or(BadRecord)?,
+            invitation: TaskId::new(wire.invitation_id).ok_or(BadRecord)?,
+            source: PeerId::new(wire.source).ok_or(BadRecord)?,
+            stage: JoinStage::of_wire(wire.stage()).ok_or(BadRecord)?,
         })
     }
 }
@@ -236,6 +302,7 @@ fn encode(id: TaskId, at: HubTime, forum: Option<ForumId>, body: &mut RecordBody
         RecordBody::Task(task) => task_len(task),
         RecordBody::Facts(facts) => facts_len(facts),
         RecordBody::Assignment(assignment) => v1::Assignment::from(&*assignment).encoded_len(),
+        RecordBody::Audit => 0,
     };
     // Three head fields and the body's key and length take at most 40 bytes.
     let mut out = BytesMut::with_capacity(inner + 40);
@@ -260,6 +327,10 @@ fn encode(id: TaskId, at: HubTime, forum: Option<ForumId>, body: &mut RecordBody
         RecordBody::Assignment(assignment) => {
             put_head(&mut out, 6, inner);
             v1::Assignment::from(&*assignment).encode_raw(&mut out);
+            out.freeze()
+        }
+        RecordBody::Audit => {
+            put_head(&mut out, 7, 0);
             out.freeze()
         }
     }
@@ -411,13 +482,26 @@ mod tests {
             receipt: Some(Arc::default()),
             ..facts.clone()
         };
-        let assignment = Assignment { epoch: ForumEpoch(3), primary: peer, replicas: vec![peer] };
+        let joining = Joining {
+            peer: PeerId::new(7).unwrap(),
+            invitation: TaskId::new(90).unwrap(),
+            source: peer,
+            stage: JoinStage::Seeding,
+        };
+        let assignment = Assignment {
+            epoch: ForumEpoch(3),
+            primary: peer,
+            replicas: vec![peer],
+            joining: vec![joining],
+            draining: vec![PeerId::new(8).unwrap()],
+        };
         vec![
             RecordBody::Task(task),
             RecordBody::Task(bare),
             RecordBody::Facts(facts),
             RecordBody::Facts(empty),
             RecordBody::Assignment(assignment),
+            RecordBody::Audit,
         ]
     }
 

@@ -1,6 +1,6 @@
 //! The agreed state, as hubs look at it. Changed by `evolve` only.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use loop_proto::{
     ids::{ForumId, ForumKey, HubTime, MessageId, PeerId, RequestId, TaskId},
@@ -10,10 +10,11 @@ use loop_proto::{
 use super::{
     bounds::Bounds,
     forum::{Forum, Forums},
+    invitations::{Invitation, InvitationStatus, Invitations},
     peers::{Peer, Peers},
     receipts::Receipts,
-    record::{Assignment, Record, RecordBody},
-    sessions::{Session, SessionId, Sessions},
+    record::Record,
+    sessions::{SessionId, Sessions},
     tasks::Tasks,
 };
 
@@ -25,8 +26,10 @@ pub struct HubState {
     pub(super) next_message: u64,
     pub(super) next_user: u64,
     pub(super) directory_newest: u64,
+    pub(super) kept_through: u64,
     pub(super) peers: Peers,
     pub(super) forums: Forums,
+    pub(super) invitations: Invitations,
     pub(super) tasks: Tasks,
     pub(super) receipts: Receipts,
     pub(super) sessions: Sessions,
@@ -60,6 +63,8 @@ pub struct Counts {
     pub receipts: usize,
     pub receipts_bytes: u64,
     pub proposals: usize,
+    pub invitations_open: usize,
+    pub invitations_ended: usize,
     pub sessions: usize,
     pub sessions_bytes: u64,
 }
@@ -85,8 +90,10 @@ impl HubState {
             next_message: u64::from(bounds.message_id_first.max(1)),
             next_user: u64::from(bounds.user_id_first.max(1)),
             directory_newest: 0,
+            kept_through: 0,
             peers: Peers::default(),
             forums: Forums::new(bounds.forum_id_first),
+            invitations: Invitations::default(),
             tasks: Tasks::default(),
             receipts: Receipts::default(),
             sessions: Sessions::default(),
@@ -158,6 +165,41 @@ impl HubState {
         self.peers.by_secret(hash)
     }
 
+    /// The invitation of that id, if it is open or still remembered.
+    pub fn invitation(&self, id: TaskId) -> Option<&Invitation> {
+        self.invitations.get(id)
+    }
+
+    /// Invitations under way, oldest first.
+    pub fn open_invitations(&self) -> impl Iterator<Item = &Invitation> {
+        self.invitations.open()
+    }
+
+    /// Invitations under way that ask this peer, oldest first.
+    pub fn open_invitations_to(&self, target: PeerId) -> impl Iterator<Item = &Invitation> + '_ {
+        self.invitations.open_to(target)
+    }
+
+    /// All remembered invitations, newest first.
+    pub fn invitations_newest_first(&self) -> impl Iterator<Item = &Invitation> {
+        self.invitations.newest_first()
+    }
+
+    /// The newest remembered invitation by which a replica of this forum took another one's place.
+    pub fn last_completed_move(&self, forum: ForumId) -> Option<&Invitation> {
+        let moved = |invitation: &&Invitation| {
+            invitation.forum == forum
+                && invitation.status == InvitationStatus::Completed
+                && invitation.replaces.is_some()
+        };
+        self.invitations.newest_first().filter(moved).max_by_key(|invitation| invitation.cut_over_at)
+    }
+
+    /// Every forum has a serving replica with all records up to this one on disk, as the leaders have said.
+    pub fn kept_through(&self) -> u64 {
+        self.kept_through
+    }
+
     /// The newest committed record of a session; `None` also for what cannot be a session id.
     pub fn session(&self, id: &str) -> Option<&v1::SessionRecord> {
         self.sessions.get(&SessionId::parse(id)?).map(Arc::as_ref)
@@ -212,131 +254,10 @@ impl HubState {
             receipts: self.receipts.answered_len(),
             receipts_bytes: self.receipts.answered_bytes(),
             proposals: self.receipts.proposals_len(),
+            invitations_open: self.invitations.open_len(),
+            invitations_ended: self.invitations.ended_len(),
             sessions: self.sessions.len(),
             sessions_bytes: self.sessions.bytes(),
         }
-    }
-
-    /// Checks every rule the state must obey. Walks all of it: for tests, simulations and snapshots just read.
-    pub fn check_invariants(&self) -> Result<(), BrokenInvariant> {
-        self.peers.check().map_err(BrokenInvariant)?;
-        self.forums.check().map_err(BrokenInvariant)?;
-        self.tasks.check().map_err(BrokenInvariant)?;
-        self.receipts.check(self.tasks.open_tasks().len()).map_err(BrokenInvariant)?;
-        self.sessions.check(&self.bounds).map_err(BrokenInvariant)?;
-        self.check_forums_and_tasks().map_err(BrokenInvariant)?;
-        self.check_log().map_err(BrokenInvariant)?;
-        self.check_ids().map_err(BrokenInvariant)?;
-        self.check_bounds().map_err(BrokenInvariant)
-    }
-
-    fn check_forums_and_tasks(&self) -> Result<(), &'static str> {
-        let mut open = 0;
-        for forum in self.forums() {
-            open += forum.open_tasks.len();
-            if !forum.replicas.iter().all(|replica| self.peer(replica.peer).is_some()) {
-                return Err("a replica's peer is unknown");
-            }
-            let of_forum = |task: &TaskId| self.open_task(*task).is_some_and(|r| r.forum == Some(forum.id));
-            if !forum.open_tasks.iter().all(of_forum) {
-                return Err("a forum lists a task that is not open");
-            }
-            if forum.newest_record > self.newest() || forum.tasks_appended > self.newest() {
-                return Err("a forum's newest record lies above the log");
-            }
-        }
-        if open != self.open_tasks().len() {
-            return Err("an open task is in no forum's list");
-        }
-        for record in self.open_tasks() {
-            let seen = record.task().and_then(|task| self.receipts.request(task.request_id));
-            if seen.is_none_or(|seen| seen.task != record.id || seen.answer.is_some()) {
-                return Err("an open task's request is not remembered as open");
-            }
-        }
-        let directory = self.records_after(0).filter(|record| record.forum.is_none()).last();
-        if directory.is_some_and(|record| record.id.get() != self.directory_newest)
-            || self.directory_newest > self.newest()
-        {
-            return Err("the directory's newest record is wrong");
-        }
-        Ok(())
-    }
-
-    /// What the retained records say of their forums is what the forums say of themselves.
-    fn check_log(&self) -> Result<(), &'static str> {
-        let mut newest = BTreeMap::new();
-        let mut assignments = BTreeMap::new();
-        for record in self.records_after(0) {
-            let Some(forum) = record.forum else { continue };
-            newest.insert(forum, record.id.get());
-            if let RecordBody::Assignment(assignment) = &record.body {
-                assignments.insert(forum, assignment);
-            }
-        }
-        let agrees = |(id, newest): (&ForumId, &u64)| {
-            self.forum(*id).is_some_and(|forum| forum.newest_record == *newest)
-        };
-        if !newest.iter().all(agrees) {
-            return Err("a forum's newest record is wrong");
-        }
-        let agrees = |(id, assignment): (&ForumId, &&Assignment)| {
-            self.forum(*id).is_some_and(|forum| forum.assignment() == **assignment)
-        };
-        if !assignments.iter().all(agrees) {
-            return Err("a forum is not held as its newest assignment says");
-        }
-        Ok(())
-    }
-
-    fn check_ids(&self) -> Result<(), &'static str> {
-        let mut last = None;
-        for record in self.records_after(0) {
-            let Some(id) = record.task().and_then(|task| task.message_id) else { continue };
-            if last.is_some_and(|last| last >= id) {
-                return Err("message ids do not increase along the log");
-            }
-            last = Some(id);
-        }
-        if last.is_some_and(|last| u64::from(last.get()) >= self.next_message) {
-            return Err("the next message id was given out before");
-        }
-        if self.records_after(0).last().is_some_and(|record| record.at > self.now) {
-            return Err("a record lies in the future");
-        }
-        let past =
-            |session: &Session| session.record.version <= self.newest() && session.stored_at <= self.now;
-        if !self.sessions.iter().all(past) {
-            return Err("a session lies in the future");
-        }
-        Ok(())
-    }
-
-    fn check_bounds(&self) -> Result<(), &'static str> {
-        let (counts, bounds) = (self.counts(), &self.bounds);
-        let within = [
-            (counts.forums as u64, bounds.forums_max),
-            (counts.peers as u64, bounds.peers_max),
-            (counts.open_tasks as u64, bounds.open_tasks_max),
-            (counts.open_tasks_bytes, bounds.open_tasks_bytes_max),
-            (counts.records as u64, bounds.records_max),
-            (counts.records_bytes, bounds.records_bytes_max),
-            (counts.receipts as u64, bounds.receipts_max),
-            (counts.receipts_bytes, bounds.receipts_bytes_max),
-            (counts.proposals as u64, bounds.proposals_max),
-            (counts.sessions as u64, bounds.sessions_max),
-            (counts.sessions_bytes, bounds.sessions_bytes_max),
-        ];
-        if !within.iter().all(|(held, max)| held <= max) {
-            return Err("a bound is exceeded");
-        }
-        let forum_within = |forum: &Forum| {
-            forum.replicas.len() as u64 <= bounds.replicas_max
-                && forum.open_tasks.len() as u64 <= bounds.open_tasks_per_forum_max
-        };
-        if !self.forums().all(forum_within) {
-            return Err("a forum's bound is exceeded");
-        }
-        Ok(())
     }
 }

@@ -74,12 +74,14 @@ impl Tasks {
         self.open_bytes
     }
 
-    /// The least trim point at which at most `records` records of at most `bytes` bytes are retained.
-    pub(super) fn trim_point_for(&self, records: u64, bytes: u64) -> u64 {
-        let mut through = self.newest().saturating_sub(records).max(self.trimmed_through);
+    /// The least trim point at which at most `records` records of at most `bytes` bytes are retained, as far as it does
+    /// not lie above `limit`.
+    pub(super) fn trim_point_for(&self, records: u64, bytes: u64, limit: u64) -> u64 {
+        let limit = limit.max(self.trimmed_through);
+        let mut through = self.newest().saturating_sub(records).clamp(self.trimmed_through, limit);
         let mut kept = self.log_bytes;
         for record in self.log.iter_from(0) {
-            if record.id.get() > through && kept <= bytes {
+            if record.id.get() > through && (kept <= bytes || record.id.get() > limit) {
                 break;
             }
             kept -= record.bytes();

@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use loop_proto::{
-    ids::{ForumEpoch, ForumId},
-    v1::{self, outcome::Kind},
+    ids::{ForumEpoch, ForumId, PeerId, TaskId},
+    v1::{self, command::Body, outcome::Kind},
 };
 use loop_raft_store::machine::{
-    Applied, Bounds, Event, HubState, RecordBody, apply_bytes, apply_command, snapshot,
+    Applied, Assignment, Bounds, Event, HubState, InvitationStatus, JoinStage, RecordBody, apply_bytes,
+    apply_command, snapshot,
 };
 use ops::{Step, View};
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
@@ -38,6 +39,38 @@ fn run(
 
 fn kind(applied: &Applied) -> &Kind {
     applied.outcome.kind.as_ref().expect("every command has an outcome")
+}
+
+/// What may become of a forum's replicas in one step. A dumb reading of the records alone, as a peer has them.
+fn lawful_step(before: Option<&Assignment>, now: &Assignment, record: TaskId) {
+    assert!(now.replicas.contains(&now.primary), "the primary serves");
+    let roles = now.replicas.iter().chain(&now.draining).copied();
+    let all: Vec<PeerId> = roles.chain(now.joining.iter().map(|joining| joining.peer)).collect();
+    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "one peer in two roles");
+    let Some(before) = before else {
+        assert_eq!((now.epoch, now.joining.len(), now.draining.len()), (ForumEpoch(1), 0, 0));
+        return;
+    };
+    assert!(now.epoch == before.epoch || now.epoch.0 == before.epoch.0 + 1);
+    assert!(now.primary == before.primary || now.epoch > before.epoch, "a new primary without a new epoch");
+    let joined = |peer| before.joining.iter().find(move |joining| joining.peer == peer);
+    for peer in now.replicas.iter().filter(|peer| !before.replicas.contains(peer)) {
+        let caught_up = joined(*peer).is_some_and(|joining| joining.stage == JoinStage::CatchingUp);
+        let taken_back = before.draining.contains(peer) && now.primary == *peer;
+        assert!(caught_up || taken_back, "{peer} serves out of turn");
+    }
+    for peer in now.draining.iter().filter(|peer| !before.draining.contains(peer)) {
+        assert!(before.replicas.contains(peer), "{peer} drains and did not serve");
+    }
+    for joining in &now.joining {
+        match joined(joining.peer).filter(|known| known.invitation == joining.invitation) {
+            Some(known) => {
+                assert!(joining.stage as u8 >= known.stage as u8 && known.source == joining.source)
+            }
+            None => assert_eq!((joining.invitation, joining.stage), (record, JoinStage::Invited)),
+        }
+        assert!(!before.draining.contains(&joining.peer), "{} drains and is invited", joining.peer);
+    }
 }
 
 proptest! {
@@ -86,7 +119,7 @@ proptest! {
         let mut before = HubState::new(ops::tight());
         run(ops::tight(), &steps, |_, applied, state| {
             state.check_invariants().unwrap();
-            assert!(state.now() >= before.now());
+            assert!(state.now() >= before.now() && state.kept_through() >= before.kept_through());
             if matches!(kind(applied), Kind::Rejection(_)) {
                 let trims_only = |event: &Event| matches!(event, Event::Trimmed { .. });
                 assert!(applied.events.iter().all(trims_only));
@@ -100,7 +133,12 @@ proptest! {
     fn records_are_dense_ids_rise_and_each_task_is_answered_once(steps in ops::history()) {
         let (mut newest, mut message, mut trimmed) = (0, 0, 0);
         let (mut tasks, mut requests, mut sessions) = (BTreeSet::new(), BTreeSet::new(), 0);
-        let (state, _) = run(ops::tight(), &steps, |_, applied, state| {
+        let (state, _) = run(ops::tight(), &steps, |command, applied, state| {
+            // What the budget takes by itself is what every forum has on disk somewhere.
+            let may_go = match command.body.as_ref() {
+                Some(Body::TrimTasks(trim)) => trim.through.max(state.kept_through()),
+                _ => state.kept_through(),
+            };
             for event in &applied.events {
                 match event {
                     Event::RecordAppended(record) => {
@@ -119,16 +157,22 @@ proptest! {
                                 let closed = facts.task.is_none_or(|task| tasks.remove(&task.get()));
                                 assert!(closed, "closed twice, or never open");
                             }
-                            RecordBody::Assignment(_) => {}
+                            RecordBody::Assignment(_) | RecordBody::Audit => {}
                         }
                     }
                     Event::Trimmed { through } => {
-                        assert!(*through > trimmed && *through <= newest);
+                        assert!(*through > trimmed && *through <= newest && *through <= may_go);
                         trimmed = *through;
                     }
                     Event::SessionStored(_) => sessions += 1,
                     Event::ForumOpened(id) => assert!(state.forum(*id).is_some()),
-                    Event::PeerRegistered(id) => assert!(state.peer(*id).is_some()),
+                    Event::PeerRegistered(id) | Event::PeerStateChanged(id) => {
+                        assert!(state.peer(*id).is_some());
+                    }
+                    Event::ReplicasChanged { forum, left } => {
+                        let forum = state.forum(*forum).unwrap();
+                        assert!(left.iter().all(|peer| forum.replica(*peer).is_none()));
+                    }
                 }
             }
             assert_eq!((state.newest(), state.trimmed_through()), (newest, trimmed));
@@ -139,28 +183,32 @@ proptest! {
     }
 
     #[test]
-    fn epochs_only_rise_and_the_primary_is_always_a_replica(steps in ops::history()) {
-        let mut epochs: BTreeMap<ForumId, ForumEpoch> = BTreeMap::new();
+    fn a_forum_is_held_as_its_newest_assignment_says_and_answers_come_from_who_serves(steps in ops::history()) {
+        let mut held: BTreeMap<ForumId, Assignment> = BTreeMap::new();
         let mut answered_under: BTreeMap<ForumId, ForumEpoch> = BTreeMap::new();
         run(ops::tight(), &steps, |_, applied, state| {
             for event in &applied.events {
                 let Event::RecordAppended(record) = event else { continue };
                 let Some(forum) = record.forum.and_then(|id| state.forum(id)) else { continue };
                 match &record.body {
-                    RecordBody::Assignment(held) => {
-                        let before = epochs.insert(forum.id, held.epoch).unwrap_or_default();
-                        assert_eq!(held.epoch.0, before.0 + 1);
-                        assert!(held.replicas.contains(&held.primary));
-                        assert_eq!(*held, forum.assignment());
+                    RecordBody::Assignment(now) => {
+                        let before = held.insert(forum.id, now.clone());
+                        lawful_step(before.as_ref(), now, record.id);
+                        assert_eq!(*now, forum.assignment());
                     }
                     RecordBody::Facts(facts) => {
-                        assert_eq!(facts.epoch, epochs[&forum.id]);
+                        let held = &held[&forum.id];
+                        assert_eq!(facts.epoch, held.epoch);
                         let before = answered_under.insert(forum.id, facts.epoch).unwrap_or_default();
                         assert!(facts.epoch >= before);
-                        assert!(facts.task.is_none() || facts.peer == forum.primary);
+                        assert!(held.replicas.contains(&facts.peer));
+                        assert!(facts.task.is_none() || facts.peer == held.primary);
                     }
-                    RecordBody::Task(_) => {}
+                    RecordBody::Task(_) | RecordBody::Audit => {}
                 }
+            }
+            for forum in state.forums() {
+                assert_eq!(held[&forum.id], forum.assignment());
             }
         });
     }
@@ -215,10 +263,12 @@ proptest! {
     #[test]
     fn any_bytes_are_refused_as_a_snapshot(bytes: Vec<u8>) {
         prop_assert!(snapshot::decode(&bytes).is_err());
-        let framed = [&b"LOOPHUB\0\x01\0\0\0"[..], &bytes].concat();
-        let framed = [&framed[..], &crc32fast::hash(&framed).to_le_bytes()].concat();
-        if let Ok(state) = snapshot::decode(&framed) {
-            state.check_invariants().unwrap();
+        for head in [&b"LOOPHUB\0\x01\0\0\0"[..], b"LOOPHUB\0\x02\0\0\0"] {
+            let framed = [head, &bytes].concat();
+            let framed = [&framed[..], &crc32fast::hash(&framed).to_le_bytes()].concat();
+            if let Ok(state) = snapshot::decode(&framed) {
+                state.check_invariants().unwrap();
+            }
         }
     }
 
@@ -248,9 +298,9 @@ proptest! {
 fn histories_reach_every_outcome_and_refusal() {
     let mut runner = TestRunner::deterministic();
     let mut seen = BTreeSet::new();
-    for _ in 0..400 {
+    for _ in 0..800 {
         let steps = ops::history().new_tree(&mut runner).unwrap().current();
-        let mut sessions = 0;
+        let (mut sessions, mut drained) = (0, 0usize);
         run(ops::tight(), &steps, |_, applied, state| {
             seen.insert(match kind(applied) {
                 Kind::Rejection(no) => no.code().as_str_name(),
@@ -263,14 +313,34 @@ fn histories_reach_every_outcome_and_refusal() {
                 Kind::UserIdsLeased(_) => "user ids leased",
                 Kind::PrimaryMoved(_) => "primary moved",
                 Kind::TasksTrimmed(_) => "tasks trimmed",
+                Kind::PeerInvited(_) => "peer invited",
+                Kind::ReplicasChanged(changed) if changed.record_id == 0 => "replicas as they were",
+                Kind::ReplicasChanged(_) => "replicas changed",
+                Kind::Done(_) => "done",
+                Kind::ForumAudited(_) => "forum audited",
             });
+            seen.extend(state.invitations_newest_first().map(|invitation| match invitation.status {
+                InvitationStatus::Waiting => "waiting",
+                InvitationStatus::Accepted => "accepted",
+                InvitationStatus::Completed => "completed",
+                InvitationStatus::Rejected => "rejected",
+                InvitationStatus::Timeout => "timeout",
+            }));
+            let draining = state.forums().map(|forum| forum.draining().count()).sum();
+            if draining > drained {
+                seen.insert("draining");
+            }
+            if draining < drained && matches!(kind(applied), Kind::PrimaryMoved(_)) {
+                seen.insert("taken back");
+            }
+            drained = draining;
             if state.counts().sessions < sessions {
                 seen.insert("session lapsed");
             }
             sessions = state.counts().sessions;
         });
     }
-    let codes = (1..=13).filter_map(|code| v1::RejectionCode::try_from(code).ok());
+    let codes = (1..=19).filter_map(|code| v1::RejectionCode::try_from(code).ok());
     let mut expected: BTreeSet<&str> = codes.map(|code| code.as_str_name()).collect();
     expected.extend(["forum opened", "task known", "task appended", "task answered", "facts stored"]);
     expected.extend([
@@ -279,6 +349,18 @@ fn histories_reach_every_outcome_and_refusal() {
         "primary moved",
         "tasks trimmed",
         "session lapsed",
+        "peer invited",
+        "replicas as they were",
+        "replicas changed",
+        "done",
+        "forum audited",
+        "waiting",
+        "accepted",
+        "completed",
+        "rejected",
+        "timeout",
+        "draining",
+        "taken back",
     ]);
     assert_eq!(seen, expected);
 }
@@ -288,6 +370,6 @@ fn an_older_or_newer_layout_is_named() {
     let mut bytes = snapshot::encode(&HubState::new(Bounds::STANDARD));
     bytes[8] = 7;
     let refused = snapshot::decode(&bytes).unwrap_err();
-    assert_eq!(refused.to_string(), "snapshot version 7, this hub reads version 1");
+    assert_eq!(refused.to_string(), "snapshot version 7, this hub reads versions 1 to 2");
     assert_eq!(snapshot::decode(b"LOOP").unwrap_err(), snapshot::BadSnapshot::Foreign);
 }

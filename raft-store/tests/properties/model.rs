@@ -1,6 +1,6 @@
 //! A dumb second opinion: a list of everything that was ever appended, searched from end to end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use loop_proto::v1::{self, RejectionCode, command::Body, outcome::Kind};
 
@@ -22,6 +22,8 @@ pub struct Model {
     tasks: Vec<Task>,
     primaries: BTreeMap<u32, (u64, u32)>,
     sessions: BTreeMap<String, u64>,
+    /// Forum and peer of every open invitation.
+    invited: BTreeSet<(u32, u32)>,
 }
 
 impl Model {
@@ -33,6 +35,7 @@ impl Model {
             tasks: Vec::new(),
             primaries: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            invited: BTreeSet::new(),
         }
     }
 
@@ -64,8 +67,46 @@ impl Model {
                 assert_eq!(lease.first, self.users);
                 self.users += lease.count;
             }
+            (Body::InvitePeer(invite), Kind::PeerInvited(invited))
+                if invited.invitation_id > self.records =>
+            {
+                self.records += 1;
+                assert_eq!(invited.invitation_id, self.records);
+                assert!(self.invited.insert((invite.forum_id, invite.target)), "invited twice at once");
+            }
+            (Body::AuditForum(_), Kind::ForumAudited(audited)) if audited.record_id > self.records => {
+                self.records += 1;
+                assert_eq!(audited.record_id, self.records);
+            }
+            (body, Kind::ReplicasChanged(changed)) => self.replicas(forum_of(body), changed),
+            (Body::SetPeerState(set), Kind::Done(_)) if set.state() == v1::PeerState::Removed => {
+                let before = self.invited.len();
+                self.invited.retain(|(_, peer)| *peer != set.peer_id);
+                self.records += (before - self.invited.len()) as u64;
+            }
             _ => {}
         }
+    }
+
+    /// A set of replicas is told whole, whether it is new or was so.
+    fn replicas(&mut self, forum: u32, changed: &v1::ReplicasChanged) {
+        let assignment = changed.assignment.as_ref().unwrap();
+        let held = self.primaries.get_mut(&forum).unwrap();
+        if changed.record_id > self.records {
+            self.records += 1;
+            assert_eq!(changed.record_id, self.records);
+            let new_primary = u64::from(held.1 != assignment.primary);
+            assert_eq!(assignment.epoch, held.0 + new_primary, "the epoch rises with the primary");
+            *held = (assignment.epoch, assignment.primary);
+            self.invited.retain(|(of, _)| *of != forum);
+            self.invited.extend(assignment.joining.iter().map(|joining| (forum, joining.peer_id)));
+        }
+        assert_eq!(*held, (assignment.epoch, assignment.primary));
+        let joining: Vec<(u32, u32)> =
+            assignment.joining.iter().map(|joining| (forum, joining.peer_id)).collect();
+        let invited: Vec<(u32, u32)> = self.invited.iter().filter(|(of, _)| *of == forum).copied().collect();
+        assert_eq!(joining.iter().copied().collect::<BTreeSet<_>>(), invited.iter().copied().collect());
+        assert_eq!(joining.len(), invited.len());
     }
 
     /// The newest record, by the model's own count.
@@ -107,7 +148,8 @@ impl Model {
             assert_eq!(*outcome, rejected(RejectionCode::UnknownForum, answer.forum_id.into(), 0));
             return;
         };
-        if matches!(outcome, Kind::Rejection(no) if no.code() == RejectionCode::UnknownPeer) {
+        let about_peer = [RejectionCode::UnknownPeer, RejectionCode::PeerState];
+        if matches!(outcome, Kind::Rejection(no) if about_peer.contains(&no.code())) {
             return;
         }
         let of_forum = |task: &&Task| task.forum == answer.forum_id;
@@ -163,6 +205,18 @@ impl Model {
     /// Open tasks, oldest first.
     pub fn open(&self) -> Vec<u64> {
         self.tasks.iter().filter(|task| task.answer.is_none()).map(|task| task.id).collect()
+    }
+}
+
+fn forum_of(body: &Body) -> u32 {
+    match body {
+        Body::AnswerInvitation(answer) => answer.forum_id,
+        Body::SeedReplica(seed) => seed.forum_id,
+        Body::CutOver(cut) => cut.forum_id,
+        Body::CloseInvitation(close) => close.forum_id,
+        Body::RemoveReplica(remove) => remove.forum_id,
+        Body::RestartReplica(restart) => restart.forum_id,
+        _ => panic!("no other command changes replicas and says so"),
     }
 }
 

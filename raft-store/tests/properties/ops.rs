@@ -1,21 +1,117 @@
 //! Random but sensible histories: small numbers, so that requests repeat, sessions race and bounds are hit.
 
 use bytes::Bytes;
-use loop_proto::v1::{self, command::Body};
-use loop_raft_store::machine::Bounds;
+use loop_proto::{
+    ids::PeerId,
+    v1::{self, command::Body},
+};
+use loop_raft_store::machine::{Bounds, InvitationStatus, JoinStage};
 use proptest::prelude::*;
 
 /// One step of a history. Ids are drawn from small ranges and may be wrong.
 #[derive(Clone, Debug)]
 pub enum Op {
-    Register { name: u8, label: u8 },
-    Open { key: u8, replicas: Vec<u32> },
-    Append { forum: u32, request: u8, session: Option<u8>, creates: bool },
-    Answer { forum: u32, task: Pick, peer: Option<u32>, epoch: i8, proposal: u8, facts: FactsOp },
-    Store { forum: u32, peer: Option<u32>, epoch: i8, proposal: u8, facts: FactsOp },
-    Lease { peer: u32, count: u32, proposal: u8 },
-    Move { forum: u32, to: u32, epoch: i8, proposal: u8 },
-    Trim { through: u64 },
+    Register {
+        name: u8,
+        label: u8,
+    },
+    Open {
+        key: u8,
+        replicas: Vec<u32>,
+    },
+    Append {
+        forum: u32,
+        request: u8,
+        session: Option<u8>,
+        creates: bool,
+    },
+    Answer {
+        forum: u32,
+        task: Pick,
+        peer: Option<u32>,
+        epoch: i8,
+        proposal: u8,
+        facts: FactsOp,
+    },
+    Store {
+        forum: u32,
+        peer: Option<u32>,
+        epoch: i8,
+        proposal: u8,
+        facts: FactsOp,
+    },
+    Lease {
+        peer: u32,
+        count: u32,
+        proposal: u8,
+    },
+    Move {
+        forum: u32,
+        to: u32,
+        epoch: i8,
+        proposal: u8,
+    },
+    Trim {
+        through: u64,
+        kept: bool,
+    },
+    Invite {
+        forum: u32,
+        target: Option<u32>,
+        source: Option<u32>,
+        replaces: Replaced,
+        proposal: u8,
+    },
+    /// The next right step of the forum's first or second joining replica.
+    Advance {
+        forum: u32,
+        nth: u8,
+    },
+    Step {
+        forum: u32,
+        nth: u8,
+        peer: Option<u32>,
+        step: InvitationStep,
+    },
+    Remove {
+        forum: u32,
+        peer: Option<u32>,
+        passed: bool,
+    },
+    Restart {
+        forum: u32,
+        peer: u32,
+        proposal: u8,
+    },
+    Want {
+        forum: u32,
+        replicas: u32,
+    },
+    Employ {
+        peer: u32,
+        state: v1::PeerState,
+    },
+    Audit {
+        forum: u32,
+        proposal: u8,
+    },
+}
+
+/// Whom an invited peer is to replace.
+#[derive(Clone, Copy, Debug)]
+pub enum Replaced {
+    Nobody,
+    Primary,
+    Peer(u32),
+}
+
+/// A step of an invitation, in turn or not.
+#[derive(Clone, Copy, Debug)]
+pub enum InvitationStep {
+    Answer { accepted: bool },
+    Seed { whole: bool },
+    CutOver,
+    Close { rejected: bool },
 }
 
 /// Which task an answer is for.
@@ -48,7 +144,9 @@ pub struct Step {
 pub fn tight() -> Bounds {
     Bounds {
         forums_max: 3,
-        peers_max: 4,
+        peers_max: 6,
+        invitations_open_max: 2,
+        invitations_kept: 3,
         replicas_max: 3,
         open_tasks_max: 7,
         open_tasks_per_forum_max: 4,
@@ -65,8 +163,8 @@ pub fn tight() -> Bounds {
         session_age_ms: 3_000,
         session_without_user_age_ms: 500,
         user_id_block_max: 3,
-        message_id_max: 2867 + 30,
-        user_id_max: 414 + 9,
+        message_id_max: 2867 + 20,
+        user_id_max: 414 + 4,
         ..Bounds::STANDARD
     }
 }
@@ -78,10 +176,10 @@ pub fn wide() -> Bounds {
 
 pub fn history() -> impl Strategy<Value = Vec<Step>> {
     let step = (op(), prop_oneof![8 => 0..300i16, 1 => -500..0i16]);
-    let steps = prop::collection::vec(step.prop_map(|(op, clock_ms)| Step { op, clock_ms }), 1..120);
+    let steps = prop::collection::vec(step.prop_map(|(op, clock_ms)| Step { op, clock_ms }), 1..160);
     // Most histories begin with peers and a forum, or they would be lists of refusals.
     (any::<bool>(), steps).prop_map(|(founded, steps)| {
-        let founding = (0..3).map(|name| Op::Register { name, label: 0 });
+        let founding = (0..5).map(|name| Op::Register { name, label: 0 });
         let founding = founding.chain([Op::Open { key: 0, replicas: vec![1, 2, 3] }]);
         let founding = founding.map(|op| Step { op, clock_ms: 1 });
         if founded { founding.chain(steps).collect() } else { steps }
@@ -94,7 +192,7 @@ fn op() -> impl Strategy<Value = Op> {
     let epoch = || prop_oneof![6 => Just(0i8), 1 => -1..2i8];
     let proposal = || 100..130u8;
     let pick =
-        prop_oneof![6 => Just(Pick::Oldest), 1 => Just(Pick::Newest), 1 => (1..60u64).prop_map(Pick::Number)];
+        prop_oneof![6 => Just(Pick::Oldest), 1 => Just(Pick::Newest), 2 => (1..60u64).prop_map(Pick::Number)];
     let session = || prop::option::of((0..5u8, any::<bool>(), prop::bool::weighted(0.8)));
     let facts = move || {
         (0..4u8, 0..2u8, session()).prop_map(|(forum, directory, session)| FactsOp {
@@ -107,9 +205,9 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0..6u8, 0..2u8).prop_map(|(name, label)| Op::Register { name, label }),
         1 => (0..5u8, prop::collection::vec(1..6u32, 0..5))
             .prop_map(|(key, replicas)| Op::Open { key, replicas }),
-        8 => (forum(), 0..30u8, prop::option::of(0..5u8), any::<bool>())
+        10 => (forum(), 0..30u8, prop::option::of(0..5u8), any::<bool>())
             .prop_map(|(forum, request, session, creates)| Op::Append { forum, request, session, creates }),
-        8 => (forum(), pick, peer(), epoch(), proposal(), facts()).prop_map(
+        12 => (forum(), pick, peer(), epoch(), proposal(), facts()).prop_map(
             |(forum, task, peer, epoch, proposal, facts)|
             Op::Answer { forum, task, peer, epoch, proposal, facts }),
         3 => (forum(), peer(), epoch(), proposal(), facts()).prop_map(
@@ -118,7 +216,47 @@ fn op() -> impl Strategy<Value = Op> {
             |(peer, count, proposal)| Op::Lease { peer, count, proposal }),
         2 => (forum(), 1..6u32, epoch(), proposal()).prop_map(
             |(forum, to, epoch, proposal)| Op::Move { forum, to, epoch, proposal }),
-        1 => (0..80u64).prop_map(|through| Op::Trim { through }),
+        1 => (0..80u64, any::<bool>()).prop_map(|(through, kept)| Op::Trim { through, kept }),
+        10 => replica_op(),
+    ]
+}
+
+fn replica_op() -> impl Strategy<Value = Op> {
+    let forum = || prop_oneof![3 => Just(178u32), 1 => 177..182u32];
+    let peer = || 1..7u32;
+    let any_peer = move || prop_oneof![4 => Just(None), 1 => peer().prop_map(Some)];
+    let proposal = || 100..130u8;
+    let replaces = prop_oneof![
+        2 => Just(Replaced::Nobody),
+        2 => Just(Replaced::Primary),
+        1 => peer().prop_map(Replaced::Peer),
+    ];
+    let step = prop_oneof![
+        any::<bool>().prop_map(|accepted| InvitationStep::Answer { accepted }),
+        any::<bool>().prop_map(|whole| InvitationStep::Seed { whole }),
+        Just(InvitationStep::CutOver),
+        any::<bool>().prop_map(|rejected| InvitationStep::Close { rejected }),
+    ];
+    let state = prop_oneof![
+        4 => Just(v1::PeerState::Active),
+        1 => Just(v1::PeerState::Paused),
+        1 => Just(v1::PeerState::Draining),
+        1 => Just(v1::PeerState::Removed),
+    ];
+    prop_oneof![
+        6 => (forum(), any_peer(), any_peer(), replaces, proposal()).prop_map(
+            |(forum, target, source, replaces, proposal)|
+            Op::Invite { forum, target, source, replaces, proposal }),
+        16 => (forum(), 0..2u8).prop_map(|(forum, nth)| Op::Advance { forum, nth }),
+        3 => (forum(), 0..2u8, any_peer(), step).prop_map(
+            |(forum, nth, peer, step)| Op::Step { forum, nth, peer, step }),
+        3 => (forum(), any_peer(), prop::bool::weighted(0.7)).prop_map(
+            |(forum, peer, passed)| Op::Remove { forum, peer, passed }),
+        1 => (forum(), peer(), proposal()).prop_map(
+            |(forum, peer, proposal)| Op::Restart { forum, peer, proposal }),
+        1 => (forum(), 0..5u32).prop_map(|(forum, replicas)| Op::Want { forum, replicas }),
+        2 => (peer(), state).prop_map(|(peer, state)| Op::Employ { peer, state }),
+        1 => (forum(), proposal()).prop_map(|(forum, proposal)| Op::Audit { forum, proposal }),
     ]
 }
 
@@ -157,7 +295,29 @@ impl View<'_> {
                     expected_epoch: self.epoch(*forum, *epoch),
                 }),
             ),
-            Op::Trim { through } => (0, Body::TrimTasks(v1::TrimTasks { through: *through })),
+            Op::Trim { through, kept } => {
+                let kept_through = if *kept { self.state.newest() } else { *through };
+                (0, Body::TrimTasks(v1::TrimTasks { through: *through, kept_through }))
+            }
+            Op::Invite { forum, target, source, replaces, proposal } => {
+                (*proposal, self.invite(*forum, *target, *source, *replaces))
+            }
+            Op::Advance { forum, nth } => (0, self.advance(*forum, *nth)),
+            Op::Step { forum, nth, peer, step } => (0, self.step(*forum, *nth, *peer, *step)),
+            Op::Remove { forum, peer, passed } => (0, self.remove(*forum, *peer, *passed)),
+            Op::Restart { forum, peer, proposal } => {
+                (*proposal, Body::RestartReplica(v1::RestartReplica { forum_id: *forum, peer_id: *peer }))
+            }
+            Op::Want { forum, replicas } => {
+                let body = v1::SetForumReplicas { forum_id: *forum, replicas: *replicas };
+                (0, Body::SetForumReplicas(body))
+            }
+            Op::Employ { peer, state } => {
+                (0, Body::SetPeerState(v1::SetPeerState { peer_id: *peer, state: (*state).into() }))
+            }
+            Op::Audit { forum, proposal } => {
+                (*proposal, Body::AuditForum(v1::AuditForum { forum_id: *forum }))
+            }
         };
         let request_id = Bytes::from(vec![request; 16]);
         v1::Command { request_id, at_ms: self.clock_ms, body: Some(body) }
@@ -216,6 +376,79 @@ impl View<'_> {
             directory_facts: Bytes::from(vec![2; facts.directory.into()]),
             sessions: self.sessions(facts),
         })
+    }
+
+    fn invite(&self, forum: u32, target: Option<u32>, source: Option<u32>, replaces: Replaced) -> Body {
+        let holds = |peer: u32| {
+            let peer = PeerId::new(peer).expect("counted from 1");
+            self.forum(forum).is_some_and(|forum| forum.replica(peer).is_some())
+        };
+        Body::InvitePeer(v1::InvitePeer {
+            forum_id: forum,
+            target: target.unwrap_or_else(|| (1..7).find(|peer| !holds(*peer)).unwrap_or(1)),
+            source: source.unwrap_or_else(|| self.primary(forum)),
+            replaces: match replaces {
+                Replaced::Nobody => 0,
+                Replaced::Primary => self.primary(forum),
+                Replaced::Peer(peer) => peer,
+            },
+            cause: v1::InvitationCause::Balance.into(),
+        })
+    }
+
+    /// The forum's joining replica of that number, or its newest known invitation, or none that exists.
+    fn joining(&self, forum: u32, nth: u8) -> (u64, u32, Option<JoinStage>) {
+        let joining = self.forum(forum).and_then(|forum| forum.joining().nth(nth.into()));
+        if let Some(joining) = joining {
+            return (joining.invitation.get(), joining.peer.get(), Some(joining.stage));
+        }
+        let mut known = self.state.invitations_newest_first();
+        let known = known.find(|invitation| invitation.forum.get() == forum);
+        known.map_or((1, 1, None), |invitation| (invitation.id.get(), invitation.target.get(), None))
+    }
+
+    fn advance(&self, forum: u32, nth: u8) -> Body {
+        let step = match self.joining(forum, nth).2 {
+            Some(JoinStage::Invited) | None => InvitationStep::Answer { accepted: true },
+            Some(JoinStage::Seeding) => InvitationStep::Seed { whole: true },
+            Some(JoinStage::CatchingUp) => InvitationStep::CutOver,
+        };
+        self.step(forum, nth, None, step)
+    }
+
+    fn step(&self, forum_id: u32, nth: u8, peer: Option<u32>, step: InvitationStep) -> Body {
+        let (invitation_id, target, _) = self.joining(forum_id, nth);
+        let peer_id = peer.unwrap_or(target);
+        match step {
+            InvitationStep::Answer { accepted } => Body::AnswerInvitation(v1::AnswerInvitation {
+                forum_id,
+                invitation_id,
+                peer_id,
+                accepted,
+                reason: if accepted { 0 } else { v1::RejectReason::DiskFull.into() },
+            }),
+            InvitationStep::Seed { whole } => Body::SeedReplica(v1::SeedReplica {
+                forum_id,
+                invitation_id,
+                peer_id,
+                cursor: if whole { self.state.newest() } else { 0 },
+            }),
+            InvitationStep::CutOver => {
+                Body::CutOver(v1::CutOver { forum_id, invitation_id, caught_up_through: self.state.newest() })
+            }
+            InvitationStep::Close { rejected } => {
+                let status = if rejected { InvitationStatus::Rejected } else { InvitationStatus::Timeout };
+                let status = v1::InvitationStatus::from(status).into();
+                Body::CloseInvitation(v1::CloseInvitation { forum_id, invitation_id, status, reason: 0 })
+            }
+        }
+    }
+
+    fn remove(&self, forum_id: u32, peer: Option<u32>, passed: bool) -> Body {
+        let drains = self.forum(forum_id).and_then(|forum| forum.draining().next());
+        let peer_id = peer.or(drains.map(PeerId::get)).unwrap_or(1);
+        let passed = if passed { self.state.newest() } else { 0 };
+        Body::RemoveReplica(v1::RemoveReplica { forum_id, peer_id, passed })
     }
 
     fn sessions(&self, facts: &FactsOp) -> Vec<v1::SessionRecord> {

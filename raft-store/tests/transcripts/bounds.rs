@@ -112,6 +112,7 @@ fn a_trimmed_task_is_still_open_and_can_be_answered() {
     assert!(story.state.open_task(TaskId::new(2).unwrap()).is_some());
     for text in ["two", "three", "four", "five"] {
         story.write(178, text, "");
+        story.keep(story.state.newest());
     }
     story.answer(Answer { task: 2, forum: 178, peer: 1, epoch: 1, ..Answer::default() });
     expect![[r#"
@@ -126,16 +127,24 @@ fn a_trimmed_task_is_still_open_and_can_be_answered() {
         > write "two" to f178
           t3 m2868
           - t3 f178 task m2868
+        > kept through t3
+          trimmed through t2
         > write "three" to f178
           t4 m2869
           - t4 f178 task m2869
+        > kept through t4
+          trimmed through t2
         > write "four" to f178
           t5 m2870
           - t5 f178 task m2870
+        > kept through t5
+          trimmed through t2
         > write "five" to f178
           t6 m2871
           - t6 f178 task m2871
           - trimmed through t3
+        > kept through t6
+          trimmed through t3
         > p1 answers t2 under e1
           answered by t7
           - t7 f178 facts by p1 e1 closes t2 0B
@@ -152,6 +161,7 @@ fn the_oldest_records_go_when_their_bytes_are_too_many() {
     let mut story = Story::with_a_forum(Bounds { records_bytes_max: 2000, ..Bounds::STANDARD });
     for text in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"] {
         story.write(178, text, "");
+        story.keep(story.state.newest());
     }
     assert!(story.state.counts().records_bytes <= 2000);
     assert!(story.state.counts().records_bytes > 1500);

@@ -3,6 +3,10 @@
 
 mod bounds;
 mod failover;
+mod invitations;
+mod replicas;
+mod retention;
 mod sessions;
 mod story;
+mod upgrade;
 mod writes;

@@ -7,7 +7,7 @@ use loop_proto::{
     ids::{ForumKey, PeerId, RequestId},
     v1::{self, command::Body, outcome::Kind},
 };
-use loop_raft_store::machine::{Bounds, Event, HubState, apply_command, snapshot};
+use loop_raft_store::machine::{Bounds, Event, HubState, Invitation, apply_command, snapshot};
 
 /// A hub group of one, and the tale so far.
 pub struct Story {
@@ -140,7 +140,91 @@ impl Story {
     }
 
     pub fn trim(&mut self, through: u64) -> Kind {
-        self.propose(&format!("trim through t{through}"), Body::TrimTasks(v1::TrimTasks { through }))
+        let body = Body::TrimTasks(v1::TrimTasks { through, kept_through: 0 });
+        self.propose(&format!("trim through t{through}"), body)
+    }
+
+    /// Every forum has a replica with everything up to here on disk.
+    pub fn keep(&mut self, kept_through: u64) -> Kind {
+        let body = Body::TrimTasks(v1::TrimTasks { through: 0, kept_through });
+        self.propose(&format!("kept through t{kept_through}"), body)
+    }
+
+    /// Invites a peer as an operator does; `replaces` 0: nobody goes.
+    pub fn invite(&mut self, forum: u32, target: u32, source: u32, replaces: u32) -> Kind {
+        let title = match replaces {
+            0 => format!("invite p{target} to f{forum}, p{source} gives"),
+            replaced => format!("invite p{target} to f{forum} in place of p{replaced}, p{source} gives"),
+        };
+        self.propose(&title, invitation(forum, target, source, replaces))
+    }
+
+    pub fn accept(&mut self, forum: u32, invitation_id: u64, peer: u32) -> Kind {
+        let body =
+            v1::AnswerInvitation { forum_id: forum, invitation_id, peer_id: peer, accepted: true, reason: 0 };
+        self.propose(&format!("p{peer} accepts t{invitation_id}"), Body::AnswerInvitation(body))
+    }
+
+    pub fn decline(&mut self, forum: u32, invitation_id: u64, peer: u32, reason: v1::RejectReason) -> Kind {
+        let body = v1::AnswerInvitation {
+            forum_id: forum,
+            invitation_id,
+            peer_id: peer,
+            accepted: false,
+            reason: reason.into(),
+        };
+        let why = reason.as_str_name().trim_start_matches("REJECT_REASON_");
+        self.propose(&format!("p{peer} declines t{invitation_id}: {why}"), Body::AnswerInvitation(body))
+    }
+
+    pub fn seed(&mut self, forum: u32, invitation_id: u64, peer: u32, cursor: u64) -> Kind {
+        let body = v1::SeedReplica { forum_id: forum, invitation_id, peer_id: peer, cursor };
+        self.propose(&format!("p{peer} has f{forum} through t{cursor}"), Body::SeedReplica(body))
+    }
+
+    pub fn cut_over(&mut self, forum: u32, invitation_id: u64, caught_up_through: u64) -> Kind {
+        let body = v1::CutOver { forum_id: forum, invitation_id, caught_up_through };
+        let title = format!("cut over t{invitation_id}, caught up through t{caught_up_through}");
+        self.propose(&title, Body::CutOver(body))
+    }
+
+    pub fn close(&mut self, forum: u32, invitation_id: u64) -> Kind {
+        let status = v1::InvitationStatus::Timeout.into();
+        let body = v1::CloseInvitation { forum_id: forum, invitation_id, status, reason: 0 };
+        self.propose(&format!("close t{invitation_id}: timeout"), Body::CloseInvitation(body))
+    }
+
+    pub fn remove(&mut self, forum: u32, peer: u32, passed: u64) -> Kind {
+        let body = v1::RemoveReplica { forum_id: forum, peer_id: peer, passed };
+        self.propose(&format!("remove p{peer} from f{forum}, passed t{passed}"), Body::RemoveReplica(body))
+    }
+
+    pub fn restart(&mut self, forum: u32, peer: u32) -> Kind {
+        let body = v1::RestartReplica { forum_id: forum, peer_id: peer };
+        self.propose(&format!("restart p{peer} of f{forum}"), Body::RestartReplica(body))
+    }
+
+    pub fn want(&mut self, forum: u32, replicas: u32) -> Kind {
+        let body = v1::SetForumReplicas { forum_id: forum, replicas };
+        self.propose(&format!("f{forum} shall have {replicas} replicas"), Body::SetForumReplicas(body))
+    }
+
+    pub fn peer_state(&mut self, peer: u32, state: v1::PeerState) -> Kind {
+        let body = v1::SetPeerState { peer_id: peer, state: state.into() };
+        let name = state.as_str_name().trim_start_matches("PEER_STATE_");
+        self.propose(&format!("p{peer} is {name}"), Body::SetPeerState(body))
+    }
+
+    pub fn audit(&mut self, forum: u32) -> Kind {
+        self.propose(&format!("audit f{forum}"), Body::AuditForum(v1::AuditForum { forum_id: forum }))
+    }
+
+    /// What the state remembers of invitations, newest first.
+    pub fn invitations(&mut self) {
+        let lines: Vec<String> = self.state.invitations_newest_first().map(remembered).collect();
+        for line in lines {
+            writeln!(self.told, "  = {line}").unwrap();
+        }
     }
 
     fn propose(&mut self, title: &str, body: Body) -> Kind {
@@ -165,6 +249,30 @@ impl Story {
         }
         kind
     }
+}
+
+fn remembered(invitation: &Invitation) -> String {
+    let Invitation { id, forum, source, target, replaces, cause, status, reason, cut_over_at, .. } =
+        invitation;
+    let replaces = replaces.map_or(String::new(), |peer| format!(" for {peer}"));
+    let cause = cause.as_str_name().trim_start_matches("INVITATION_CAUSE_");
+    let reason = match reason {
+        v1::RejectReason::Unspecified => String::new(),
+        reason => format!(" {}", reason.as_str_name().trim_start_matches("REJECT_REASON_")),
+    };
+    let cut_over = cut_over_at.map_or(String::new(), |at| format!(" at {at}"));
+    format!("{id} {forum} {source} to {target}{replaces} {cause}: {status:?}{reason}{cut_over}")
+}
+
+/// An operator's invitation.
+pub fn invitation(forum: u32, target: u32, source: u32, replaces: u32) -> Body {
+    Body::InvitePeer(v1::InvitePeer {
+        forum_id: forum,
+        target,
+        source,
+        replaces,
+        cause: v1::InvitationCause::Operator.into(),
+    })
 }
 
 /// A client's request id: the request itself, cut to 16 bytes.
@@ -212,6 +320,11 @@ fn outcome(kind: &Kind) -> String {
         Kind::UserIdsLeased(lease) => format!("{} users from u{}", lease.count, lease.first),
         Kind::PrimaryMoved(moved) => format!("now e{}", moved.epoch),
         Kind::TasksTrimmed(trimmed) => format!("trimmed through t{}", trimmed.through),
+        Kind::PeerInvited(invited) => format!("invited by t{}", invited.invitation_id),
+        Kind::ReplicasChanged(changed) if changed.record_id == 0 => "it was so".to_owned(),
+        Kind::ReplicasChanged(changed) => format!("changed by t{}", changed.record_id),
+        Kind::Done(_) => "done".to_owned(),
+        Kind::ForumAudited(audited) => format!("marked at t{}", audited.record_id),
     }
 }
 
@@ -220,6 +333,9 @@ fn shown(event: &Event) -> String {
         Event::RecordAppended(record) => format!("{record:?}"),
         Event::ForumOpened(id) => format!("{id} opened"),
         Event::PeerRegistered(id) => format!("{id} registered"),
+        Event::ReplicasChanged { forum, left } if left.is_empty() => format!("{forum} is held differently"),
+        Event::ReplicasChanged { forum, left } => format!("{forum} is held differently, {left:?} left"),
+        Event::PeerStateChanged(id) => format!("{id} is to be used differently"),
         Event::SessionStored(id) => format!("session {} stored", id.as_str()),
         Event::Trimmed { through } => format!("trimmed through t{through}"),
     }

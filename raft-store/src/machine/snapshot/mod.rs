@@ -11,8 +11,10 @@ use super::state::HubState;
 
 /// First bytes of every snapshot.
 const MAGIC: [u8; 8] = *b"LOOPHUB\0";
-/// The layout this version writes, and the only one it reads.
-pub const VERSION: u32 = 1;
+/// The layout this version writes.
+pub const VERSION: u32 = 2;
+/// The oldest layout it reads: that of hubs which knew no invitations.
+pub const OLDEST_VERSION: u32 = 1;
 /// Magic and version.
 const HEAD_BYTES: usize = 12;
 /// CRC-32 at the end.
@@ -25,7 +27,7 @@ pub enum BadSnapshot {
     #[error("these bytes are not a hub snapshot")]
     Foreign,
     /// Written by another version.
-    #[error("snapshot version {found}, this hub reads version {VERSION}")]
+    #[error("snapshot version {found}, this hub reads versions {OLDEST_VERSION} to {VERSION}")]
     Version {
         /// The version found.
         found: u32,
@@ -56,7 +58,7 @@ pub fn decode(bytes: &[u8]) -> Result<HubState, BadSnapshot> {
     let head = bytes.get(..HEAD_BYTES).ok_or(BadSnapshot::Foreign)?;
     let version = head.strip_prefix(&MAGIC).ok_or(BadSnapshot::Foreign)?;
     let found = u32::from_le_bytes(version.try_into().map_err(|_| BadSnapshot::Foreign)?);
-    if found != VERSION {
+    if !(OLDEST_VERSION..=VERSION).contains(&found) {
         return Err(BadSnapshot::Version { found });
     }
     let frames_end = bytes.len().checked_sub(TAIL_BYTES).filter(|end| *end >= HEAD_BYTES);
@@ -64,7 +66,7 @@ pub fn decode(bytes: &[u8]) -> Result<HubState, BadSnapshot> {
     if crc32fast::hash(body).to_le_bytes() != crc {
         return Err(BadSnapshot::Checksum);
     }
-    let state = read::state(&body[HEAD_BYTES..])?;
+    let state = read::state(&body[HEAD_BYTES..], found)?;
     state.check_invariants().map_err(|broken| BadSnapshot::Content(broken.0))?;
     Ok(state)
 }

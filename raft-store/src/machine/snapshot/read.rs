@@ -3,13 +3,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use loop_proto::ids::{ForumEpoch, ForumId, ForumKey, HubTime, MessageId, PeerId, RequestId, TaskId};
+use loop_proto::{
+    ids::{ForumEpoch, ForumId, ForumKey, HubTime, MessageId, PeerId, RequestId, TaskId},
+    v1,
+};
 use prost::Message;
 
 use super::{
     super::{
-        forum::{Forum, Forums, Replica, ReplicaRole},
-        peers::{Peer, Peers},
+        bounds::Bounds,
+        forum::{Forum, Forums, JoinStage, Replica, ReplicaRole},
+        invitations::{Invitation, InvitationStatus, Invitations},
+        peers::{Peer, PeerState, Peers},
         receipts::{Made, SeenAnswer},
         record::Record,
         sessions::{self, Session, SessionId},
@@ -18,8 +23,8 @@ use super::{
     },
     BadSnapshot,
     wire::{
-        AnsweredFrame, ForumFrame, Head, MadeFrame, OpenFrame, PeerFrame, ProposalFrame, RoleFrame,
-        SessionFrame,
+        AnsweredFrame, ForumFrame, Head, InvitationFrame, MadeFrame, OpenFrame, PeerFrame, ProposalFrame,
+        ReplicaFrame, RoleFrame, SessionFrame,
     },
 };
 
@@ -53,17 +58,25 @@ impl<'a> Frames<'a> {
 }
 
 /// Reads all frames. The state's invariants are the caller's to check.
-pub(super) fn state(bytes: &[u8]) -> Read<HubState> {
+pub(super) fn state(bytes: &[u8], version: u32) -> Read<HubState> {
     let mut frames = Frames { rest: bytes };
-    let head: Head = frames.message()?;
+    let mut head: Head = frames.message()?;
+    if version == 1 {
+        head.bounds.invitations_open_max = Bounds::STANDARD.invitations_open_max;
+        head.bounds.invitations_kept = Bounds::STANDARD.invitations_kept;
+        // Those hubs trimmed for their budget alone.
+        head.kept_through = head.trimmed_through;
+    }
     let mut state = HubState::new((&head.bounds).into());
     state.now = HubTime(head.now_ms);
     state.next_message = head.next_message;
     state.next_user = head.next_user;
     state.directory_newest = head.directory_newest;
+    state.kept_through = head.kept_through;
     state.tasks = Tasks::after(head.trimmed_through);
     read_peers(&mut frames, head.peers, &mut state.peers)?;
     read_forums(&mut frames, head.forums, &mut state.forums)?;
+    read_invitations(&mut frames, &head, &mut state.invitations)?;
     read_tasks(&mut frames, &head, &mut state)?;
     read_receipts(&mut frames, &head, &mut state)?;
     for _ in 0..head.sessions {
@@ -89,6 +102,7 @@ fn read_peers(frames: &mut Frames<'_>, count: u64, peers: &mut Peers) -> Read<()
             owner: frame.owner,
             network: frame.network,
             registered_at: HubTime(frame.registered_at_ms),
+            state: peer_state(frame.state)?,
         });
     }
     Ok(())
@@ -98,25 +112,74 @@ fn read_forums(frames: &mut Frames<'_>, count: u64, forums: &mut Forums) -> Read
     for _ in 0..count {
         let frame: ForumFrame = frames.message()?;
         let id = u32::try_from(forums.next_id()).ok().and_then(ForumId::new);
-        let replicas = frame.replicas.iter().map(|replica| {
-            let Some(RoleFrame::Serving(since)) = replica.role else { return Err(bad("a replica's role")) };
-            let role = ReplicaRole::Serving { since: ForumEpoch(since) };
-            Ok(Replica { peer: PeerId::new(replica.peer).ok_or(bad("a replica's peer"))?, role })
-        });
         let forum = Forum {
             id: id.ok_or(bad("too many forums"))?,
             key: ForumKey::from_bytes(&frame.key).ok_or(bad("a forum's key"))?,
             epoch: ForumEpoch(frame.epoch),
             primary: PeerId::new(frame.primary).ok_or(bad("a forum's primary"))?,
-            replicas: replicas.collect::<Read<_>>()?,
+            replicas: frame.replicas.iter().map(read_replica).collect::<Read<_>>()?,
             newest_record: frame.newest_record,
             open_tasks: Default::default(),
             tasks_appended: frame.tasks_appended,
             opened_at: HubTime(frame.opened_at_ms),
+            replicas_wanted: frame.replicas_wanted,
         };
         forums.push(forum);
     }
     Ok(())
+}
+
+fn peer_state(raw: i32) -> Read<PeerState> {
+    let wire = v1::PeerState::try_from(raw).map_err(|_| bad("a peer's state"))?;
+    Ok(PeerState::of_wire(wire).unwrap_or_default())
+}
+
+fn read_replica(frame: &ReplicaFrame) -> Read<Replica> {
+    let role = match frame.role.as_ref().ok_or(bad("a replica's role"))? {
+        RoleFrame::Serving(since) => ReplicaRole::Serving { since: ForumEpoch(*since) },
+        RoleFrame::Joining(joining) => ReplicaRole::Joining {
+            invitation: TaskId::new(joining.invitation_id).ok_or(bad("a replica's invitation"))?,
+            source: PeerId::new(joining.source).ok_or(bad("a replica's source"))?,
+            stage: JoinStage::of_wire(joining.stage()).ok_or(bad("a replica's stage"))?,
+        },
+        RoleFrame::Draining(draining) => ReplicaRole::Draining {
+            since_record: TaskId::new(draining.since_record).ok_or(bad("a replica's cut-over"))?,
+            successor: PeerId::new(draining.successor).ok_or(bad("a replica's successor"))?,
+        },
+    };
+    Ok(Replica { peer: PeerId::new(frame.peer).ok_or(bad("a replica's peer"))?, role })
+}
+
+fn read_invitations(frames: &mut Frames<'_>, head: &Head, invitations: &mut Invitations) -> Read<()> {
+    for _ in 0..head.invitations_open {
+        invitations.store(read_invitation(frames.message()?)?, u64::MAX);
+    }
+    for _ in 0..head.invitations_ended {
+        invitations.store(read_invitation(frames.message()?)?, u64::MAX);
+    }
+    let held = (invitations.open_len() as u64, invitations.ended_len() as u64);
+    if held != (head.invitations_open, head.invitations_ended) {
+        return Err(bad("the invitations are not as many as announced"));
+    }
+    Ok(())
+}
+
+fn read_invitation(frame: InvitationFrame) -> Read<Invitation> {
+    let peer = |raw| PeerId::new(raw).ok_or(bad("an invitation's peer"));
+    let status = v1::InvitationStatus::try_from(frame.status).ok().and_then(InvitationStatus::of_wire);
+    Ok(Invitation {
+        id: TaskId::new(frame.id).ok_or(bad("an invitation's id"))?,
+        forum: ForumId::new(frame.forum).ok_or(bad("an invitation's forum"))?,
+        source: peer(frame.source)?,
+        target: peer(frame.target)?,
+        replaces: PeerId::new(frame.replaces),
+        cause: frame.cause.try_into().map_err(|_| bad("an invitation's cause"))?,
+        status: status.ok_or(bad("an invitation's status"))?,
+        reason: frame.reason.try_into().map_err(|_| bad("an invitation's reason"))?,
+        invited_at: HubTime(frame.invited_at_ms),
+        changed_at: HubTime(frame.changed_at_ms),
+        cut_over_at: TaskId::new(frame.cut_over_at),
+    })
 }
 
 fn read_tasks(frames: &mut Frames<'_>, head: &Head, state: &mut HubState) -> Read<()> {
@@ -200,6 +263,12 @@ fn made(frame: &ProposalFrame) -> Read<Made> {
         MadeFrame::Facts(record) => Made::Facts { forum: forum()?, record: *record },
         MadeFrame::Lease(lease) => Made::Lease { peer: peer()?, first: lease.first, count: lease.count },
         MadeFrame::Move(epoch) => Made::Move { forum: forum()?, epoch: ForumEpoch(*epoch) },
+        MadeFrame::Invited(id) => {
+            let invitation = TaskId::new(*id).ok_or(bad("a proposal's invitation"))?;
+            Made::Invited { forum: forum()?, invitation }
+        }
+        MadeFrame::Restarted(record) => Made::Restarted { forum: forum()?, record: *record },
+        MadeFrame::Audited(record) => Made::Audited { forum: forum()?, record: *record },
     })
 }
 

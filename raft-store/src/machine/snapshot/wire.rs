@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use loop_proto::{
-    ids::{HubTime, RequestId},
+    ids::{HubTime, PeerId, RequestId, TaskId},
     v1,
 };
 use prost::Message;
@@ -10,6 +10,7 @@ use prost::Message;
 use super::super::{
     bounds::Bounds,
     forum::{Forum, Replica, ReplicaRole},
+    invitations::Invitation,
     peers::Peer,
     receipts::{Made, SeenAnswer, SeenRequest},
     record::Record,
@@ -49,6 +50,13 @@ pub(super) struct Head {
     pub proposals: u64,
     #[prost(uint64, tag = "14")]
     pub sessions: u64,
+    // Since version 2.
+    #[prost(uint64, tag = "15")]
+    pub kept_through: u64,
+    #[prost(uint64, tag = "16")]
+    pub invitations_open: u64,
+    #[prost(uint64, tag = "17")]
+    pub invitations_ended: u64,
 }
 
 macro_rules! bounds_frame {
@@ -100,6 +108,9 @@ bounds_frame! {
     "24" user_id_first: uint32 as u32,
     "25" user_id_max: uint32 as u32,
     "26" forum_id_first: uint32 as u32,
+    // Since version 2.
+    "27" invitations_open_max: uint64 as u64,
+    "28" invitations_kept: uint64 as u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -116,6 +127,9 @@ pub(super) struct PeerFrame {
     pub network: String,
     #[prost(uint64, tag = "6")]
     pub registered_at_ms: u64,
+    /// A [`v1::PeerState`]; unspecified in version 1, which stands for active.
+    #[prost(int32, tag = "7")]
+    pub state: i32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -134,13 +148,15 @@ pub(super) struct ForumFrame {
     pub tasks_appended: u64,
     #[prost(uint64, tag = "7")]
     pub opened_at_ms: u64,
+    #[prost(uint32, optional, tag = "8")]
+    pub replicas_wanted: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ReplicaFrame {
     #[prost(uint32, tag = "1")]
     pub peer: u32,
-    #[prost(oneof = "RoleFrame", tags = "2")]
+    #[prost(oneof = "RoleFrame", tags = "2, 3, 4")]
     pub role: Option<RoleFrame>,
 }
 
@@ -149,6 +165,50 @@ pub(super) enum RoleFrame {
     /// The epoch it was admitted under.
     #[prost(uint64, tag = "2")]
     Serving(u64),
+    /// Its `peer_id` is left out: the replica has it.
+    #[prost(message, tag = "3")]
+    Joining(v1::JoiningReplica),
+    #[prost(message, tag = "4")]
+    Draining(DrainingFrame),
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct DrainingFrame {
+    #[prost(uint64, tag = "1")]
+    pub since_record: u64,
+    #[prost(uint32, tag = "2")]
+    pub successor: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct InvitationFrame {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(uint32, tag = "2")]
+    pub forum: u32,
+    #[prost(uint32, tag = "3")]
+    pub source: u32,
+    #[prost(uint32, tag = "4")]
+    pub target: u32,
+    /// 0: none.
+    #[prost(uint32, tag = "5")]
+    pub replaces: u32,
+    /// A [`v1::InvitationCause`].
+    #[prost(int32, tag = "6")]
+    pub cause: i32,
+    /// A [`v1::InvitationStatus`].
+    #[prost(int32, tag = "7")]
+    pub status: i32,
+    /// A [`v1::RejectReason`].
+    #[prost(int32, tag = "8")]
+    pub reason: i32,
+    #[prost(uint64, tag = "9")]
+    pub invited_at_ms: u64,
+    #[prost(uint64, tag = "10")]
+    pub changed_at_ms: u64,
+    /// 0: none.
+    #[prost(uint64, tag = "11")]
+    pub cut_over_at: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -188,7 +248,7 @@ pub(super) struct ProposalFrame {
     /// The forum, or for a lease the peer.
     #[prost(uint32, tag = "3")]
     pub subject: u32,
-    #[prost(oneof = "MadeFrame", tags = "4, 5, 6")]
+    #[prost(oneof = "MadeFrame", tags = "4, 5, 6, 7, 8, 9")]
     pub made: Option<MadeFrame>,
 }
 
@@ -200,6 +260,12 @@ pub(super) enum MadeFrame {
     Lease(v1::UserIdsLeased),
     #[prost(uint64, tag = "6")]
     Move(u64),
+    #[prost(uint64, tag = "7")]
+    Invited(u64),
+    #[prost(uint64, tag = "8")]
+    Restarted(u64),
+    #[prost(uint64, tag = "9")]
+    Audited(u64),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -215,6 +281,7 @@ pub(super) enum Frame<'a> {
     Head(Box<Head>),
     Peer(&'a Peer),
     Forum(&'a Forum),
+    Invitation(&'a Invitation),
     Record(&'a Record),
     Open(OpenFrame),
     Answered(RequestId, &'a SeenRequest, &'a SeenAnswer),
@@ -236,6 +303,8 @@ pub(super) fn frames(state: &HubState) -> impl Iterator<Item = Frame<'_>> {
     std::iter::once(Frame::Head(Box::new(head(state, open.len() as u64))))
         .chain(state.peers().map(Frame::Peer))
         .chain(state.forums().map(Frame::Forum))
+        .chain(state.open_invitations().map(Frame::Invitation))
+        .chain(state.invitations.ended().map(Frame::Invitation))
         .chain(trimmed.map(|record| Frame::Record(record)))
         .chain(state.records_after(0).map(|record| Frame::Record(record)))
         .chain(open.into_iter().map(Frame::Open))
@@ -269,6 +338,9 @@ fn head(state: &HubState, open_records: u64) -> Head {
         answered: counts.receipts as u64,
         proposals: counts.proposals as u64,
         sessions: counts.sessions as u64,
+        kept_through: state.kept_through,
+        invitations_open: counts.invitations_open as u64,
+        invitations_ended: counts.invitations_ended as u64,
     }
 }
 
@@ -279,6 +351,7 @@ impl Frame<'_> {
             Self::Head(head) => put(head.as_ref(), out),
             Self::Peer(peer) => put(&peer_frame(peer), out),
             Self::Forum(forum) => put(&forum_frame(forum), out),
+            Self::Invitation(invitation) => put(&invitation_frame(invitation), out),
             Self::Record(record) => put_bytes(&record.encoded, out),
             Self::Open(open) => put(open, out),
             Self::Answered(id, seen, answer) => put(&answered_frame(*id, seen, answer), out),
@@ -299,22 +372,53 @@ fn peer_frame(peer: &Peer) -> PeerFrame {
         owner: peer.owner.clone(),
         network: peer.network.clone(),
         registered_at_ms: peer.registered_at.0,
+        state: v1::PeerState::from(peer.state).into(),
     }
 }
 
 fn forum_frame(forum: &Forum) -> ForumFrame {
-    let replica = |replica: &Replica| {
-        let ReplicaRole::Serving { since } = replica.role;
-        ReplicaFrame { peer: replica.peer.get(), role: Some(RoleFrame::Serving(since.0)) }
-    };
     ForumFrame {
         key: Bytes::copy_from_slice(&forum.key.0),
         epoch: forum.epoch.0,
         primary: forum.primary.get(),
-        replicas: forum.replicas.iter().map(replica).collect(),
+        replicas: forum.replicas.iter().map(replica_frame).collect(),
         newest_record: forum.newest_record,
         tasks_appended: forum.tasks_appended,
         opened_at_ms: forum.opened_at.0,
+        replicas_wanted: forum.replicas_wanted,
+    }
+}
+
+fn replica_frame(replica: &Replica) -> ReplicaFrame {
+    let role = match replica.role {
+        ReplicaRole::Serving { since } => RoleFrame::Serving(since.0),
+        ReplicaRole::Joining { invitation, source, stage } => RoleFrame::Joining(v1::JoiningReplica {
+            peer_id: 0,
+            invitation_id: invitation.get(),
+            source: source.get(),
+            stage: v1::JoinStage::from(stage).into(),
+        }),
+        ReplicaRole::Draining { since_record, successor } => RoleFrame::Draining(DrainingFrame {
+            since_record: since_record.get(),
+            successor: successor.get(),
+        }),
+    };
+    ReplicaFrame { peer: replica.peer.get(), role: Some(role) }
+}
+
+fn invitation_frame(invitation: &Invitation) -> InvitationFrame {
+    InvitationFrame {
+        id: invitation.id.get(),
+        forum: invitation.forum.get(),
+        source: invitation.source.get(),
+        target: invitation.target.get(),
+        replaces: invitation.replaces.map_or(0, PeerId::get),
+        cause: invitation.cause.into(),
+        status: v1::InvitationStatus::from(invitation.status).into(),
+        reason: invitation.reason.into(),
+        invited_at_ms: invitation.invited_at.0,
+        changed_at_ms: invitation.changed_at.0,
+        cut_over_at: invitation.cut_over_at.map_or(0, TaskId::get),
     }
 }
 
@@ -339,6 +443,9 @@ fn proposal_frame(at: HubTime, id: RequestId, made: Made) -> ProposalFrame {
             (peer.get(), MadeFrame::Lease(v1::UserIdsLeased { first, count }))
         }
         Made::Move { forum, epoch } => (forum.get(), MadeFrame::Move(epoch.0)),
+        Made::Invited { forum, invitation } => (forum.get(), MadeFrame::Invited(invitation.get())),
+        Made::Restarted { forum, record } => (forum.get(), MadeFrame::Restarted(record)),
+        Made::Audited { forum, record } => (forum.get(), MadeFrame::Audited(record)),
     };
     ProposalFrame { id: Bytes::copy_from_slice(&id.0), at_ms: at.0, subject, made: Some(made) }
 }

@@ -1,0 +1,171 @@
+//! The volunteers' machines.
+
+use loop_proto::v1;
+use serde::Serialize;
+
+use super::{super::table::Table, View, ago, dash, size};
+
+#[derive(Debug, Serialize)]
+pub struct PeersView {
+    peers: Vec<PeerView>,
+}
+
+#[derive(Debug, Serialize)]
+struct PeerView {
+    peer: u32,
+    name: String,
+    owner: String,
+    network: String,
+    connected_to_hub: Option<u64>,
+    state: &'static str,
+    cursor: u64,
+    executing: u32,
+    forums: u32,
+    primaries: u32,
+    joining: u32,
+    disk_bytes: u64,
+    memory_bytes: u64,
+    requests: u64,
+    limits: LimitsView,
+    registered_at_ms: u64,
+}
+
+/// What a volunteer gives; nothing where there is no limit, or the peer is away.
+#[derive(Debug, Serialize)]
+struct LimitsView {
+    disk_bytes: Option<u64>,
+    memory_bytes: Option<u64>,
+    bytes_per_second: Option<u64>,
+    forums: Option<u64>,
+    forum_bytes: Option<u64>,
+}
+
+impl From<v1::PeerLimits> for LimitsView {
+    fn from(limits: v1::PeerLimits) -> Self {
+        let some = |limit: u64| (limit > 0).then_some(limit);
+        Self {
+            disk_bytes: some(limits.disk_bytes),
+            memory_bytes: some(limits.memory_bytes),
+            bytes_per_second: some(limits.bytes_per_second),
+            forums: some(limits.forums.into()),
+            forum_bytes: some(limits.forum_bytes),
+        }
+    }
+}
+
+impl LimitsView {
+    fn text(&self) -> String {
+        let told = [
+            self.disk_bytes.map(|bytes| format!("disk {}", size(bytes))),
+            self.memory_bytes.map(|bytes| format!("memory {}", size(bytes))),
+            self.bytes_per_second.map(|bytes| format!("{}/s", size(bytes))),
+            self.forums.map(|forums| format!("{forums} forums")),
+            self.forum_bytes.map(|bytes| format!("a forum {}", size(bytes))),
+        ];
+        dash(&told.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// As `hubctl peer` speaks of it.
+pub(super) const fn state(state: v1::PeerState) -> &'static str {
+    match state {
+        v1::PeerState::Unspecified => "unknown",
+        v1::PeerState::Active => "active",
+        v1::PeerState::Paused => "paused",
+        v1::PeerState::Draining => "draining",
+        v1::PeerState::Removed => "removed",
+    }
+}
+
+impl From<Vec<v1::PeerInfo>> for PeersView {
+    fn from(peers: Vec<v1::PeerInfo>) -> Self {
+        let view = |peer: v1::PeerInfo| PeerView {
+            peer: peer.peer_id,
+            state: state(peer.state()),
+            name: peer.name,
+            owner: peer.owner,
+            network: peer.network,
+            connected_to_hub: peer.connected_to,
+            cursor: peer.cursor,
+            executing: peer.executing,
+            forums: peer.forums,
+            primaries: peer.primaries,
+            joining: peer.joining,
+            disk_bytes: peer.disk_bytes,
+            memory_bytes: peer.memory_bytes,
+            requests: peer.requests,
+            limits: peer.limits.unwrap_or_default().into(),
+            registered_at_ms: peer.registered_at_ms,
+        };
+        Self { peers: peers.into_iter().map(view).collect() }
+    }
+}
+
+impl View for PeersView {
+    fn text(&self, now_ms: u64) -> String {
+        if self.peers.is_empty() {
+            return "no peer has joined yet; start one with `loop-peer --hub HOST:PORT --join-token TOKEN`\n"
+                .to_owned();
+        }
+        let mut table = Table::new(&[
+            "PEER", "NAME", "OWNER", "NETWORK", "HUB", "STATE", "CURSOR", "BUSY", "FORUMS", "PRIMARY",
+            "JOINING", "DISK", "MEMORY", "REQUESTS", "LIMITS", "JOINED",
+        ]);
+        for peer in &self.peers {
+            let there = |text: String| if peer.connected_to_hub.is_some() { text } else { "-".to_owned() };
+            table.row(vec![
+                format!("p{}", peer.peer),
+                peer.name.clone(),
+                dash(&peer.owner),
+                dash(&peer.network),
+                peer.connected_to_hub.map_or_else(|| "away".to_owned(), |hub| format!("h{hub}")),
+                peer.state.to_owned(),
+                format!("t{}", peer.cursor),
+                peer.executing.to_string(),
+                peer.forums.to_string(),
+                peer.primaries.to_string(),
+                peer.joining.to_string(),
+                there(size(peer.disk_bytes)),
+                there(size(peer.memory_bytes)),
+                there(peer.requests.to_string()),
+                peer.limits.text(),
+                ago(peer.registered_at_ms, now_ms),
+            ]);
+        }
+        table.render()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_is_away_is_listed_as_away() {
+        let away = v1::PeerInfo { peer_id: 3, name: "attic".into(), ..Default::default() };
+        let text = PeersView::from(vec![away]).text(0);
+        assert!(text.contains("p3") && text.contains("attic") && text.contains("away"), "{text}");
+    }
+
+    #[test]
+    fn a_peer_is_shown_with_its_state_and_what_its_volunteer_gives() {
+        let limits = v1::PeerLimits { disk_bytes: 10 << 30, forums: 50, ..Default::default() };
+        let peer = v1::PeerInfo {
+            peer_id: 3,
+            connected_to: Some(2),
+            state: v1::PeerState::Draining.into(),
+            limits: Some(limits),
+            disk_bytes: 3 << 20,
+            ..Default::default()
+        };
+        let view = PeersView::from(vec![peer]);
+        let text = view.text(0);
+        for part in ["draining", "3.0 MiB", "disk 10.0 GiB, 50 forums"] {
+            assert!(text.contains(part), "{part:?} in {text}");
+        }
+        let json = serde_json::to_value(&view).unwrap();
+        assert_eq!(json["peers"][0]["state"], "draining");
+        assert_eq!(json["peers"][0]["limits"]["forums"], 50);
+        assert!(json["peers"][0]["limits"]["memory_bytes"].is_null(), "no limit is not a limit of 0");
+    }
+}

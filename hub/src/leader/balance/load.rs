@@ -1,0 +1,50 @@
+//! What a plan is made from besides the agreed state.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use loop_proto::{
+    ids::{ForumId, PeerId},
+    v1,
+};
+
+use crate::traffic::ForumRate;
+
+/// What everybody has to do, and who is there. A peer that is not listed is away, for how long is not known.
+#[derive(Clone, Debug, Default)]
+pub struct Load {
+    /// Unix time, milliseconds, on the clock of the log.
+    pub now_ms: u64,
+    /// By peer.
+    pub peers: BTreeMap<PeerId, PeerLoad>,
+    /// Forums that had something to do lately.
+    pub forums: BTreeMap<ForumId, ForumRate>,
+    /// Forums that are busy, or were until a short while ago.
+    pub hot: BTreeSet<ForumId>,
+    /// Forums that were changed a short while ago and are not moved for evenness.
+    pub resting: BTreeSet<ForumId>,
+}
+
+/// One peer.
+#[derive(Clone, Debug, Default)]
+pub struct PeerLoad {
+    /// For how long it has been away, milliseconds; `None`: it is connected.
+    pub absent_ms: Option<u64>,
+    /// It lacks so many records that it would keep everybody waiting.
+    pub behind: bool,
+    /// What its volunteer gives.
+    pub limits: v1::PeerLimits,
+    /// What it uses of its disk for forums, bytes.
+    pub disk_bytes: u64,
+    /// What it uses of its memory, bytes.
+    pub memory_bytes: u64,
+    /// Requests it has answered per minute, lately.
+    pub requests_per_minute: u64,
+}
+
+impl PeerLoad {
+    /// Whether it has room for a forum of unknown size: a tenth of what it gives is kept free, as forums grow.
+    pub fn has_room(&self) -> bool {
+        let below = |used: u64, limit: u64| limit == 0 || used < limit - limit / 10;
+        below(self.disk_bytes, self.limits.disk_bytes) && below(self.memory_bytes, self.limits.memory_bytes)
+    }
+}

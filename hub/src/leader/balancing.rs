@@ -1,0 +1,175 @@
+//! Has the plan made every second and proposes what it says.
+//!
+//! Owns what the plan cannot know by itself: what was seen of peers, which forums are busy, which were moved lately.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use loop_proto::{
+    ids::{ForumId, PeerId},
+    v1::{self, command, outcome},
+};
+use loop_raft_store::machine::HubState;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{
+    balance::{self, Action, Heat, Load, PeerLoad, Policy, Step},
+    watch::{Present, Watch},
+};
+use crate::{config::HubConfig, hub::Hub, presence::Whereabouts};
+
+/// How often.
+const EVERY: Duration = Duration::from_secs(1);
+/// What a new leader gives peers to show up before it plans with who is there.
+const SETTLE: Duration = Duration::from_secs(2);
+/// For how long a forum that was moved is not moved for evenness again.
+const REST: Duration = Duration::from_secs(60);
+/// A peer that lacks more records than this is not given anything to do.
+const BEHIND: u64 = 4_096;
+
+/// The newest plan, for whoever asks.
+#[derive(Default)]
+pub struct PlanBoard(Mutex<Option<Planned>>);
+
+/// A plan and what it took.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// What is due, most urgent first.
+    pub steps: Vec<Step>,
+    /// How long planning took.
+    pub took: Duration,
+}
+
+impl PlanBoard {
+    /// The newest plan; `None`: this hub does not lead, or not for long enough.
+    pub fn newest(&self) -> Option<Planned> {
+        self.0.lock().clone()
+    }
+
+    /// This hub leads no more.
+    pub(super) fn clear(&self) {
+        *self.0.lock() = None;
+    }
+}
+
+/// Makes plans while this hub leads.
+pub(super) struct Balancer {
+    started_at: Instant,
+    planned_at: Option<Instant>,
+    heat: Heat,
+    moved_at: BTreeMap<ForumId, Instant>,
+}
+
+impl Balancer {
+    pub(super) fn new() -> Self {
+        Self {
+            started_at: Instant::now(),
+            planned_at: None,
+            heat: Heat::default(),
+            moved_at: BTreeMap::new(),
+        }
+    }
+
+    /// Plans if it is time to, and proposes what may be done now.
+    pub(super) async fn step(&mut self, hub: &Arc<Hub>, watch: &Watch, present: &Present) {
+        let now = present.at;
+        if now.duration_since(self.started_at) < SETTLE
+            || self.planned_at.is_some_and(|at| now.duration_since(at) < EVERY)
+        {
+            return;
+        }
+        self.planned_at = Some(now);
+        self.moved_at.retain(|_, at| now.duration_since(*at) < REST);
+        // A clone shares what it holds: the log goes on while the plan is made.
+        let state = hub.state.read(HubState::clone);
+        let load = self.load(hub, &state, watch, present);
+        let began_at = Instant::now();
+        let steps = balance::plan(&state, &load, &policy(&hub.config));
+        let due: Vec<Step> = steps.iter().filter(|step| !step.held_back).copied().collect();
+        *hub.plan.0.lock() = Some(Planned { steps, took: began_at.elapsed() });
+        if !hub.config.balance {
+            return;
+        }
+        let taken = join_all(due.into_iter().map(|step| propose(hub, step))).await;
+        for forum in taken.into_iter().flatten() {
+            self.moved_at.insert(forum, now);
+        }
+    }
+
+    fn load(&mut self, hub: &Hub, state: &HubState, watch: &Watch, present: &Present) -> Load {
+        let requests = hub.traffic.peers();
+        let newest = state.newest();
+        let connected = |(peer, at): (&PeerId, &Whereabouts)| {
+            let status = at.status().unwrap_or_default();
+            let load = PeerLoad {
+                absent_ms: None,
+                behind: at.cursor().saturating_add(BEHIND) < newest,
+                limits: at.limits(),
+                disk_bytes: status.disk_bytes,
+                memory_bytes: status.memory_bytes,
+                requests_per_minute: requests.get(peer).copied().unwrap_or(0),
+            };
+            (*peer, load)
+        };
+        let mut peers: BTreeMap<PeerId, PeerLoad> = present.peers.iter().map(connected).collect();
+        for (peer, away) in watch.absent(present.at) {
+            let absent_ms = Some(millis(away));
+            peers.insert(peer, PeerLoad { absent_ms, ..PeerLoad::default() });
+        }
+        let forums = hub.traffic.forums();
+        let since_start = millis(present.at.duration_since(self.started_at));
+        let hot = self.heat.note(&forums, state.forums().len(), since_start);
+        let now_ms = hub.io.now_ms().max(state.now().0);
+        Load { now_ms, peers, forums, hot, resting: self.moved_at.keys().copied().collect() }
+    }
+}
+
+fn policy(config: &HubConfig) -> Policy {
+    Policy {
+        replicas: config.replicas,
+        replicas_max: config.replicas_max,
+        grace_ms: millis(config.peer_grace),
+        ..Policy::default()
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Proposes one step; the forum, if it was taken. What was refused is planned anew from what is there then.
+async fn propose(hub: &Arc<Hub>, step: Step) -> Option<ForumId> {
+    let forum_id = step.forum.get();
+    let body = match step.action {
+        Action::Invite { target, source, replaces } => command::Body::InvitePeer(v1::InvitePeer {
+            forum_id,
+            target: target.get(),
+            source: source.get(),
+            replaces: replaces.map_or(0, PeerId::get),
+            cause: step.why.cause().into(),
+        }),
+        Action::MovePrimary { to, epoch } => command::Body::MovePrimary(v1::MovePrimary {
+            forum_id,
+            to_peer: to.get(),
+            expected_epoch: epoch.0,
+        }),
+        Action::Remove { peer } => {
+            command::Body::RemoveReplica(v1::RemoveReplica { forum_id, peer_id: peer.get(), passed: 0 })
+        }
+    };
+    match hub.proposer.propose(hub.new_request_id(), body, Duration::from_secs(1)).await {
+        Ok(v1::Outcome { kind: Some(outcome::Kind::Rejection(no)) }) => {
+            tracing::debug!(forum = %step.forum, action = ?step.action, code = ?no.code(), "not taken");
+            None
+        }
+        Ok(_) => {
+            tracing::info!(forum = %step.forum, action = ?step.action, why = %step.why, "balance");
+            Some(step.forum)
+        }
+        Err(error) => {
+            tracing::warn!(forum = %step.forum, %error, "balance could not propose");
+            None
+        }
+    }
+}

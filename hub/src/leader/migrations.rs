@@ -1,0 +1,191 @@
+//! Brings open invitations to their end: cuts over when the target is close, gives up when it stands still, lets go
+//! of replicas that were replaced.
+//!
+//! Everything is found again from the state and from what peers say; a new leader only gives everybody its patience
+//! anew. What is due is proposed; the machine checks it against the log.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use loop_proto::{
+    ids::{ForumId, PeerId, TaskId},
+    v1::{self, InvitationStatus, command, outcome},
+};
+use loop_raft_store::machine::{
+    Forum, HubState, Invitation, JoinStage, PeerState, Replica, ReplicaRole, bounds::CUT_OVER_LAG_MAX,
+};
+use tokio::time::Instant;
+
+use super::watch::Present;
+use crate::{hub::Hub, presence::Whereabouts};
+
+/// A target this many records behind is close: what it has yet to apply is done in a few milliseconds. The machine
+/// allows twice that, because the log goes on while the cut-over is proposed.
+const CLOSE: u64 = CUT_OVER_LAG_MAX / 2;
+/// How often replaced replicas are looked for, all forums being walked.
+const LET_GO_EVERY: Duration = Duration::from_millis(200);
+/// Steps proposed at once.
+const STEPS_MAX: usize = 256;
+/// How many times its patience a target has that turns a copy into rows: nothing is heard of how far it is.
+const INSTALLING_PATIENCE: u32 = 10;
+
+/// What the leader has seen so far. Forgotten with the lead.
+#[derive(Default)]
+pub(super) struct Migrations {
+    seen: BTreeMap<TaskId, Seen>,
+    let_go_at: Option<Instant>,
+}
+
+/// How far a target was when it last moved, and when that was.
+struct Seen {
+    mark: Mark,
+    since: Instant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    stage: JoinStage,
+    progress: u64,
+    installing: bool,
+}
+
+struct Step {
+    forum: ForumId,
+    what: &'static str,
+    body: command::Body,
+}
+
+impl Migrations {
+    /// Looks once and proposes what is due.
+    pub(super) async fn step(&mut self, hub: &Arc<Hub>, present: &Present) {
+        let lets_go = self.let_go_at.is_none_or(|at| present.at.duration_since(at) >= LET_GO_EVERY);
+        if lets_go {
+            self.let_go_at = Some(present.at);
+        }
+        let patience = hub.config.invitation_timeout;
+        let mut steps = hub.state.read(|state| {
+            let mut steps = self.of_invitations(state, present, patience);
+            if lets_go {
+                steps.extend(state.forums().flat_map(|forum| to_let_go(forum, &present.peers)));
+            }
+            steps
+        });
+        steps.truncate(STEPS_MAX);
+        join_all(steps.into_iter().map(|step| propose(hub, step))).await;
+    }
+
+    fn of_invitations(&mut self, state: &HubState, present: &Present, patience: Duration) -> Vec<Step> {
+        self.seen.retain(|id, _| state.invitation(*id).is_some_and(|i| i.status.is_open()));
+        state
+            .open_invitations()
+            .filter_map(|invitation| self.of_invitation(state, invitation, present, patience))
+            .collect()
+    }
+
+    fn of_invitation(
+        &mut self,
+        state: &HubState,
+        invitation: &Invitation,
+        present: &Present,
+        patience: Duration,
+    ) -> Option<Step> {
+        let forum = state.forum(invitation.forum)?;
+        let joining = forum.replica(invitation.target).and_then(Replica::joining)?;
+        let target = present.peers.get(&invitation.target);
+        let mark = mark(joining.stage, invitation.id, target);
+        let seen = self.seen.entry(invitation.id).or_insert(Seen { mark, since: present.at });
+        if seen.mark != mark && target.is_some() {
+            *seen = Seen { mark, since: present.at };
+        }
+        if let Some(at) = target
+            && joining.stage == JoinStage::CatchingUp
+            && forum.newest_record.saturating_sub(at.cursor()) <= CLOSE
+        {
+            return Some(cut_over(invitation, at.cursor()));
+        }
+        let wanted = state
+            .peer(invitation.target)
+            .is_some_and(|peer| matches!(peer.state, PeerState::Active | PeerState::Paused));
+        let stood_still = present.at.duration_since(seen.since);
+        (!wanted || stood_still >= seen.mark.patience(patience)).then(|| give_up(invitation))
+    }
+}
+
+impl Mark {
+    /// How long a target may stand still here.
+    fn patience(&self, unanswered: Duration) -> Duration {
+        match self.stage {
+            JoinStage::Invited => unanswered,
+            JoinStage::Seeding if self.installing => unanswered * INSTALLING_PATIENCE,
+            JoinStage::Seeding | JoinStage::CatchingUp => unanswered * 2,
+        }
+    }
+}
+
+fn mark(stage: JoinStage, invitation: TaskId, target: Option<&Whereabouts>) -> Mark {
+    let mut mark = Mark { stage, progress: 0, installing: false };
+    let Some(at) = target else { return mark };
+    match stage {
+        JoinStage::Invited => {}
+        JoinStage::CatchingUp => mark.progress = at.cursor(),
+        JoinStage::Seeding => {
+            let status = at.status().unwrap_or_default();
+            let seeding = status.seeding.into_iter().find(|s| s.invitation_id == invitation.get());
+            if let Some(seeding) = seeding {
+                (mark.progress, mark.installing) = (seeding.bytes_done, seeding.installing);
+            }
+        }
+    }
+    mark
+}
+
+fn cut_over(invitation: &Invitation, caught_up_through: u64) -> Step {
+    let body = command::Body::CutOver(v1::CutOver {
+        forum_id: invitation.forum.get(),
+        invitation_id: invitation.id.get(),
+        caught_up_through,
+    });
+    Step { forum: invitation.forum, what: "cut over", body }
+}
+
+fn give_up(invitation: &Invitation) -> Step {
+    let body = command::Body::CloseInvitation(v1::CloseInvitation {
+        forum_id: invitation.forum.get(),
+        invitation_id: invitation.id.get(),
+        status: InvitationStatus::Timeout.into(),
+        reason: 0,
+    });
+    Step { forum: invitation.forum, what: "given up", body }
+}
+
+/// Replicas of this forum that were replaced and whose successor has the cut-over on disk.
+fn to_let_go(forum: &Forum, present: &BTreeMap<PeerId, Whereabouts>) -> Vec<Step> {
+    let due = |replica: &Replica| {
+        let ReplicaRole::Draining { since_record, successor } = replica.role else { return None };
+        // A successor that is a replica no more was replaced itself: then whoever serves now has to have it.
+        let passed = if forum.is_served_by(successor) {
+            present.get(&successor)?.cursor()
+        } else {
+            forum.serving().filter_map(|peer| Some(present.get(&peer)?.cursor())).max()?
+        };
+        let body = command::Body::RemoveReplica(v1::RemoveReplica {
+            forum_id: forum.id.get(),
+            peer_id: replica.peer.get(),
+            passed,
+        });
+        (passed >= since_record.get()).then_some(Step { forum: forum.id, what: "let go", body })
+    };
+    forum.replicas.iter().filter_map(due).collect()
+}
+
+async fn propose(hub: &Arc<Hub>, step: Step) {
+    // Not tried again here: the next look decides anew on what is there then.
+    let outcome = hub.proposer.propose(hub.new_request_id(), step.body, Duration::from_secs(1)).await;
+    match outcome {
+        Ok(v1::Outcome { kind: Some(outcome::Kind::Rejection(no)) }) => {
+            tracing::debug!(forum = %step.forum, what = step.what, code = ?no.code(), "not yet");
+        }
+        Ok(_) => tracing::info!(forum = %step.forum, "a move was {}", step.what),
+        Err(error) => tracing::warn!(forum = %step.forum, what = step.what, %error, "could not be proposed"),
+    }
+}

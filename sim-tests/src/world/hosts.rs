@@ -1,0 +1,251 @@
+//! The machines of the world: what ships, run with everything outside supplied by the simulation.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use loop_hub::config::{HubConfig, LogEngineKind, Options};
+use loop_peer::{
+    backend::embedded::{EmbeddedBackend, EmbeddedConfig, WriteMode},
+    config::{Config, Flags},
+};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use parking_lot::Mutex;
+use rand::{SeedableRng, rngs::StdRng};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    derive,
+    disk::SimDisk,
+    ledger::Ledger,
+    net::{GRPC_PORT, HTTP_PORT, Net},
+    trace::Trace,
+};
+
+/// What the hubs' clocks show when a run begins, Unix milliseconds.
+const EPOCH_MS: u64 = 1_795_000_000_000;
+const TOKEN: &str = "simulated-token";
+
+/// What changes during a run, and what a machine says of itself.
+struct State {
+    shutdown: CancellationToken,
+    /// Counts its starts.
+    life: u64,
+    /// Why it is not running, if it stopped by itself or was asked to.
+    ended: Option<Result<(), String>>,
+    clock_off_ms: i64,
+    commit_every: Duration,
+}
+
+/// What every machine has.
+pub struct Machine {
+    /// Its host name: `hub-1`, `peer-3`.
+    pub name: String,
+    number: u64,
+    seed: u64,
+    trace: Trace,
+    net: Net,
+    state: Mutex<State>,
+}
+
+impl Machine {
+    /// A machine that was never started.
+    pub fn new(name: String, number: u64, seed: u64, trace: Trace) -> Self {
+        let net = Net::new(number, trace.clone());
+        let state = State {
+            shutdown: CancellationToken::new(),
+            life: 0,
+            ended: None,
+            clock_off_ms: 0,
+            commit_every: Duration::from_millis(20),
+        };
+        Self { name, number, seed, trace, net, state: Mutex::new(state) }
+    }
+
+    fn begin(&self) -> (CancellationToken, u64) {
+        let mut state = self.state.lock();
+        state.shutdown = CancellationToken::new();
+        state.life += 1;
+        state.ended = None;
+        self.trace.tell(&self.name, &format!("starts, life {}", state.life));
+        (state.shutdown.clone(), derive(self.seed, &self.name, self.number << 32 | state.life))
+    }
+
+    fn end(&self, ended: Result<(), String>) {
+        match &ended {
+            Ok(()) => self.trace.tell(&self.name, "has stopped"),
+            Err(why) => self.trace.tell(&self.name, &format!("has stopped: {why}")),
+        }
+        self.state.lock().ended = Some(ended);
+    }
+
+    /// Asks it to stop.
+    pub fn stop(&self) {
+        self.state.lock().shutdown.cancel();
+    }
+
+    /// Set once it has stopped without a crash: `Ok` if it was asked to, else why.
+    pub fn ended(&self) -> Option<Result<(), String>> {
+        self.state.lock().ended.clone()
+    }
+
+    /// How much its clock is ahead, milliseconds.
+    pub fn set_clock(&self, off_ms: i64) {
+        self.state.lock().clock_off_ms = off_ms;
+    }
+
+    /// How often a peer's database commits.
+    pub fn set_commit_every(&self, every: Duration) {
+        self.state.lock().commit_every = every;
+    }
+
+    fn clock(self: &Arc<Self>) -> Arc<dyn Fn() -> u64 + Send + Sync> {
+        let machine = self.clone();
+        Arc::new(move || {
+            let elapsed = u64::try_from(machine.trace.now().as_millis()).unwrap_or(u64::MAX);
+            (EPOCH_MS + elapsed).saturating_add_signed(machine.state.lock().clock_off_ms)
+        })
+    }
+}
+
+/// A hub and its disk.
+#[derive(Clone)]
+pub struct HubHost {
+    /// The machine.
+    pub machine: Arc<Machine>,
+    /// Its number in the group, from 1.
+    pub id: u64,
+    /// Its disk.
+    pub disk: SimDisk,
+    /// The first members, for its configuration.
+    pub cluster: String,
+    /// Raft entries between snapshots.
+    pub snapshot_entries: u64,
+    /// Where its records are held against the others'.
+    pub ledger: Ledger,
+}
+
+impl HubHost {
+    fn config(&self) -> Result<HubConfig, loop_hub::config::ConfigError> {
+        let options = Options {
+            node_id: Some(self.id),
+            data_dir: Some(PathBuf::from("/data")),
+            http_listen: Some(([0, 0, 0, 0], HTTP_PORT).into()),
+            grpc_listen: Some(([0, 0, 0, 0], GRPC_PORT).into()),
+            cluster: Some(self.cluster.clone()),
+            bootstrap: Some(true),
+            join_token: Some(TOKEN.into()),
+            log_engine: Some(LogEngineKind::Segment),
+            snapshot_entries: Some(self.snapshot_entries),
+            insecure_plaintext: Some(true),
+            ..Options::default()
+        };
+        HubConfig::try_from(options)
+    }
+
+    fn io(&self, seed: u64) -> loop_hub::io::Io {
+        let (binding, dialling) = (self.machine.net.clone(), self.machine.net.clone());
+        let bind = move |addr| -> BoxFuture<'static, _> {
+            let net = binding.clone();
+            Box::pin(async move { net.bind(addr).await })
+        };
+        let dial = move |authority: String| -> BoxFuture<'static, _> {
+            let net = dialling.clone();
+            Box::pin(async move {
+                let socket = net.dial(&authority).await?;
+                Ok(Box::new(socket) as loop_hub::io::BoxedConnection)
+            })
+        };
+        let disk = self.disk.clone();
+        let rng = StdRng::seed_from_u64(seed);
+        loop_hub::io::Io::new(Arc::new(bind), Arc::new(dial), self.machine.clock(), rng)
+            .with_disk(Arc::new(move |path: &Path| Ok(disk.dir(path))))
+            .with_witness(self.ledger.witness(self.id))
+    }
+
+    /// One life, until it is asked to stop or cannot go on.
+    pub async fn live(self) -> turmoil::Result {
+        let (shutdown, seed) = self.machine.begin();
+        self.disk.end_process();
+        let metrics = PrometheusBuilder::new().build_recorder().handle();
+        let ended = loop_hub::run::run(self.config()?, self.io(seed), metrics, shutdown).await;
+        self.machine.end(ended.map_err(|error| error.to_string()));
+        Ok(())
+    }
+}
+
+/// A peer and its data folder.
+#[derive(Clone)]
+pub struct PeerHost {
+    /// The machine.
+    pub machine: Arc<Machine>,
+    /// A real folder: what SQLite has committed survives the peer.
+    pub folder: PathBuf,
+    /// The hubs it is told of.
+    pub hubs: Vec<String>,
+}
+
+impl PeerHost {
+    fn config(&self) -> Result<Config, loop_peer::config::ConfigError> {
+        let flags = Flags {
+            data_dir: Some(self.folder.clone()),
+            hub: self.hubs.iter().map(|hub| format!("{hub}:{GRPC_PORT}")).collect(),
+            join_token: Some(TOKEN.into()),
+            owner: Some(self.machine.name.clone()),
+            insecure_plaintext: true,
+            ..Flags::default()
+        };
+        Config::read(flags, &self.machine.name)
+    }
+
+    fn io(&self, seed: u64) -> loop_peer::io::Io {
+        use rand::Rng;
+        let net = self.machine.net.clone();
+        let dial = move |authority: &str| -> BoxFuture<'static, _> {
+            let (net, authority) = (net.clone(), authority.to_owned());
+            Box::pin(async move {
+                let socket = net.dial(&authority).await?;
+                Ok(Box::new(socket) as loop_peer::io::BoxedIo)
+            })
+        };
+        let mut bytes = [0; 32];
+        StdRng::seed_from_u64(seed).fill_bytes(&mut bytes);
+        loop_peer::io::Io {
+            dial: Arc::new(dial),
+            seed: bytes,
+            wall_ms: self.machine.clock(),
+            blocking: loop_peer::io::Blocking::Inline,
+            memory_bytes: Arc::new(|| 0),
+        }
+    }
+
+    /// One life, until it is asked to stop or cannot go on.
+    pub async fn live(self) -> turmoil::Result {
+        let (shutdown, seed) = self.machine.begin();
+        let embedded = EmbeddedConfig { writes: WriteMode::WhenTold, ..EmbeddedConfig::new(&self.folder) };
+        let backend = Arc::new(EmbeddedBackend::open(embedded)?);
+        let (config, io) = (self.config()?, self.io(seed));
+        let ended = tokio::select! {
+            biased;
+            ended = loop_peer::run(config, io, backend.clone(), shutdown) => ended,
+            error = self.commit_now_and_then(&backend) => Err(loop_peer::PeerError::Backend(error)),
+        };
+        drop(backend);
+        self.machine.end(ended.map_err(|error| error.to_string()));
+        Ok(())
+    }
+
+    /// What the database's thread does on a real machine.
+    async fn commit_now_and_then(&self, backend: &EmbeddedBackend) -> String {
+        loop {
+            let every = self.machine.state.lock().commit_every;
+            tokio::time::sleep(every).await;
+            if let Err(error) = backend.commit_queued() {
+                return error.to_string();
+            }
+        }
+    }
+}

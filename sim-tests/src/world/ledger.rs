@@ -1,0 +1,176 @@
+//! The log as the hubs apply it: each hub's word, as it gives it, held against every other's.
+//!
+//! Owns the one sequence of records there may be. Each new record is shown to the invariants once, at the moment the
+//! first hub applies it.
+
+use std::sync::Arc;
+
+use loop_proto::v1::{self, record::Body};
+use loop_raft_store::{adapter::ApplySink, machine::Event};
+use parking_lot::Mutex;
+use prost::{Message, bytes::Bytes};
+
+use super::trace::Trace;
+use crate::invariants::Invariants;
+
+/// All records, and who has to be told of them. Clones share it.
+#[derive(Clone)]
+pub struct Ledger {
+    inner: Arc<Mutex<Inner>>,
+    invariants: Invariants,
+    trace: Trace,
+}
+
+#[derive(Default)]
+struct Inner {
+    records: Vec<(Bytes, v1::Record)>,
+    /// How often a hub's state was replaced by a snapshot.
+    replaced: u64,
+}
+
+impl Ledger {
+    /// Empty.
+    pub fn new(invariants: Invariants, trace: Trace) -> Self {
+        Self { inner: Arc::default(), invariants, trace }
+    }
+
+    /// A hub's ear, for one life of it.
+    pub fn witness(&self, hub: u64) -> Arc<dyn ApplySink> {
+        Arc::new(Witness { ledger: self.clone(), hub, next: Mutex::new(None) })
+    }
+
+    /// How many records there are: the newest one's id.
+    pub fn newest(&self) -> u64 {
+        self.inner.lock().records.len() as u64
+    }
+
+    /// The newest record of a forum's stream up to `through`; 0: none.
+    pub fn newest_of(&self, forum: u32, through: u64) -> u64 {
+        let inner = self.inner.lock();
+        let upto = inner.records.iter().take(usize::try_from(through).unwrap_or(usize::MAX));
+        upto.rev().find(|(_, record)| record.forum_id == forum).map_or(0, |(_, record)| record.id)
+    }
+
+    /// The forums, each with who holds it now.
+    pub fn assignments(&self) -> std::collections::BTreeMap<u32, v1::Assignment> {
+        let inner = self.inner.lock();
+        let mut newest = std::collections::BTreeMap::new();
+        for (_, record) in &inner.records {
+            if let Some(Body::Assignment(assignment)) = &record.body {
+                newest.insert(record.forum_id, assignment.clone());
+            }
+        }
+        newest
+    }
+
+    /// How often a forum's primary changed, and how often a hub's state was replaced by a snapshot.
+    pub fn seen(&self) -> (u64, u64) {
+        let inner = self.inner.lock();
+        let mut primaries = std::collections::BTreeMap::new();
+        let mut moved = 0;
+        for (_, record) in &inner.records {
+            if let Some(Body::Assignment(assignment)) = &record.body {
+                let before = primaries.insert(record.forum_id, assignment.primary);
+                moved += u64::from(before.is_some_and(|before| before != assignment.primary));
+            }
+        }
+        (moved, inner.replaced)
+    }
+
+    /// Whether a peer serves a forum, by the newest assignment that is not after `through`.
+    pub fn serves_at(&self, forum: u32, through: u64, peer: u32) -> bool {
+        let inner = self.inner.lock();
+        let upto = inner.records.iter().take(usize::try_from(through).unwrap_or(usize::MAX));
+        let assignment = upto.rev().find_map(|(_, record)| match &record.body {
+            Some(Body::Assignment(assignment)) if record.forum_id == forum => Some(assignment),
+            _ => None,
+        });
+        assignment.is_some_and(|assignment| assignment.replicas.contains(&peer))
+    }
+
+    /// Tasks without an answer.
+    pub fn open_tasks(&self) -> Vec<u64> {
+        let inner = self.inner.lock();
+        let mut open = std::collections::BTreeSet::new();
+        for (_, record) in &inner.records {
+            match &record.body {
+                Some(Body::Task(_)) => open.insert(record.id),
+                Some(Body::Facts(facts)) => facts.task_id.is_some_and(|task| open.remove(&task)),
+                _ => false,
+            };
+        }
+        open.into_iter().collect()
+    }
+
+    fn heard(&self, hub: u64, id: u64, encoded: &Bytes) {
+        let mut inner = self.inner.lock();
+        let at = usize::try_from(id).unwrap_or(usize::MAX);
+        if at == 0 || at > inner.records.len() + 1 {
+            let newest = inner.records.len();
+            self.invariants.broken(
+                "one log",
+                format!("hub-{hub} applied record {id} when nobody had applied more than {newest}"),
+            );
+        } else if let Some((known, _)) = inner.records.get(at - 1) {
+            if known != encoded {
+                self.invariants.broken("one log", format!("hub-{hub} applied another record {id}"));
+            }
+        } else {
+            let record = match v1::Record::decode(encoded.clone()) {
+                Ok(record) => record,
+                Err(error) => {
+                    return self.invariants.broken("one log", format!("record {id}: {error}"));
+                }
+            };
+            inner.records.push((encoded.clone(), record.clone()));
+            drop(inner);
+            self.trace.bytes(hub, encoded);
+            if self.trace.prints() {
+                self.trace.remark("log", &story(&record));
+            }
+            self.invariants.each(|invariant| invariant.on_record(&record));
+        }
+    }
+}
+
+/// A record in words.
+fn story(record: &v1::Record) -> String {
+    let what = match &record.body {
+        Some(Body::Task(task)) => format!("task, message {:?}", task.message_id),
+        Some(Body::Facts(facts)) => {
+            format!("facts of task {:?} by peer {} under e{}", facts.task_id, facts.peer_id, facts.epoch)
+        }
+        Some(Body::Assignment(assignment)) => {
+            format!("e{}: primary {} of {:?}", assignment.epoch, assignment.primary, assignment.replicas)
+        }
+        _ => "something else".to_owned(),
+    };
+    format!("record {} of forum {}: {what}", record.id, record.forum_id)
+}
+
+struct Witness {
+    ledger: Ledger,
+    hub: u64,
+    /// The record that must come next; unknown at a start and after a snapshot.
+    next: Mutex<Option<u64>>,
+}
+
+impl ApplySink for Witness {
+    fn applied(&self, events: &[Event], _applied_index: u64) {
+        for event in events {
+            let Event::RecordAppended(record) = event else { continue };
+            let id = record.id.get();
+            let due = self.next.lock().replace(id + 1);
+            if due.is_some_and(|due| due != id) {
+                let what = format!("hub-{} applied record {id} where {due:?} was due", self.hub);
+                self.ledger.invariants.broken("one log", what);
+            }
+            self.ledger.heard(self.hub, id, &record.encoded);
+        }
+    }
+
+    fn replaced(&self, _applied_index: u64) {
+        *self.next.lock() = None;
+        self.ledger.inner.lock().replaced += 1;
+    }
+}

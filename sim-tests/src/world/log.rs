@@ -1,0 +1,134 @@
+//! What hubs and peers log, with the host it comes from: part of the story, and of what must repeat.
+//!
+//! Also holds them to two house rules: nothing is logged as an error unless a test expects it, and no secret ever.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use parking_lot::Mutex;
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id},
+};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+use super::trace::Trace;
+
+/// What was logged that somebody must know.
+#[derive(Default)]
+pub struct Logged {
+    /// Lines at level ERROR, with their host.
+    pub errors: Vec<String>,
+    /// Lines in which a secret stands, without it.
+    pub leaks: Vec<String>,
+    /// Words that must never be logged.
+    pub secrets: Vec<String>,
+    /// Who leads, by the word of the hub that last said so of itself.
+    pub leader: Option<u64>,
+    /// How often another one took the lead.
+    pub elections: u64,
+}
+
+/// Listens for as long as the guard lives, on this thread.
+pub fn listen(trace: Trace, logged: Arc<Mutex<Logged>>) -> tracing::subscriber::DefaultGuard {
+    let listener = Listener { trace, logged, spans: Mutex::default(), entered: Mutex::default() };
+    tracing::subscriber::set_default(tracing_subscriber::registry().with(listener))
+}
+
+struct Listener {
+    trace: Trace,
+    logged: Arc<Mutex<Logged>>,
+    /// turmoil's span around each host's turn, by id.
+    spans: Mutex<BTreeMap<u64, String>>,
+    /// Those entered, the innermost last: somebody may enter the same one again.
+    entered: Mutex<Vec<String>>,
+}
+
+fn is_ours(meta: &Metadata<'_>) -> bool {
+    meta.target().starts_with("loop_")
+}
+
+impl<S: Subscriber> Layer<S> for Listener {
+    fn enabled(&self, meta: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        let deepest = if self.trace.prints() { Level::DEBUG } else { Level::INFO };
+        meta.is_event() && is_ours(meta) && *meta.level() <= deepest
+            || meta.is_span() && meta.name() == "node" && meta.target().starts_with("turmoil")
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        self.spans.lock().insert(id.into_u64(), fields.node);
+    }
+
+    fn on_enter(&self, id: &Id, _: Context<'_, S>) {
+        let node = self.spans.lock().get(&id.into_u64()).cloned();
+        self.entered.lock().push(node.unwrap_or_default());
+    }
+
+    fn on_exit(&self, _: &Id, _: Context<'_, S>) {
+        self.entered.lock().pop();
+    }
+
+    fn on_close(&self, id: Id, _: Context<'_, S>) {
+        self.spans.lock().remove(&id.into_u64());
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let (level, node) =
+            (*event.metadata().level(), self.entered.lock().last().cloned().unwrap_or_default());
+        let line = format!("{level:<5} {}", fields.text);
+        {
+            let mut logged = self.logged.lock();
+            if logged.secrets.iter().any(|secret| line.contains(secret.as_str())) {
+                logged.leaks.push(format!("{node}: {}", event.metadata().name()));
+            }
+            if level == Level::ERROR {
+                logged.errors.push(format!("{node}: {}", fields.text));
+            }
+            if fields.leader.is_some_and(|leader| node == format!("hub-{leader}")) {
+                logged.elections += u64::from(logged.leader.is_some() && logged.leader != fields.leader);
+                logged.leader = fields.leader;
+            }
+        }
+        if level <= Level::INFO {
+            self.trace.tell(&node, &line);
+        } else {
+            self.trace.remark(&node, &line);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Fields {
+    text: String,
+    node: String,
+    leader: Option<u64>,
+}
+
+impl Visit for Fields {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        if field.name() == "leader" {
+            self.leader = Some(value);
+        }
+        self.record_debug(field, &value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "name" {
+            self.node = value.to_owned();
+        }
+        self.record_debug(field, &format_args!("{value}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        use fmt::Write;
+        // Writing to a string cannot fail.
+        let _ = match field.name() {
+            "message" => write!(self.text, "{value:?} "),
+            name => write!(self.text, "{name}={value:?} "),
+        };
+    }
+}

@@ -1,0 +1,304 @@
+//! A whole cluster in one thread: hubs and peers as they ship, browsers, and a network, disks and clocks that do what
+//! a seed says.
+//!
+//! Owns simulated time and which machine runs. Faults are in `faults`, what must hold in `invariants`.
+
+pub mod disk;
+pub mod faults;
+mod frames;
+mod hosts;
+mod ledger;
+mod log;
+mod net;
+mod oracle;
+pub mod report;
+pub mod scenario;
+mod settle;
+mod trace;
+mod visitor;
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tempfile::TempDir;
+
+use self::{
+    disk::SimDisk,
+    hosts::{HubHost, Machine, PeerHost},
+    ledger::Ledger,
+    log::Logged,
+    net::{GRPC_PORT, HTTP_PORT, Net},
+    oracle::Oracle,
+    trace::{Fnv, Trace},
+    visitor::Visitor,
+};
+use crate::invariants::Invariants;
+
+/// How much simulated time passes between two looks at the world.
+const TICK: Duration = Duration::from_millis(1);
+/// No run is longer, simulated.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// A seed for something that has a name and a number, from the run's seed.
+pub fn derive(seed: u64, name: &str, number: u64) -> u64 {
+    let mut hash = Fnv::default();
+    hash.number(seed);
+    hash.add(name.as_bytes());
+    hash.number(number);
+    // SplitMix64's last step: neighbours must not look alike.
+    let mut mixed = hash.0;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+/// Why a run failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure(pub String);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How large a world is.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// 1, 3 or 5.
+    pub hubs: usize,
+    /// At least 1.
+    pub peers: usize,
+    /// Forums that are written to.
+    pub forums: usize,
+    /// Browsers, spread over the forums.
+    pub visitors: usize,
+}
+
+impl Shape {
+    /// Some size or other.
+    pub fn any(seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(derive(seed, "shape", 0));
+        Self {
+            hubs: if rng.random_bool(0.25) { 5 } else { 3 },
+            peers: rng.random_range(4..=6),
+            forums: rng.random_range(1..=3),
+            visitors: rng.random_range(3..=5),
+        }
+    }
+}
+
+/// The world.
+pub struct World {
+    sim: turmoil::Sim<'static>,
+    /// The run's.
+    pub seed: u64,
+    /// What decides for the world itself; machines have their own.
+    pub rng: StdRng,
+    /// What happened.
+    pub trace: Trace,
+    /// What the hubs agreed on.
+    pub ledger: Ledger,
+    /// What clients were promised.
+    pub oracle: Oracle,
+    /// What must hold.
+    pub invariants: Invariants,
+    hubs: Vec<HubHost>,
+    peers: Vec<PeerHost>,
+    forums: Vec<String>,
+    visitors: Vec<String>,
+    logged: Arc<Mutex<Logged>>,
+    faults: faults::Active,
+    /// How often each thing happened that a set of runs must have seen.
+    pub coverage: BTreeMap<String, u64>,
+    /// When to look at the peers' databases next.
+    look_at: Duration,
+    _listening: tracing::subscriber::DefaultGuard,
+    /// Last: the peers' data must outlive their peers.
+    folder: TempDir,
+}
+
+impl World {
+    /// A world in which nothing has happened yet. With `prints`, the story is told as it happens.
+    pub fn new(seed: u64, shape: Shape, prints: bool) -> std::io::Result<Self> {
+        let trace = Trace::new(prints);
+        let invariants = Invariants::all();
+        let logged = Arc::new(Mutex::new(Logged::default()));
+        loop_raft_store::raft_types::seed_thread(Some(derive(seed, "raft", 0)));
+        let mut world = Self {
+            sim: simulation(seed),
+            seed,
+            rng: StdRng::seed_from_u64(derive(seed, "world", 0)),
+            ledger: Ledger::new(invariants.clone(), trace.clone()),
+            oracle: Oracle::new(invariants.clone(), trace.clone(), logged.clone()),
+            _listening: log::listen(trace.clone(), logged.clone()),
+            trace,
+            invariants,
+            hubs: Vec::new(),
+            peers: Vec::new(),
+            forums: (0..shape.forums).map(|number| format!("forum{number}x{seed:x}")).collect(),
+            visitors: Vec::new(),
+            logged,
+            faults: faults::Active::default(),
+            coverage: BTreeMap::new(),
+            look_at: Duration::ZERO,
+            folder: folder()?,
+        };
+        world.forums.iter().for_each(|forum| world.oracle.secret(forum));
+        world.add_hubs(shape.hubs);
+        world.add_peers(shape.peers);
+        Ok(world)
+    }
+
+    fn add_hubs(&mut self, count: usize) {
+        let member = |id| format!("{id}=hub-{id}:{GRPC_PORT}/hub-{id}:{HTTP_PORT}");
+        let cluster = (1..=count).map(member).collect::<Vec<_>>().join(",");
+        // Small enough that snapshots and purges happen in most runs, large enough that not in all.
+        let snapshot_entries = self.rng.random_range(100..2000);
+        for id in 1..=count as u64 {
+            let name = format!("hub-{id}");
+            let host = HubHost {
+                machine: Arc::new(Machine::new(name.clone(), id, self.seed, self.trace.clone())),
+                id,
+                disk: SimDisk::new(derive(self.seed, "disk", id)),
+                cluster: cluster.clone(),
+                snapshot_entries,
+                ledger: self.ledger.clone(),
+            };
+            self.hubs.push(host.clone());
+            self.sim.host(name, move || host.clone().live());
+        }
+    }
+
+    fn add_peers(&mut self, count: usize) {
+        let hubs = self.hub_names();
+        for number in 1..=count as u64 {
+            let name = format!("peer-{number}");
+            let mut hubs = hubs.clone();
+            let first = self.rng.random_range(0..hubs.len());
+            hubs.rotate_left(first);
+            let host = PeerHost {
+                machine: Arc::new(Machine::new(name.clone(), 100 + number, self.seed, self.trace.clone())),
+                folder: self.folder.path().join(&name),
+                hubs,
+            };
+            self.peers.push(host.clone());
+            self.sim.host(name, move || host.clone().live());
+        }
+    }
+
+    fn hub_names(&self) -> Vec<String> {
+        self.hubs.iter().map(|hub| hub.machine.name.clone()).collect()
+    }
+
+    /// Browsers come.
+    pub fn add_visitors(&mut self, count: usize) {
+        for _ in 0..count {
+            let number = self.visitors.len();
+            let (name, forum) = (format!("web-{}", number + 1), number % self.forums.len());
+            let net = Net::new(200 + number as u64, self.trace.clone());
+            let seed = derive(self.seed, &name, 0);
+            let forum = (forum, self.forums[forum].clone());
+            let visitor = Visitor::new(name.clone(), net, self.hub_names(), forum, self.oracle.clone(), seed);
+            self.sim.client(name.clone(), visitor.stay());
+            self.visitors.push(name);
+        }
+    }
+
+    /// Simulated time since the beginning.
+    pub fn elapsed(&self) -> Duration {
+        self.sim.elapsed()
+    }
+
+    /// One step. `Ok(true)`: every visitor has come to an end.
+    fn step(&mut self) -> Result<bool, Failure> {
+        let finished = self.sim.step().map_err(|error| Failure(format!("a machine failed: {error}")))?;
+        self.trace.at(self.sim.elapsed());
+        self.faults_step();
+        if self.sim.elapsed() >= self.look_at {
+            self.look_at = self.sim.elapsed() + Duration::from_millis(self.rng.random_range(100..1500));
+            self.look_at_copies()?;
+        }
+        self.check()?;
+        Ok(finished && !self.visitors.is_empty())
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        if let Some(broken) = self.invariants.first_broken() {
+            return Err(Failure(broken));
+        }
+        let logged = self.logged.lock();
+        if let Some(leak) = logged.leaks.first() {
+            return Err(Failure(format!("secrets stay out of logs: {leak}")));
+        }
+        match logged.errors.iter().find(|error| !self.faults.excuse(error)) {
+            Some(error) => Err(Failure(format!("nothing is logged as an error: {error}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets `time` pass.
+    pub fn run_for(&mut self, time: Duration) -> Result<(), Failure> {
+        let until = self.sim.elapsed() + time;
+        while self.sim.elapsed() < until {
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    /// Lets time pass until `condition` holds, looking now and then. A failure if it does not `within` that time.
+    pub fn run_until(
+        &mut self,
+        what: &str,
+        within: Duration,
+        mut condition: impl FnMut(&mut Self) -> Result<(), String>,
+    ) -> Result<(), Failure> {
+        let until = self.sim.elapsed() + within;
+        loop {
+            match condition(self) {
+                Ok(()) => return Ok(()),
+                Err(why) if self.sim.elapsed() >= until => {
+                    return Err(Failure(format!("not {what} within {within:?}: {why}")));
+                }
+                Err(_) => self.run_for(Duration::from_millis(50))?,
+            }
+        }
+    }
+
+    /// Notes that something happened that a set of runs must have seen.
+    pub fn saw(&mut self, what: impl Into<String>) {
+        *self.coverage.entry(what.into()).or_insert(0) += 1;
+    }
+
+    /// The hub that leads, by its own word; its number among the hubs.
+    pub fn leader(&self) -> Option<usize> {
+        let leader = self.logged.lock().leader?;
+        self.hubs.iter().position(|hub| hub.id == leader)
+    }
+}
+
+fn simulation(seed: u64) -> turmoil::Sim<'static> {
+    let mut builder = turmoil::Builder::new();
+    builder
+        .rng_seed(derive(seed, "turmoil", 0))
+        .epoch(std::time::UNIX_EPOCH)
+        .simulation_duration(LONGEST)
+        .tick_duration(TICK)
+        .min_message_latency(Duration::from_millis(1))
+        .max_message_latency(Duration::from_millis(20))
+        .tcp_capacity(65_536)
+        .enable_random_order();
+    builder.build()
+}
+
+/// Where the peers' databases live: in memory where there is such a place.
+fn folder() -> std::io::Result<TempDir> {
+    let memory = std::path::Path::new("/dev/shm");
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("loop-sim-");
+    match memory.is_dir() {
+        true => builder.tempdir_in(memory).or_else(|_| builder.tempdir()),
+        false => builder.tempdir(),
+    }
+}

@@ -1,0 +1,121 @@
+//! One run from its seed, and what came of it.
+
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Shape, World, faults, scenario::Scenario};
+
+/// What came of a run. All of it follows from scenario and seed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The story told.
+    pub scenario: String,
+    /// Its seed.
+    pub seed: u64,
+    /// Why it failed, if it did.
+    pub failure: Option<String>,
+    /// The run as one number.
+    pub digest: u64,
+    /// How many events went into it.
+    pub events: u64,
+    /// The digest after each tenth of a simulated second.
+    pub marks: Vec<u64>,
+    /// Simulated time, milliseconds.
+    pub simulated_ms: u64,
+    /// Commits acknowledged.
+    pub acked: u64,
+    /// Those of them that had been sent more than once.
+    pub acked_after_resend: u64,
+    /// Reads answered.
+    pub shown: u64,
+    /// Records in the log.
+    pub records: u64,
+    /// How often each thing happened that a set of runs must have seen.
+    pub coverage: BTreeMap<String, u64>,
+    /// Calls without a usable answer, by reason.
+    pub failures: BTreeMap<String, u64>,
+    /// The end of the story, if it failed.
+    pub newest: Vec<String>,
+}
+
+/// Tells `scenario` from `seed`.
+pub fn run(scenario: &Scenario, seed: u64, prints: bool) -> Outcome {
+    let mut outcome = Outcome { scenario: scenario.name.to_owned(), seed, ..Outcome::default() };
+    let mut world = match World::new(seed, Shape::any(seed), prints) {
+        Ok(world) => world,
+        Err(error) => {
+            outcome.failure = Some(format!("no world: {error}"));
+            return outcome;
+        }
+    };
+    let told = catch_unwind(AssertUnwindSafe(|| (scenario.tell)(&mut world)));
+    outcome.failure = match told {
+        Ok(Ok(())) => None,
+        Ok(Err(failure)) => Some(failure.to_string()),
+        Err(panic) => Some(format!("panicked: {}", words(&*panic))),
+    };
+    let counts = world.oracle.counts();
+    (outcome.acked, outcome.acked_after_resend, outcome.shown) =
+        (counts.acked, counts.acked_after_resend, counts.shown);
+    outcome.digest = world.trace.digest();
+    outcome.events = world.trace.events();
+    outcome.marks = world.trace.marks();
+    outcome.simulated_ms = millis(world.elapsed());
+    outcome.records = world.ledger.newest();
+    outcome.failures = world.oracle.failures();
+    outcome.coverage = world.covered();
+    if outcome.failure.is_some() {
+        outcome.newest = world.trace.newest();
+        // What panicked may be half taken apart: it must not panic again on its way out.
+        std::mem::forget(world);
+    }
+    outcome
+}
+
+/// What a set of runs must have seen at least once: otherwise they prove less than they seem to.
+pub fn sometimes() -> Vec<String> {
+    let mut all: Vec<String> = faults::ALL.iter().map(|kind| format!("fault {kind:?}")).collect();
+    all.extend(SEEN.iter().map(|what| (*what).to_owned()));
+    all
+}
+
+const TORN: &str = "disk: a write was torn";
+const LOST: &str = "disk: a write was lost";
+const RESENT: &str = "client: a commit was sent again and acknowledged";
+const MOVED: &str = "log: a forum's primary changed";
+const ELECTED: &str = "hubs: the lead changed";
+const SNAPSHOT: &str = "hubs: a snapshot replaced a hub's state";
+const SEEN: [&str; 6] = [TORN, LOST, RESENT, MOVED, ELECTED, super::faults::STOPPED];
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn words(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without words").to_owned()
+}
+
+impl World {
+    /// What this run has seen, its disks' adventures included.
+    fn covered(&self) -> BTreeMap<String, u64> {
+        let mut coverage = self.coverage.clone();
+        let mut add = |what: &str, count: u64| *coverage.entry(what.to_owned()).or_insert(0) += count;
+        for hub in &self.hubs {
+            let counts = hub.disk.counts();
+            add(TORN, counts.torn);
+            add(LOST, counts.lost);
+        }
+        add(RESENT, self.oracle.counts().acked_after_resend);
+        let (moved, replaced) = self.ledger.seen();
+        add(MOVED, moved);
+        add(SNAPSHOT, replaced);
+        add(ELECTED, self.logged.lock().elections);
+        coverage
+    }
+}

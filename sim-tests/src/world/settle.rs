@@ -1,0 +1,145 @@
+//! The end of every run: faults stop, and within bounded simulated time everybody is served and all copies are equal.
+//!
+//! Also the looks at peers' databases in between.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use loop_peer::identity::Identity;
+use loop_proto::ids::ForumKey;
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+
+use super::{Failure, World};
+use crate::{invariants::Copy, replica::Row};
+
+/// How long visitors may take to come to an end once everything has healed. A peer that was cut off for long waits up to
+/// 10 s before it dials again, a visitor up to 8 s for each answer.
+const SERVED_WITHIN: Duration = Duration::from_secs(60);
+/// And the replicas to have everything.
+const CONVERGED_WITHIN: Duration = Duration::from_secs(30);
+
+impl World {
+    /// Heals, and fails unless everybody is served and what was promised is kept, in time.
+    pub fn settle(&mut self) -> Result<(), Failure> {
+        self.heal();
+        self.oracle.close();
+        let until = self.elapsed() + SERVED_WITHIN;
+        while !self.step()? {
+            if self.elapsed() >= until {
+                let open = self.ledger.open_tasks();
+                let why = format!(
+                    "somebody is not served {SERVED_WITHIN:?} after everything healed; open tasks {open:?}"
+                );
+                return Err(Failure(why));
+            }
+        }
+        self.run_until("every replica has everything", CONVERGED_WITHIN, |world| world.converged())?;
+        let copies = self.copies(true).map_err(Failure)?;
+        let mut by_forum: BTreeMap<usize, Vec<Copy>> = BTreeMap::new();
+        for copy in copies {
+            by_forum.entry(copy.number).or_default().push(copy);
+        }
+        let commits = self.oracle.commits();
+        self.invariants.each(|invariant| invariant.at_end(&commits, &by_forum));
+        self.check()
+    }
+
+    /// Whether nothing is open and every serving replica has all of its forum on disk.
+    fn converged(&mut self) -> Result<(), String> {
+        let open = self.ledger.open_tasks();
+        if !open.is_empty() {
+            return Err(format!("tasks {open:?} are open"));
+        }
+        for (forum, assignment) in self.ledger.assignments() {
+            let newest = self.ledger.newest_of(forum, u64::MAX);
+            for id in assignment.replicas {
+                let peer = (0..self.peers.len()).find(|peer| self.peer_id(*peer) == Some(id));
+                let cursor = match peer.map(|peer| self.open(peer)).transpose()?.flatten() {
+                    Some(db) => cursor(&db).map_err(|error| error.to_string())?,
+                    None => 0,
+                };
+                if cursor < newest {
+                    return Err(format!("peer {id} has {cursor} of forum {forum}, which is at {newest}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at every copy there is and holds it against the others.
+    pub(super) fn look_at_copies(&mut self) -> Result<(), Failure> {
+        let copies = self.copies(false).map_err(Failure)?;
+        for copy in &copies {
+            self.invariants.each(|invariant| invariant.on_copy(copy));
+        }
+        Ok(())
+    }
+
+    /// The id the hubs gave a peer, as it has it on disk.
+    pub(super) fn peer_id(&self, peer: usize) -> Option<u32> {
+        Identity::load(&self.peers[peer].folder).ok()??.peer_id.map(|id| id.get())
+    }
+
+    fn open(&self, peer: usize) -> Result<Option<Connection>, String> {
+        let path = self.peers[peer].folder.join("loop.sqlite3");
+        if !path.exists() {
+            return Ok(None);
+        }
+        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE);
+        db.map(Some).map_err(|error| error.to_string())
+    }
+
+    /// The copies of replicas that serve, as of what each peer has on disk; with `all`, of the present replicas only.
+    fn copies(&self, all: bool) -> Result<Vec<Copy>, String> {
+        let mut copies = Vec::new();
+        let now = self.ledger.assignments();
+        for peer in 0..self.peers.len() {
+            let (Some(id), Some(db)) = (self.peer_id(peer), self.open(peer)?) else { continue };
+            let found = self.copies_of(id, &db).map_err(|error| format!("peer {id}'s database: {error}"))?;
+            copies.extend(found.into_iter().filter(|copy| {
+                !all || now.get(&copy.forum).is_some_and(|assignment| assignment.replicas.contains(&id))
+            }));
+        }
+        Ok(copies)
+    }
+
+    fn copies_of(&self, peer: u32, db: &Connection) -> rusqlite::Result<Vec<Copy>> {
+        // One transaction: cursor and rows are of one moment.
+        let db = db.unchecked_transaction()?;
+        let Some(cursor) = cursor(&db).optional()? else { return Ok(Vec::new()) };
+        let mut copies = Vec::new();
+        for (number, name) in self.forums.iter().enumerate() {
+            let key = ForumKey::of_name(name.as_bytes()).to_hex();
+            let forum: Option<u32> = db
+                .query_row("SELECT int_layer_id FROM tbl_layer WHERE passcode = ?1", [key], |row| row.get(0))
+                .optional()?;
+            let Some(forum) = forum.filter(|forum| self.ledger.serves_at(*forum, cursor, peer)) else {
+                continue;
+            };
+            let newest = self.ledger.newest_of(forum, cursor);
+            copies.push(Copy { forum, number, peer, cursor, newest, rows: rows(&db, forum)? });
+        }
+        Ok(copies)
+    }
+}
+
+fn cursor(db: &Connection) -> rusqlite::Result<u64> {
+    db.query_row("SELECT value FROM meta WHERE name = 'cursor'", [], |row| {
+        Ok(u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0))
+    })
+}
+
+fn rows(db: &Connection, forum: u32) -> rusqlite::Result<Vec<Row>> {
+    let mut statement = db.prepare(
+        "SELECT int_ssshout_id, var_shouted, enm_active, enm_status FROM tbl_ssshout WHERE int_layer_id = ?1 \
+         ORDER BY int_ssshout_id",
+    )?;
+    let rows = statement.query_map([forum], |row| {
+        Ok(Row {
+            id: row.get::<_, u32>(0)?.into(),
+            text: row.get(1)?,
+            active: row.get::<_, String>(2)? == "true",
+            is_final: row.get::<_, String>(3)? == "final",
+        })
+    })?;
+    rows.collect()
+}
