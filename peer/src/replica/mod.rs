@@ -308,23 +308,18 @@ impl Replica {
             }
             return;
         };
-        match (stage, self.copies.get(forum)) {
-            (Stage::Invited, Some(Copied::Joining { invitation: begun, .. })) if begun == invitation => {
-                out.push(Output::Invited { forum, invitation });
-            }
-            (_, Some(Copied::Joining { invitation: begun, installed: None })) if begun == invitation => {
-                out.push(Output::Seed { forum, invitation });
-            }
-            (_, Some(Copied::Joining { invitation: begun, installed: Some(cursor) }))
-                if begun == invitation =>
-            {
-                if stage == Stage::Seeding {
-                    out.push(Output::Seeded { forum, invitation, cursor });
-                }
-            }
+        let begun = match self.copies.get(forum) {
+            Some(Copied::Joining { invitation: begun, installed }) if begun == invitation => Some(installed),
+            _ => None,
+        };
+        match (stage, begun) {
+            (Stage::Invited, Some(_)) => out.push(Output::Invited { forum, invitation }),
+            (_, Some(None)) => out.push(Output::Seed { forum, invitation }),
+            (Stage::Seeding, Some(Some(cursor))) => out.push(Output::Seeded { forum, invitation, cursor }),
+            (Stage::CatchingUp, Some(Some(_))) => {}
             // The record that invites has been passed without this copy: what followed it is lost.
-            _ if invitation.get() <= self.applied => out.push(Output::Refuse { forum, invitation }),
-            _ => {}
+            (_, None) if invitation.get() <= self.applied => out.push(Output::Refuse { forum, invitation }),
+            (_, None) => {}
         }
     }
 
