@@ -265,3 +265,126 @@ pub fn forum_state(
         open_tasks: open.filter_map(|task| Some(state.open_task(*task)?.encoded.clone())).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use loop_proto::v1::command;
+    use loop_raft_store::machine::{self, bounds::Bounds};
+    use prost::Message;
+
+    use super::*;
+
+    struct Log {
+        state: HubState,
+        commands: u8,
+    }
+
+    fn peer(id: u32) -> PeerId {
+        PeerId::new(id).unwrap()
+    }
+
+    impl Log {
+        /// Two peers; forum 1 on the first with one open task: records 1 and 2.
+        fn new() -> Self {
+            let state = HubState::new(Bounds { forum_id_first: 1, ..Bounds::default() });
+            let mut log = Self { state, commands: 0 };
+            for n in 1..=2 {
+                let secret_hash = vec![n; 32].into();
+                let register = v1::RegisterPeer { name: "p".into(), secret_hash, ..Default::default() };
+                log.apply(command::Body::RegisterPeer(register));
+            }
+            let open = v1::OpenForum { key: vec![1; 16].into(), replicas: vec![1] };
+            log.apply(command::Body::OpenForum(open));
+            log.task();
+            log
+        }
+
+        fn apply(&mut self, body: command::Body) -> u64 {
+            self.commands += 1;
+            let request_id = vec![self.commands; 16].into();
+            machine::apply_command(&mut self.state, v1::Command { request_id, at_ms: 1, body: Some(body) });
+            self.state.newest()
+        }
+
+        fn task(&mut self) -> u64 {
+            let task = v1::AppendTask { forum_id: 1, origin_hub: 1, ..Default::default() };
+            self.apply(command::Body::AppendTask(task))
+        }
+
+        fn invite(&mut self) -> u64 {
+            let cause = v1::InvitationCause::Operator.into();
+            let invite = v1::InvitePeer { forum_id: 1, target: 2, source: 1, replaces: 0, cause };
+            self.apply(command::Body::InvitePeer(invite))
+        }
+
+        fn close(&mut self, invitation_id: u64) -> u64 {
+            let status = v1::InvitationStatus::Timeout.into();
+            let close = v1::CloseInvitation { forum_id: 1, invitation_id, status, reason: 0 };
+            self.apply(command::Body::CloseInvitation(close))
+        }
+
+        /// The ids sent after a position, where that ends, and whether an invitation is told.
+        fn sent(&self, held: &mut Held, after: u64) -> (Vec<u64>, u64, bool) {
+            let portion = portion_of(&self.state, held, after).unwrap();
+            let id = |record: &bytes::Bytes| v1::Record::decode(record.clone()).unwrap().id;
+            (portion.records.iter().map(id).collect(), portion.through, portion.invited_to.is_some())
+        }
+    }
+
+    #[test]
+    fn an_invited_peer_is_told_the_forum_at_that_place_and_gets_what_follows() {
+        let mut log = Log::new();
+        let mut held = Held::now(&log.state, peer(2));
+        let before = log.state.newest();
+        let unseen = log.task();
+        let invited = log.invite();
+        let after = log.task();
+        let portion = portion_of(&log.state, &mut held, before).unwrap();
+        let told = portion.invited_to.unwrap();
+        assert_eq!((portion.records.len(), portion.through, portion.more), (1, invited, true));
+        assert_eq!((told.as_of, told.open_tasks.len()), (invited, 2), "the tasks up to {unseen}");
+        let joining = &told.assignment.unwrap().joining[0];
+        assert_eq!((joining.peer_id, joining.invitation_id), (2, invited));
+        assert_eq!(log.sent(&mut held, invited), (vec![after], after, false));
+    }
+
+    #[test]
+    fn a_peer_that_is_let_go_reads_so_and_nothing_after_it() {
+        let mut log = Log::new();
+        let invited = log.invite();
+        let mut held = Held::now(&log.state, peer(2));
+        let task = log.task();
+        let closed = log.close(invited);
+        let last = log.task();
+        assert_eq!(log.sent(&mut held, invited), (vec![task, closed], last, false));
+    }
+
+    #[test]
+    fn what_was_told_with_the_greeting_is_not_told_again_and_nothing_from_before_the_invitation_is_sent() {
+        let mut log = Log::new();
+        let invited = log.invite();
+        let task = log.task();
+        let mut held = Held::now(&log.state, peer(2));
+        assert_eq!(log.sent(&mut held, 0), (vec![invited, task], task, false));
+        let closed = log.close(invited);
+        let again = log.invite();
+        assert_eq!(log.sent(&mut held, task), (vec![closed, again], again, true));
+    }
+
+    #[test]
+    fn a_forum_that_was_given_and_taken_before_the_greeting_is_not_sent() {
+        let mut log = Log::new();
+        let invited = log.invite();
+        let closed = log.close(invited);
+        let mut held = Held::now(&log.state, peer(2));
+        assert_eq!(log.sent(&mut held, 0), (vec![], closed, false));
+    }
+
+    #[test]
+    fn a_replica_gets_everything_of_its_forum() {
+        let mut log = Log::new();
+        let mut held = Held::now(&log.state, peer(1));
+        let invited = log.invite();
+        assert_eq!(log.sent(&mut held, 0), ((1..=invited).collect(), invited, false));
+    }
+}

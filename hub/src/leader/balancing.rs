@@ -2,7 +2,11 @@
 //!
 //! Owns what the plan cannot know by itself: what was seen of peers, which forums are busy, which were moved lately.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::future::join_all;
 use loop_proto::{
@@ -71,6 +75,11 @@ impl Balancer {
         }
     }
 
+    /// These forums have a new primary because theirs did not answer: it does not get them back at once.
+    pub(super) fn let_rest(&mut self, forums: impl IntoIterator<Item = ForumId>, now: Instant) {
+        self.moved_at.extend(forums.into_iter().map(|forum| (forum, now)));
+    }
+
     /// Plans if it is time to, and proposes what may be done now.
     pub(super) async fn step(&mut self, hub: &Arc<Hub>, watch: &Watch, present: &Present) {
         let now = present.at;
@@ -121,7 +130,14 @@ impl Balancer {
         let since_start = millis(present.at.duration_since(self.started_at));
         let hot = self.heat.note(&forums, state.forums().len(), since_start);
         let now_ms = hub.io.now_ms().max(state.now().0);
-        Load { now_ms, peers, forums, hot, resting: self.moved_at.keys().copied().collect() }
+        Load { now_ms, peers, forums, hot, resting: self.resting(state, now_ms) }
+    }
+
+    /// Forums that this leader has moved lately, and those that operators or earlier leaders have.
+    fn resting(&self, state: &HubState, now_ms: u64) -> BTreeSet<ForumId> {
+        let lately = |changed_at: u64| now_ms.saturating_sub(changed_at) < millis(REST);
+        let invited = state.invitations_newest_first().filter(|i| lately(i.changed_at.0)).map(|i| i.forum);
+        invited.chain(self.moved_at.keys().copied()).collect()
     }
 }
 

@@ -26,8 +26,9 @@ const CLOSE: u64 = CUT_OVER_LAG_MAX / 2;
 const LET_GO_EVERY: Duration = Duration::from_millis(200);
 /// Steps proposed at once.
 const STEPS_MAX: usize = 256;
-/// How many times its patience a target has that turns a copy into rows: nothing is heard of how far it is.
-const INSTALLING_PATIENCE: u32 = 10;
+/// How many times its patience a target has while nothing is heard of how far it is: the giver makes its copy, or the
+/// target turns it into rows.
+const UNSEEN_PATIENCE: u32 = 10;
 
 /// What the leader has seen so far. Forgotten with the lead.
 #[derive(Default)]
@@ -46,7 +47,8 @@ struct Seen {
 struct Mark {
     stage: JoinStage,
     progress: u64,
-    installing: bool,
+    /// Something goes on that says nothing of how far it is.
+    unseen: bool,
 }
 
 struct Step {
@@ -94,9 +96,7 @@ impl Migrations {
         let target = present.peers.get(&invitation.target);
         let mark = mark(joining.stage, invitation.id, target);
         let seen = self.seen.entry(invitation.id).or_insert(Seen { mark, since: present.at });
-        if seen.mark != mark && target.is_some() {
-            *seen = Seen { mark, since: present.at };
-        }
+        seen.look(mark, target.is_some(), present.at);
         if let Some(at) = target
             && joining.stage == JoinStage::CatchingUp
             && forum.newest_record.saturating_sub(at.cursor()) <= CLOSE
@@ -111,19 +111,29 @@ impl Migrations {
     }
 }
 
+impl Seen {
+    /// Takes note of where the target is now. One that is away stands where it stood, and nothing unseen goes on there.
+    fn look(&mut self, mark: Mark, connected: bool, now: Instant) {
+        let mark = if connected { mark } else { Mark { unseen: false, ..self.mark } };
+        if self.mark != mark {
+            *self = Self { mark, since: now };
+        }
+    }
+}
+
 impl Mark {
     /// How long a target may stand still here.
     fn patience(&self, unanswered: Duration) -> Duration {
         match self.stage {
             JoinStage::Invited => unanswered,
-            JoinStage::Seeding if self.installing => unanswered * INSTALLING_PATIENCE,
+            JoinStage::Seeding if self.unseen => unanswered * UNSEEN_PATIENCE,
             JoinStage::Seeding | JoinStage::CatchingUp => unanswered * 2,
         }
     }
 }
 
 fn mark(stage: JoinStage, invitation: TaskId, target: Option<&Whereabouts>) -> Mark {
-    let mut mark = Mark { stage, progress: 0, installing: false };
+    let mut mark = Mark { stage, progress: 0, unseen: false };
     let Some(at) = target else { return mark };
     match stage {
         JoinStage::Invited => {}
@@ -132,7 +142,8 @@ fn mark(stage: JoinStage, invitation: TaskId, target: Option<&Whereabouts>) -> M
             let status = at.status().unwrap_or_default();
             let seeding = status.seeding.into_iter().find(|s| s.invitation_id == invitation.get());
             if let Some(seeding) = seeding {
-                (mark.progress, mark.installing) = (seeding.bytes_done, seeding.installing);
+                mark.progress = seeding.bytes_done;
+                mark.unseen = seeding.installing || seeding.bytes_total == 0;
             }
         }
     }
@@ -187,5 +198,38 @@ async fn propose(hub: &Arc<Hub>, step: Step) {
         }
         Ok(_) => tracing::info!(forum = %step.forum, "a move was {}", step.what),
         Err(error) => tracing::warn!(forum = %step.forum, what = step.what, %error, "could not be proposed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn seeding(progress: u64, unseen: bool) -> Mark {
+        Mark { stage: JoinStage::Seeding, progress, unseen }
+    }
+
+    #[test]
+    fn progress_renews_the_patience_and_an_absence_does_not() {
+        let start = Instant::now();
+        let mut seen = Seen { mark: seeding(5, false), since: start };
+        seen.look(seeding(5, false), true, start + SECOND);
+        assert_eq!(seen.since, start);
+        seen.look(seeding(0, false), false, start + 2 * SECOND);
+        seen.look(seeding(5, false), true, start + 3 * SECOND);
+        assert_eq!(seen.since, start, "it was away and has got no further");
+        seen.look(seeding(6, false), true, start + 4 * SECOND);
+        assert_eq!(seen.since, start + 4 * SECOND);
+    }
+
+    #[test]
+    fn what_cannot_be_seen_has_more_time_but_only_while_the_target_is_there() {
+        let start = Instant::now();
+        let mut seen = Seen { mark: seeding(0, true), since: start };
+        assert_eq!(seen.mark.patience(SECOND), 10 * SECOND);
+        seen.look(seeding(0, false), false, start + SECOND);
+        assert_eq!((seen.mark.patience(SECOND), seen.since), (2 * SECOND, start + SECOND));
     }
 }

@@ -21,8 +21,8 @@ pub use balancing::{PlanBoard, Planned};
 
 /// How often the leader looks.
 const LOOK: Duration = Duration::from_millis(50);
-/// How often the log is trimmed.
-const TRIM_EVERY: Duration = Duration::from_secs(5);
+/// How often it is looked whether the log is to be trimmed.
+const TRIM_EVERY: Duration = Duration::from_millis(500);
 /// What a new leader gives links and peers to show up before it holds anybody's absence against them.
 const SETTLE: Duration = Duration::from_millis(600);
 
@@ -73,7 +73,8 @@ impl Duties {
             return;
         }
         let Some(present) = self.watch.look(hub) else { return };
-        self.takeover.step(hub, &self.watch, &present).await;
+        let taken_over = self.takeover.step(hub, &self.watch, &present).await;
+        self.balancer.let_rest(taken_over, present.at);
         self.migrations.step(hub, &present).await;
         self.balancer.step(hub, &self.watch, &present).await;
         if self.trimmed_at.elapsed() >= TRIM_EVERY {

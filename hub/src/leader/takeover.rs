@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures::future::join_all;
 use loop_proto::{
     ids::{ForumEpoch, ForumId, PeerId, TaskId},
-    v1::{self, command},
+    v1::{self, command, outcome},
 };
 use loop_raft_store::machine::{Forum, HubState};
 use tokio::time::Instant;
@@ -15,6 +15,8 @@ use crate::hub::Hub;
 
 /// A peer that is nowhere for this long is gone. A reconnect takes a fraction of it.
 const ABSENT_AFTER: Duration = Duration::from_millis(400);
+/// Records by which two replicas may differ and still be equally good: less than a heartbeat's time.
+const NEAR: u64 = 256;
 /// Primaries moved in one step, so that the loss of a busy peer does not flood the log.
 const MOVES_MAX: usize = 256;
 
@@ -32,14 +34,14 @@ struct Move {
 }
 
 impl Takeover {
-    /// Looks once and proposes what is due.
-    pub(super) async fn step(&mut self, hub: &Arc<Hub>, watch: &Watch, present: &Present) {
+    /// Looks once and proposes what is due. Returns the forums whose primary has moved.
+    pub(super) async fn step(&mut self, hub: &Arc<Hub>, watch: &Watch, present: &Present) -> Vec<ForumId> {
         let moves = hub.state.read(|state| {
             self.note_unanswered(state, present.at);
             self.due(state, watch, present, hub.config.takeover)
         });
         let moves = moves.into_iter().map(|due| propose(hub, due));
-        join_all(moves).await;
+        join_all(moves).await.into_iter().flatten().collect()
     }
 
     fn note_unanswered(&mut self, state: &HubState, now: Instant) {
@@ -78,20 +80,29 @@ impl Takeover {
     }
 }
 
-/// The connected serving replica that is furthest along the log; not the present primary. Without one, a replica that
-/// was replaced and has not been let go: it has followed the log, too.
+/// A connected serving replica that is as far along the log as any; not the present primary. Without one, a replica
+/// that was replaced and has not been let go: it has followed the log, too.
 fn successor(forum: &Forum, present: &Present) -> Option<PeerId> {
-    let furthest = |replicas: &mut dyn Iterator<Item = PeerId>| {
-        replicas
-            .filter(|peer| *peer != forum.primary)
-            .filter_map(|peer| Some((present.peers.get(&peer)?.cursor(), std::cmp::Reverse(peer))))
-            .max()
-            .map(|(_, std::cmp::Reverse(peer))| peer)
-    };
-    furthest(&mut forum.serving()).or_else(|| furthest(&mut forum.draining()))
+    let cursor = |peer: PeerId| Some((peer, present.peers.get(&peer)?.cursor()));
+    let others = |peer: &PeerId| *peer != forum.primary;
+    let serving: Vec<_> = forum.serving().filter(others).filter_map(cursor).collect();
+    let draining = || forum.draining().filter(others).filter_map(cursor).collect::<Vec<_>>();
+    pick(forum.id, &serving).or_else(|| pick(forum.id, &draining()))
 }
 
-async fn propose(hub: &Arc<Hub>, due: Move) {
+/// One of those that are about as far as the furthest. The forums of a peer that is gone go to all of them in turn, not
+/// all to one.
+fn pick(forum: ForumId, candidates: &[(PeerId, u64)]) -> Option<PeerId> {
+    let furthest = candidates.iter().map(|(_, cursor)| *cursor).max()?;
+    let near: Vec<PeerId> = candidates
+        .iter()
+        .filter(|(_, cursor)| cursor.saturating_add(NEAR) >= furthest)
+        .map(|(peer, _)| *peer)
+        .collect();
+    near.get(forum.get() as usize % near.len().max(1)).copied()
+}
+
+async fn propose(hub: &Arc<Hub>, due: Move) -> Option<ForumId> {
     let command = command::Body::MovePrimary(v1::MovePrimary {
         forum_id: due.forum.get(),
         to_peer: due.to.get(),
@@ -99,7 +110,37 @@ async fn propose(hub: &Arc<Hub>, due: Move) {
     });
     // Not tried again here: the next look decides anew on what is there then.
     match hub.proposer.propose(hub.new_request_id(), command, Duration::from_secs(1)).await {
-        Ok(_) => tracing::info!(forum = %due.forum, to = %due.to, epoch = %due.epoch, "moved a primary"),
-        Err(error) => tracing::warn!(forum = %due.forum, %error, "could not move a primary"),
+        Ok(v1::Outcome { kind: Some(outcome::Kind::Rejection(no)) }) => {
+            tracing::debug!(forum = %due.forum, to = %due.to, code = ?no.code(), "a primary was not moved");
+            None
+        }
+        Ok(_) => {
+            tracing::info!(forum = %due.forum, to = %due.to, epoch = %due.epoch, "moved a primary");
+            Some(due.forum)
+        }
+        Err(error) => {
+            tracing::warn!(forum = %due.forum, %error, "could not move a primary");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(id: u32) -> PeerId {
+        PeerId::new(id).unwrap()
+    }
+
+    #[test]
+    fn forums_of_a_peer_that_is_gone_go_to_all_that_are_near_and_to_nobody_far_behind() {
+        let candidates = [(peer(1), 10_000), (peer(2), 9_900), (peer(3), 1_000)];
+        let picked = |forum| pick(ForumId::new(forum).unwrap(), &candidates).unwrap();
+        let mut picked: Vec<PeerId> = (1..=10).map(picked).collect();
+        picked.sort_unstable();
+        picked.dedup();
+        assert_eq!(picked, [peer(1), peer(2)]);
+        assert_eq!(pick(ForumId::new(1).unwrap(), &[]), None);
     }
 }

@@ -15,19 +15,25 @@ use crate::hub::Hub;
 const KEEP: u64 = 10_000;
 /// Not worth a log entry below this.
 const TRIM_MIN: u64 = 1_000;
+/// Nor below this part of what the log may hold, which lets a small log be trimmed in time.
+const TRIM_PART: u64 = 20;
 
 /// Proposes new trim points if they are worth it: one for what nobody waits for any more, and one for what the
 /// machine may give up when its budget is used up. A peer that is lost holds neither back; when it is back it starts
 /// again.
 pub(super) async fn step(hub: &Arc<Hub>, watch: &Watch, present: &Present) {
     let (through, kept_through) = hub.state.read(|state| {
+        let worth = (state.bounds().records_max / TRIM_PART).clamp(1, TRIM_MIN);
+        if state.newest() < state.kept_through().min(state.trimmed_through()) + worth {
+            return (0, None);
+        }
         let waited_for = |peer: &PeerId| !watch.is_lost(state, *peer, hub.config.peer_grace, present.at);
         let kept = kept_through(state, |peer| watch.cursor(peer));
         let slowest =
             slowest(state.peers().map(|peer| peer.id).filter(waited_for), |peer| watch.cursor(peer));
         let through = slowest.unwrap_or(kept).min(kept).min(state.newest().saturating_sub(KEEP));
-        let trims = through >= state.trimmed_through() + TRIM_MIN;
-        let keeps = kept >= state.kept_through() + TRIM_MIN;
+        let trims = through >= state.trimmed_through() + worth;
+        let keeps = kept >= state.kept_through() + worth;
         (if trims { through } else { state.trimmed_through() }, (trims || keeps).then_some(kept))
     });
     let Some(kept_through) = kept_through else { return };

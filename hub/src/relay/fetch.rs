@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::{CHUNKS_WAITING_MAX, IDLE_MAX, OPEN_WITHIN, Wanted, source};
 use crate::{
@@ -44,7 +44,12 @@ pub async fn fetch(hub: &Arc<Hub>, request: v1::FetchCheckpointRequest) -> Resul
             Ok(chunks) => return Ok(watched(hub, place, chunks)),
             Err(status) => {
                 tracing::info!(%caller, source = %peer, why = status.message(), "a peer gave no copy");
+                let still_at_it = status.code() == Code::DeadlineExceeded;
                 refusal = status;
+                if still_at_it {
+                    // It goes on making its copy and has it when it is asked again; others need not begin one, too.
+                    break;
+                }
             }
         }
     }
@@ -94,9 +99,10 @@ async fn from_here(
         Ok(Ok(Ok(()))) => Ok(ReceiverStream::new(rx).boxed()),
         Ok(Ok(Err(reason))) => Err(Status::unavailable(format!("{} refused: {reason}", connection.peer))),
         Ok(Err(_)) => Err(gone()),
-        Err(_) => {
-            Err(Status::unavailable(format!("{} did not begin within {OPEN_WITHIN:?}", connection.peer)))
-        }
+        Err(_) => Err(Status::deadline_exceeded(format!(
+            "{} has not begun within {OPEN_WITHIN:?}",
+            connection.peer
+        ))),
     }
 }
 

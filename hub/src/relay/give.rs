@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use loop_proto::v1;
+use metrics::counter;
 use tokio::time::{Instant, timeout};
 use tonic::{Status, Streaming};
 
@@ -52,6 +53,7 @@ async fn pass_on(
     loop {
         if let Some(chunk) = chunk.take() {
             check.take(&chunk).map_err(Status::invalid_argument)?;
+            counter!("loop_relayed_bytes_total").increment(chunk.data.len() as u64);
             timeout(IDLE_MAX, chunks.send(Ok(chunk)))
                 .await
                 .map_err(|_| Status::deadline_exceeded("the other side takes nothing"))?

@@ -16,6 +16,9 @@ impl Planner {
     /// Gives forums that lost a replica, or have too few, another one.
     pub(super) fn meet_needs(&mut self) {
         self.let_go_of_leaving();
+        if !self.view.peers.iter().any(|peer| peer.takes && peer.room > 0) {
+            return;
+        }
         let mut needs: Vec<Need> = (0..self.view.forums.len()).filter_map(|at| self.need(at)).collect();
         needs.sort_by_key(|need| (need.healthy, need.why, need.at));
         for need in needs {
@@ -92,7 +95,7 @@ impl Planner {
                 return;
             }
             let forum = &self.view.forums[at];
-            let idle = !forum.planned && !forum.hot && !forum.resting && forum.joining.is_empty();
+            let idle = !forum.planned && !forum.hot && forum.joining.is_empty();
             if !idle || self.staying(forum) <= forum.wanted {
                 continue;
             }

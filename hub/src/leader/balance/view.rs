@@ -21,7 +21,9 @@ const APPLY_SHARE: u64 = 4;
 /// For how long a peer that said no is not asked again, milliseconds: when it was busy, when it takes nothing.
 const BUSY_FOR_MS: u64 = 5_000;
 const REFUSES_FOR_MS: u64 = 60_000;
-/// For how long a peer is not asked again for the same forum after that failed, milliseconds.
+/// For how long a peer is not asked again for the same forum, milliseconds: when it came to nothing in time, which may
+/// have been the giver's fault; when the peer would not or could not have it.
+const TIMED_OUT_FOR_MS: u64 = 60_000;
 const FAILED_FOR_MS: u64 = 600_000;
 
 /// One peer.
@@ -382,15 +384,20 @@ fn refusals(state: &HubState, now_ms: u64) -> Refusals {
         let target = invitation.target;
         match (invitation.status, invitation.reason) {
             (InvitationStatus::Rejected, RejectReason::ForumTooLarge | RejectReason::BadCheckpoint)
-            | (InvitationStatus::Timeout, _)
                 if age < FAILED_FOR_MS =>
             {
+                refusals.pairs.insert((invitation.forum, target));
+            }
+            (InvitationStatus::Timeout, _) if age < TIMED_OUT_FOR_MS => {
                 refusals.pairs.insert((invitation.forum, target));
             }
             (InvitationStatus::Rejected, RejectReason::Busy) if age < BUSY_FOR_MS => {
                 refusals.peers.insert(target);
             }
-            (InvitationStatus::Rejected, _) if age < REFUSES_FOR_MS => {
+            (
+                InvitationStatus::Rejected,
+                RejectReason::Paused | RejectReason::ForumsMax | RejectReason::DiskFull,
+            ) if age < REFUSES_FOR_MS => {
                 refusals.peers.insert(target);
             }
             _ => {}
