@@ -218,6 +218,7 @@ impl PeerHost {
             seed: bytes,
             wall_ms: self.machine.clock(),
             blocking: loop_peer::io::Blocking::Inline,
+            memory_bytes: Arc::new(|| 0),
         }
     }
 
