@@ -111,6 +111,17 @@ impl Machine {
     }
 }
 
+/// How many replicas hubs want and how long they wait for peers; shorter than anybody would, so that things happen.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Replicas of a forum.
+    pub replicas: u32,
+    /// A peer away for longer is replaced.
+    pub peer_grace_s: u64,
+    /// An invitation that stands still for longer is closed.
+    pub invitation_timeout_s: u64,
+}
+
 /// A hub and its disk.
 #[derive(Clone)]
 pub struct HubHost {
@@ -124,6 +135,8 @@ pub struct HubHost {
     pub cluster: String,
     /// Raft entries between snapshots.
     pub snapshot_entries: u64,
+    /// How it treats peers.
+    pub patience: Patience,
     /// Where its records are held against the others'.
     pub ledger: Ledger,
 }
@@ -140,6 +153,9 @@ impl HubHost {
             join_token: Some(TOKEN.into()),
             log_engine: Some(LogEngineKind::Segment),
             snapshot_entries: Some(self.snapshot_entries),
+            replicas: Some(self.patience.replicas),
+            peer_grace_s: Some(self.patience.peer_grace_s),
+            invitation_timeout_s: Some(self.patience.invitation_timeout_s),
             insecure_plaintext: Some(true),
             ..Options::default()
         };
