@@ -28,6 +28,8 @@ use super::{
 /// What the hubs' clocks show when a run begins, Unix milliseconds.
 const EPOCH_MS: u64 = 1_795_000_000_000;
 const TOKEN: &str = "simulated-token";
+/// What operators show the hubs.
+pub const ADMIN_TOKEN: &str = "simulated-operator-token";
 
 /// What changes during a run, and what a machine says of itself.
 struct State {
@@ -151,6 +153,7 @@ impl HubHost {
             cluster: Some(self.cluster.clone()),
             bootstrap: Some(true),
             join_token: Some(TOKEN.into()),
+            admin_token: Some(ADMIN_TOKEN.into()),
             log_engine: Some(LogEngineKind::Segment),
             snapshot_entries: Some(self.snapshot_entries),
             replicas: Some(self.patience.replicas),

@@ -12,12 +12,13 @@ use hyper_util::rt::TokioIo;
 use loop_proto::v1::{self, PeerState, admin_service_client::AdminServiceClient};
 use parking_lot::Mutex;
 use tonic::{
-    Status,
+    Request, Status,
     transport::{Channel, Endpoint, Uri},
 };
 use tower::service_fn;
 
 use super::{
+    hosts::ADMIN_TOKEN,
     net::{GRPC_PORT, Net},
     trace::Trace,
 };
@@ -55,7 +56,6 @@ struct Inner {
     busy: bool,
     /// Forums whose replicas were found equal since the last time that was asked.
     equal: BTreeMap<u32, u32>,
-    moves_taken: u64,
 }
 
 impl Desk {
@@ -78,11 +78,6 @@ impl Desk {
     /// With how many replicas a forum was found equal, and forgets it.
     pub fn take_equal(&self, forum: u32) -> Option<u32> {
         self.0.lock().equal.remove(&forum)
-    }
-
-    /// Moves the hubs have agreed to.
-    pub fn moves_taken(&self) -> u64 {
-        self.0.lock().moves_taken
     }
 }
 
@@ -137,19 +132,17 @@ impl Operator {
                     to_peer: to,
                     ..Default::default()
                 };
-                let reply = hub.move_forum(request).await?.into_inner();
-                self.desk.0.lock().moves_taken += 1;
+                let reply = hub.move_forum(signed(request)).await?.into_inner();
                 Ok(format!("invitation {}", reply.invitation_id))
             }
             Order::State(peer_id, state) => {
-                hub.change_peer_state(v1::ChangePeerStateRequest { peer_id, state: state.into() }).await?;
+                let request = v1::ChangePeerStateRequest { peer_id, state: state.into() };
+                hub.change_peer_state(signed(request)).await?;
                 Ok("done".into())
             }
             Order::Verify(forum) => {
-                let reply = hub
-                    .verify_forum(v1::VerifyForumRequest { forum_id: forum, ..Default::default() })
-                    .await?
-                    .into_inner();
+                let request = v1::VerifyForumRequest { forum_id: forum, ..Default::default() };
+                let reply = hub.verify_forum(signed(request)).await?.into_inner();
                 let told = reply.replicas.iter().filter(|replica| replica.digest.len() == 32);
                 let mut digests: Vec<&[u8]> = told.map(|replica| &replica.digest[..]).collect();
                 let count = digests.len();
@@ -166,6 +159,14 @@ impl Operator {
             }
         }
     }
+}
+
+/// The request with what shows that an operator sends it.
+fn signed<T>(request: T) -> Request<T> {
+    let mut request = Request::new(request);
+    let token = format!("Bearer {ADMIN_TOKEN}").parse().expect("a token of letters");
+    request.metadata_mut().insert("authorization", token);
+    request
 }
 
 fn client(net: &Net, hub: &str) -> Result<AdminServiceClient<Channel>, tonic::transport::Error> {
