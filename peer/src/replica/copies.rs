@@ -45,6 +45,12 @@ impl Copies {
         self.0.len()
     }
 
+    /// How many wait for their checkpoint, this one apart.
+    pub fn unseeded_beside(&self, forum: ForumId) -> usize {
+        let waits = |copied: &Copied| matches!(copied, Copied::Joining { installed: None, .. });
+        self.0.iter().filter(|(known, copied)| **known != forum && waits(copied)).count()
+    }
+
     pub fn is_whole(&self, forum: ForumId) -> bool {
         self.get(forum) == Some(Copied::Whole)
     }

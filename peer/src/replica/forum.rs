@@ -119,7 +119,8 @@ impl Forum {
 
     /// Tasks this peer should execute and has not.
     pub fn unexecuted(&self) -> usize {
-        if self.role == Role::Primary { self.open.len() - self.sent.len() } else { 0 }
+        // After a reconnect an answer may be on its way for a task that is not open any more, until its record comes.
+        if self.role == Role::Primary { self.open.len().saturating_sub(self.sent.len()) } else { 0 }
     }
 
     /// Takes a closing record. With [`Closed::Lost`] the caller must drop what was executed.

@@ -126,6 +126,8 @@ pub enum Output {
         /// The checkpoint's position.
         cursor: u64,
     },
+    /// The hubs count on a copy that is not here. They must be told that this peer starts over.
+    Lost(ForumId),
     /// Compute the forum's digest as of what has been applied, and tell the hub.
     Audit {
         /// The forum.

@@ -135,9 +135,14 @@ impl Replica {
         self.copies.len()
     }
 
-    /// Whether there is anything of the forum here.
-    pub fn holds(&self, forum: ForumId) -> bool {
-        self.copies.get(forum).is_some()
+    /// How many forums there are here beside this one.
+    pub fn forums_beside(&self, forum: ForumId) -> usize {
+        self.copies.len() - usize::from(self.copies.get(forum).is_some())
+    }
+
+    /// How many forums wait for their checkpoint beside this one.
+    pub fn unseeded_beside(&self, forum: ForumId) -> usize {
+        self.copies.unseeded_beside(forum)
     }
 
     /// Tasks this peer should execute and has not.
@@ -295,25 +300,26 @@ impl Replica {
 
     /// Says once more what the hubs wait for from a joining replica.
     fn urge(&self, forum: ForumId, out: &mut Vec<Output>) {
-        let Some(Role::Joining(joining)) = self.forums.get(&forum).map(|forum| forum.role) else { return };
-        let Joining { invitation, stage } = joining;
-        match (stage, self.copies.get(forum)) {
-            (Stage::Invited, Some(Copied::Joining { invitation: begun, .. })) if begun == invitation => {
-                out.push(Output::Invited { forum, invitation });
+        let Some(known) = self.forums.get(&forum) else { return };
+        let Role::Joining(Joining { invitation, stage }) = known.role else {
+            let lacks = matches!(self.copies.get(forum), Some(Copied::Joining { installed: None, .. }));
+            if lacks && known.role.serves() && self.fed >= known.as_of.max(self.applied) {
+                out.push(Output::Lost(forum));
             }
-            (_, Some(Copied::Joining { invitation: begun, installed: None })) if begun == invitation => {
-                out.push(Output::Seed { forum, invitation });
-            }
-            (_, Some(Copied::Joining { invitation: begun, installed: Some(cursor) }))
-                if begun == invitation =>
-            {
-                if stage == Stage::Seeding {
-                    out.push(Output::Seeded { forum, invitation, cursor });
-                }
-            }
+            return;
+        };
+        let begun = match self.copies.get(forum) {
+            Some(Copied::Joining { invitation: begun, installed }) if begun == invitation => Some(installed),
+            _ => None,
+        };
+        match (stage, begun) {
+            (Stage::Invited, Some(_)) => out.push(Output::Invited { forum, invitation }),
+            (_, Some(None)) => out.push(Output::Seed { forum, invitation }),
+            (Stage::Seeding, Some(Some(cursor))) => out.push(Output::Seeded { forum, invitation, cursor }),
+            (Stage::CatchingUp, Some(Some(_))) => {}
             // The record that invites has been passed without this copy: what followed it is lost.
-            _ if invitation.get() <= self.applied => out.push(Output::Refuse { forum, invitation }),
-            _ => {}
+            (_, None) if invitation.get() <= self.applied => out.push(Output::Refuse { forum, invitation }),
+            (_, None) => {}
         }
     }
 

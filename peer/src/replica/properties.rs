@@ -280,6 +280,7 @@ struct World {
     /// What the hub knew when this connection began.
     greeted_at: u64,
     connected: bool,
+    has_answered: bool,
 }
 
 impl World {
@@ -311,6 +312,7 @@ impl World {
             fed: 0,
             greeted_at: 0,
             connected: false,
+            has_answered: false,
         };
         world.reconnect(0);
         // The forum is opened while we are connected: we learn of it from the feed.
@@ -342,6 +344,7 @@ impl World {
                     self.executing.push_back((task, epoch));
                 }
                 Output::Send(answer) => {
+                    self.has_answered = true;
                     sends.push(answer.task_id);
                     self.answers.push_back(*answer);
                 }
@@ -467,6 +470,8 @@ impl World {
         (self.accepted, self.refused, self.seeded) = (None, None, None);
         self.connected = true;
         self.fed = self.durable.cursor;
+        // A process that has answered nothing is given its open tasks under an epoch that is committed for it first.
+        let lag = if self.has_answered { lag } else { 0 };
         let newest = self.hubs.newest().saturating_sub(lag);
         // A hub never greets a peer that is ahead of it with a state older than what that peer was told to keep.
         let newest = newest.max(self.fed.min(self.hubs.newest()));
@@ -625,6 +630,7 @@ impl World {
                 self.timers.clear();
                 self.reports.clear();
                 self.wants = None;
+                self.has_answered = false;
                 self.reconnect(0);
             }
             Action::Poll { records } => {
@@ -650,7 +656,8 @@ impl World {
         for _ in 0..4_000 {
             let done = self.hubs.role() == Some(Role::Primary)
                 && self.hubs.open.is_empty()
-                && self.disk.cursor == self.hubs.newest();
+                && self.disk.cursor == self.hubs.newest()
+                && self.fed == self.hubs.newest();
             if done && self.executing.is_empty() && self.disk.joining.is_none() {
                 break;
             }

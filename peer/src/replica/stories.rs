@@ -107,6 +107,7 @@ impl Told {
                 Output::Refuse { invitation, .. } => format!("refuse {invitation}"),
                 Output::Seed { invitation, .. } => format!("seed {invitation}"),
                 Output::Seeded { invitation, cursor, .. } => format!("seeded {invitation} at {cursor}"),
+                Output::Lost(_) => "lost".into(),
                 Output::Audit { record, .. } => format!("audit {record}"),
                 Output::Forget(_) => "forget".into(),
                 Output::Execute { task, epoch, origin_hub, .. } => {
@@ -499,4 +500,16 @@ fn what_a_lagging_hub_calls_open_is_not_executed_before_the_feed_has_caught_up()
     assert!(told.described(1, ME, 2, &[2]).is_empty());
     assert!(told.fed(vec![closed(3, 2, ME, 1, "t2e1")], 3).is_empty());
     assert_eq!(told.fed(vec![asked(4)], 4), ["send t4 e1"]);
+}
+
+#[test]
+fn hubs_that_count_on_a_copy_that_is_not_here_are_told() {
+    let mut told = Told::connected(0);
+    told.says(snapshot(assignment(5, ME), 12, &[]));
+    // The database was lost: the whole log comes again, and the invitation in it has long been used.
+    told.fed(vec![says(10, joining(4, 10, Stage::Invited)), says(11, assignment(5, ME))], 11);
+    let lines = told.fed(vec![asked(12)], 12);
+    assert_eq!(lines, ["apply 0 through 12"]);
+    let lines: Vec<_> = (0..URGE_TICKS).flat_map(|_| told.says(Input::Tick)).collect();
+    assert_eq!(lines, ["lost"]);
 }

@@ -6,7 +6,7 @@ use std::{fs::File, io, io::Write, sync::Arc, time::Duration};
 use bytes::Bytes;
 use loop_proto::{ids::PeerId, v1};
 use tokio::{sync::watch, time::timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::Streaming;
 
 use super::{
@@ -20,6 +20,8 @@ use crate::{backend::Backend, config::HubAddr, identity::Secret, io::Io, limits:
 /// The directory's copy.
 pub const DIRECTORY: CopyName = CopyName { forum_id: 0, invitation_id: 0 };
 
+/// How long what is under way may take to stop.
+const ENDED_WITHIN: Duration = Duration::from_secs(1);
 /// How long the first piece may take: another peer makes a file of the whole forum before it.
 const FIRST_WITHIN: Duration = Duration::from_secs(600);
 /// How long any other may take. The other side may be as slow as its limit says.
@@ -41,6 +43,8 @@ pub struct Courier {
     pub hub: watch::Receiver<Option<HubAddr>>,
     /// The process is ending: everything stops, and what has come stays for the next one.
     pub ending: CancellationToken,
+    /// All that moves copies now.
+    pub jobs: TaskTracker,
     /// Who this peer is.
     pub me: PeerId,
     /// How it proves that.
@@ -79,6 +83,15 @@ impl Failure {
 }
 
 impl Courier {
+    /// Ends all that moves copies, and waits a moment for it: the backend is about to be closed.
+    pub async fn end(&self) {
+        self.ending.cancel();
+        self.jobs.close();
+        if timeout(ENDED_WITHIN, self.jobs.wait()).await.is_err() {
+            tracing::warn!("a copy is still being moved; it is left to itself");
+        }
+    }
+
     /// Fetches what is still missing of a copy. On return all of it is in its part's file, and intact.
     pub async fn fetch(&self, name: CopyName, gauge: &Arc<Gauge>) -> Result<v1::CheckpointHeader, Failure> {
         let part = self.folder.part(name);

@@ -56,6 +56,8 @@ pub enum Effect {
         /// The invitation.
         invitation: TaskId,
     },
+    /// Start over: the hubs count on a copy that is not here.
+    Lost(ForumId),
     /// Say that a checkpoint is installed.
     Seeded(v1::Seeded),
     /// Report a digest when it is computed.
@@ -168,6 +170,7 @@ impl Driver {
                     let (forum_id, invitation_id) = (forum.get(), invitation.get());
                     return Ok(Some(Effect::Seeded(v1::Seeded { forum_id, invitation_id, cursor })));
                 }
+                Output::Lost(forum) => return Ok(Some(Effect::Lost(forum))),
                 Output::Audit { forum, record } => {
                     let digest = self.backend.audit(forum)?;
                     return Ok(Some(Effect::Audit { forum, record, digest }));

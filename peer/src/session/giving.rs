@@ -89,9 +89,13 @@ impl Giving {
     pub fn give(self: &Arc<Self>, asked: v1::ExportRequest, hub: HubAddr, outbox: Outbox) {
         let giving = Arc::clone(self);
         let turn = Arc::clone(&self.turns).try_acquire_owned();
-        tokio::spawn(async move {
+        self.courier.jobs.spawn(async move {
             let given = match turn {
-                Ok(_turn) => giving.carry_out(&asked, &hub).await,
+                Ok(_turn) => tokio::select! {
+                    biased;
+                    () = giving.courier.ending.cancelled() => return,
+                    given = giving.carry_out(&asked, &hub) => given,
+                },
                 Err(_) => Err("gives as many copies at once as it may".to_owned()),
             };
             if let Err(reason) = given {

@@ -27,7 +27,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     backend::Backend,
@@ -83,6 +83,8 @@ pub struct Peer {
     mark: Mark,
     /// Whether this process has sent an answer; see `Hello.restarted`.
     has_answered: bool,
+    /// Whether this process has found that a copy the hubs count on is not here.
+    has_lost: bool,
 }
 
 /// The whole session; lives as long as the process.
@@ -110,17 +112,26 @@ impl Session {
         let Some((me, identity)) = self.identify().await? else { return Ok(()) };
         let (broken_tx, mut broken) = mpsc::channel(1);
         let mut peer = self.assemble(me, identity, backend, files, broken_tx)?;
+        let ended = self.serve(&mut peer, &mut broken).await;
+        let courier = Arc::clone(&peer.courier);
+        drop(peer);
+        courier.end().await;
+        ended
+    }
+
+    /// One connection after another, until shutdown.
+    async fn serve(&mut self, peer: &mut Peer, broken: &mut mpsc::Receiver<String>) -> Result<(), PeerError> {
         let mut early_breaks = 0;
         while !self.shutdown.is_cancelled() {
             let hub = self.hubs.take();
-            let went = self.connection(&mut peer, &hub, &mut broken).await?;
+            let went = self.connection(peer, &hub, broken).await?;
             early_breaks = match went {
                 Went::Early => early_breaks + 1,
                 Went::Well => 0,
                 Went::Unreached => early_breaks,
             };
             if early_breaks >= EARLY_BREAKS_MAX {
-                self.poll(&mut peer, &hub).await?;
+                self.poll(peer, &hub).await?;
             }
             let pause = self.hubs.pause();
             self.sleep(pause).await;
@@ -148,6 +159,7 @@ impl Session {
             throttle: Throttle::new(self.config.limits.bytes_per_second),
             hub: hub.subscribe(),
             ending: self.shutdown.child_token(),
+            jobs: TaskTracker::new(),
             me,
             secret: identity.secret.clone(),
         });
@@ -168,6 +180,7 @@ impl Session {
             hub,
             mark: Mark::within(&self.config.data_dir),
             has_answered: false,
+            has_lost: false,
         };
         start_over::clean(&peer).map_err(PeerError::Checkpoints)?;
         Ok(peer)
@@ -357,6 +370,10 @@ impl Session {
             }
             Ended::GoAway(reason) => {
                 tracing::info!(addr = %hub, reason, "disconnected: the hub sent us away")
+            }
+            Ended::Elsewhere(why) => {
+                tracing::info!(addr = %hub, why, "disconnected");
+                return Ok(Went::Unreached);
             }
             Ended::Broken(why) => tracing::info!(addr = %hub, why, "disconnected"),
             Ended::Backend(error) => return Err(PeerError::Backend(error)),

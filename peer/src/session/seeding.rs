@@ -29,7 +29,7 @@ use crate::backend::{BackendError, InstallError, Progress};
 
 /// Copies fetched or installed at once; each may fill the line and the disk.
 const AT_ONCE: usize = 2;
-/// Orders taken, those that wait included.
+/// Forums that may wait for their copies; more invitations are put off.
 pub const ORDERS_MAX: usize = 16;
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(10);
@@ -103,15 +103,6 @@ impl Seeding {
         (Arc::new(Self { courier, orders: Mutex::default(), turns, reports, broken }), told)
     }
 
-    /// Whether one more order would be taken.
-    pub fn has_room(&self) -> bool {
-        self.unfinished() < ORDERS_MAX
-    }
-
-    fn unfinished(&self) -> usize {
-        self.orders.lock().values().filter(|order| order.result.lock().is_none()).count()
-    }
-
     /// Gets a forum's copy, unless that is under way. If it is done already, that is told again.
     pub fn order(self: &Arc<Self>, forum: ForumId, invitation: TaskId) {
         let mut orders = self.orders.lock();
@@ -148,7 +139,7 @@ impl Seeding {
         };
         let (over, turns) = (order.over.clone().drop_guard(), Arc::clone(&self.turns));
         orders.insert(forum, order);
-        tokio::spawn(async move {
+        self.courier.jobs.spawn(async move {
             // Two installations of one forum must not meet.
             if let Some(before) = before {
                 before.cancelled().await;

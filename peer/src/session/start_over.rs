@@ -32,7 +32,8 @@ impl Mark {
         self.0.exists()
     }
 
-    fn set(&self) -> io::Result<()> {
+    /// From here on hubs must be told.
+    pub fn set(&self) -> io::Result<()> {
         File::create(&self.0)?.sync_all()?;
         self.0.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
     }

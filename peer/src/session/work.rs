@@ -21,11 +21,15 @@ use super::{
     link::{Quoted, WorkStream},
     outbox::Outbox,
     reads::Reads,
-    seeding::{Report, Result as Seeded},
+    seeding::{ORDERS_MAX, Report, Result as Seeded},
     timers::{Due, Later, Timers},
     user_ids::LEASE_COUNT,
 };
-use crate::{backend::Digest, config::HubAddr, replica::Input};
+use crate::{
+    backend::Digest,
+    config::HubAddr,
+    replica::{Input, Violation},
+};
 
 /// How long the hub is given, on shutdown, to take what is on its way to it.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -37,6 +41,8 @@ pub enum Ended {
     Shutdown,
     /// The hub asked us to go elsewhere.
     GoAway(String),
+    /// This hub cannot be worked with as things are; another one, or this one a little later.
+    Elsewhere(String),
     /// Anything else that a new connection may heal.
     Broken(String),
     /// The process cannot go on.
@@ -241,11 +247,24 @@ impl<'a> Worker<'a> {
                     let missed = Some(v1::RejectReason::BadCheckpoint);
                     self.reply_to_invitation(forum, invitation, missed).await?;
                 }
+                Effect::Lost(forum) => return self.lost(forum),
                 Effect::Seeded(seeded) => self.send(peer_to_hub::Kind::Seeded(seeded)).await?,
                 Effect::Audit { forum, record, digest } => self.report_digest(forum, record, digest),
             }
         }
         Ok(())
+    }
+
+    /// Told once per process: if nobody else has the forum there is nothing the hubs could give back.
+    fn lost(&mut self, forum: ForumId) -> Step {
+        if std::mem::replace(&mut self.peer.has_lost, true) {
+            return Ok(());
+        }
+        tracing::error!(%forum, "the hubs count on a copy that is not here; getting all forums anew");
+        match self.peer.mark.set() {
+            Ok(()) => Err(Ended::Elsewhere("this peer's copies are to come again".into())),
+            Err(error) => Err(Ended::Backend(format!("cannot note that this peer starts over: {error}"))),
+        }
     }
 
     /// A digest takes as long as reading the forum does; it is reported on whatever connection there is then.
@@ -267,10 +286,10 @@ impl<'a> Worker<'a> {
     /// Why this peer does not take the forum; `None`: it does.
     fn refuse_invitation(&self, forum: ForumId) -> Option<v1::RejectReason> {
         let replica = self.peer.driver.replica();
-        let others = replica.forum_count() - usize::from(replica.holds(forum));
         let courier = &self.peer.courier;
-        let refused = courier.limits.refuse_forum(others, courier.backend.disk_bytes());
-        refused.or_else(|| (!self.peer.seeding.has_room()).then_some(v1::RejectReason::Busy))
+        let refused = courier.limits.refuse_forum(replica.forums_beside(forum), courier.backend.disk_bytes());
+        let is_busy = replica.unseeded_beside(forum) >= ORDERS_MAX;
+        refused.or_else(|| is_busy.then_some(v1::RejectReason::Busy))
     }
 
     async fn reply_to_invitation(
@@ -370,6 +389,7 @@ fn broken(error: decode::Malformed) -> Ended {
 
 fn drive_error(error: DriveError) -> Ended {
     match error {
+        DriveError::Violation(violation @ Violation::Lags { .. }) => Ended::Elsewhere(violation.to_string()),
         DriveError::Violation(violation) => Ended::Broken(format!("malformed feed: {violation}")),
         DriveError::Backend(error) => Ended::Backend(error),
     }

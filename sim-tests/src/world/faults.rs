@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 
+use loop_proto::v1::PeerState;
 use rand::{RngExt, seq::IndexedRandom};
 
-use super::{World, disk::Knobs};
+use super::{World, disk::Knobs, operator::Order};
 
 /// What latency is between faults; as in `simulation`.
 const LATENCY_MIN: Duration = Duration::from_millis(1);
@@ -68,10 +69,14 @@ pub enum Kind {
     FullDisk,
     /// A peer's disk is slow.
     SlowPeerDisk,
+    /// No fault, but a burden: a forum's replica moves to another peer.
+    MoveForum,
+    /// A peer is to be emptied, and may come back.
+    DrainPeer,
 }
 
 /// All of them.
-pub const ALL: [Kind; 21] = [
+pub const ALL: [Kind; 23] = [
     Kind::CrashHub,
     Kind::CrashLeader,
     Kind::CrashAllHubs,
@@ -93,6 +98,8 @@ pub const ALL: [Kind; 21] = [
     Kind::FailSync,
     Kind::FullDisk,
     Kind::SlowPeerDisk,
+    Kind::MoveForum,
+    Kind::DrainPeer,
 ];
 
 type Link = (String, String);
@@ -103,6 +110,8 @@ enum Place {
     Link(Link),
     Clock(String),
     Disk(String),
+    /// A peer's standing with the hubs.
+    Standing(u32),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +169,8 @@ impl World {
             Kind::JumpClock => self.any_hub().is_some_and(|hub| self.jump_clock(hub, time)),
             Kind::SlowDisk | Kind::FailSync | Kind::FullDisk => self.ail_hub_disk(kind, time),
             Kind::SlowPeerDisk => self.any_peer().is_some_and(|peer| self.slow_peer_disk(peer, time)),
+            Kind::MoveForum => self.move_forum(),
+            Kind::DrainPeer => self.any_peer().is_some_and(|peer| self.drain_peer(peer, time)),
         };
         if struck {
             self.saw(format!("fault {kind:?}"));
@@ -344,6 +355,30 @@ impl World {
         slows
     }
 
+    /// Has a replica of some forum moved to a peer that has none, or one replica more made there.
+    fn move_forum(&mut self) -> bool {
+        let assignments: Vec<_> = self.ledger.assignments().into_iter().collect();
+        let Some((forum, held)) = assignments.choose(&mut self.rng).cloned() else { return false };
+        let peers: Vec<u32> = (0..self.peers.len()).filter_map(|peer| self.peer_id(peer)).collect();
+        let outside: Vec<u32> = peers.into_iter().filter(|peer| !held.replicas.contains(peer)).collect();
+        let Some(to) = outside.choose(&mut self.rng).copied() else { return false };
+        let from = match self.rng.random_bool(0.2) {
+            true => 0,
+            false => held.replicas.choose(&mut self.rng).copied().unwrap_or(0),
+        };
+        self.desk.order(Order::Move { forum, from, to });
+        true
+    }
+
+    fn drain_peer(&mut self, peer: usize, time: Duration) -> bool {
+        let Some(id) = self.peer_id(peer) else { return false };
+        let drains = self.note(Place::Standing(id), Ailment::Wrong, time);
+        if drains {
+            self.desk.order(Order::State(id, PeerState::Draining));
+        }
+        drains
+    }
+
     /// Ends the faults whose time is over, and starts machines again that have stopped by themselves.
     pub(super) fn faults_step(&mut self) {
         let now = self.sim.elapsed();
@@ -393,6 +428,7 @@ impl World {
                 self.sim.set_link_latency(one.as_str(), other.as_str(), LATENCY_MIN);
                 self.sim.set_link_max_message_latency(one.as_str(), other.as_str(), LATENCY_MAX);
             }
+            (Place::Standing(id), _) => self.desk.order(Order::State(*id, PeerState::Active)),
             (Place::Clock(name), _) => {
                 self.hubs
                     .iter()

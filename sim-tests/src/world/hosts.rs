@@ -28,6 +28,8 @@ use super::{
 /// What the hubs' clocks show when a run begins, Unix milliseconds.
 const EPOCH_MS: u64 = 1_795_000_000_000;
 const TOKEN: &str = "simulated-token";
+/// What operators show the hubs.
+pub const ADMIN_TOKEN: &str = "simulated-operator-token";
 
 /// What changes during a run, and what a machine says of itself.
 struct State {
@@ -111,6 +113,17 @@ impl Machine {
     }
 }
 
+/// How many replicas hubs want and how long they wait for peers; shorter than anybody would, so that things happen.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Replicas of a forum.
+    pub replicas: u32,
+    /// A peer away for longer is replaced.
+    pub peer_grace_s: u64,
+    /// An invitation that stands still for longer is closed.
+    pub invitation_timeout_s: u64,
+}
+
 /// A hub and its disk.
 #[derive(Clone)]
 pub struct HubHost {
@@ -124,6 +137,8 @@ pub struct HubHost {
     pub cluster: String,
     /// Raft entries between snapshots.
     pub snapshot_entries: u64,
+    /// How it treats peers.
+    pub patience: Patience,
     /// Where its records are held against the others'.
     pub ledger: Ledger,
 }
@@ -138,8 +153,12 @@ impl HubHost {
             cluster: Some(self.cluster.clone()),
             bootstrap: Some(true),
             join_token: Some(TOKEN.into()),
+            admin_token: Some(ADMIN_TOKEN.into()),
             log_engine: Some(LogEngineKind::Segment),
             snapshot_entries: Some(self.snapshot_entries),
+            replicas: Some(self.patience.replicas),
+            peer_grace_s: Some(self.patience.peer_grace_s),
+            invitation_timeout_s: Some(self.patience.invitation_timeout_s),
             insecure_plaintext: Some(true),
             ..Options::default()
         };
@@ -218,6 +237,7 @@ impl PeerHost {
             seed: bytes,
             wall_ms: self.machine.clock(),
             blocking: loop_peer::io::Blocking::Inline,
+            memory_bytes: Arc::new(|| 0),
         }
     }
 

@@ -63,18 +63,20 @@ impl Ledger {
         newest
     }
 
-    /// How often a forum's primary changed, and how often a hub's state was replaced by a snapshot.
-    pub fn seen(&self) -> (u64, u64) {
+    /// How often a forum's primary changed, how often an invited peer came to serve, and how often a hub's state was
+    /// replaced by a snapshot.
+    pub fn seen(&self) -> (u64, u64, u64) {
         let inner = self.inner.lock();
-        let mut primaries = std::collections::BTreeMap::new();
-        let mut moved = 0;
+        let mut held = std::collections::BTreeMap::<u32, &v1::Assignment>::new();
+        let (mut moved, mut copied) = (0, 0);
         for (_, record) in &inner.records {
-            if let Some(Body::Assignment(assignment)) = &record.body {
-                let before = primaries.insert(record.forum_id, assignment.primary);
-                moved += u64::from(before.is_some_and(|before| before != assignment.primary));
-            }
+            let Some(Body::Assignment(now)) = &record.body else { continue };
+            let Some(before) = held.insert(record.forum_id, now) else { continue };
+            moved += u64::from(before.primary != now.primary);
+            let came = before.joining.iter().filter(|joining| now.replicas.contains(&joining.peer_id));
+            copied += came.count() as u64;
         }
-        (moved, inner.replaced)
+        (moved, copied, inner.replaced)
     }
 
     /// Whether a peer serves a forum, by the newest assignment that is not after `through`.

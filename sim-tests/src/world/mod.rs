@@ -10,6 +10,7 @@ mod hosts;
 mod ledger;
 mod log;
 mod net;
+mod operator;
 mod oracle;
 pub mod report;
 pub mod scenario;
@@ -29,6 +30,7 @@ use self::{
     ledger::Ledger,
     log::Logged,
     net::{GRPC_PORT, HTTP_PORT, Net},
+    operator::{Desk, Operator},
     oracle::Oracle,
     trace::{Fnv, Trace},
     visitor::Visitor,
@@ -110,6 +112,7 @@ pub struct World {
     visitors: Vec<String>,
     logged: Arc<Mutex<Logged>>,
     faults: faults::Active,
+    desk: Desk,
     /// How often each thing happened that a set of runs must have seen.
     pub coverage: BTreeMap<String, u64>,
     /// When to look at the peers' databases next.
@@ -141,6 +144,7 @@ impl World {
             visitors: Vec::new(),
             logged,
             faults: faults::Active::default(),
+            desk: Desk::new(),
             coverage: BTreeMap::new(),
             look_at: Duration::ZERO,
             folder: folder()?,
@@ -148,6 +152,7 @@ impl World {
         world.forums.iter().for_each(|forum| world.oracle.secret(forum));
         world.add_hubs(shape.hubs);
         world.add_peers(shape.peers);
+        world.add_operator();
         Ok(world)
     }
 
@@ -156,6 +161,11 @@ impl World {
         let cluster = (1..=count).map(member).collect::<Vec<_>>().join(",");
         // Small enough that snapshots and purges happen in most runs, large enough that not in all.
         let snapshot_entries = self.rng.random_range(100..2000);
+        let patience = hosts::Patience {
+            replicas: self.rng.random_range(1..=3),
+            peer_grace_s: self.rng.random_range(2..20),
+            invitation_timeout_s: self.rng.random_range(2..10),
+        };
         for id in 1..=count as u64 {
             let name = format!("hub-{id}");
             let host = HubHost {
@@ -164,6 +174,7 @@ impl World {
                 disk: SimDisk::new(derive(self.seed, "disk", id)),
                 cluster: cluster.clone(),
                 snapshot_entries,
+                patience,
                 ledger: self.ledger.clone(),
             };
             self.hubs.push(host.clone());
@@ -186,6 +197,17 @@ impl World {
             self.peers.push(host.clone());
             self.sim.host(name, move || host.clone().live());
         }
+    }
+
+    fn add_operator(&mut self) {
+        let operator = Operator {
+            desk: self.desk.clone(),
+            net: Net::new(300, self.trace.clone()),
+            hubs: self.hub_names(),
+            trace: self.trace.clone(),
+            invariants: self.invariants.clone(),
+        };
+        self.sim.host("operator", move || operator.clone().sit());
     }
 
     fn hub_names(&self) -> Vec<String> {

@@ -90,7 +90,8 @@ const RESENT: &str = "client: a commit was sent again and acknowledged";
 const MOVED: &str = "log: a forum's primary changed";
 const ELECTED: &str = "hubs: the lead changed";
 const SNAPSHOT: &str = "hubs: a snapshot replaced a hub's state";
-const SEEN: [&str; 6] = [TORN, LOST, RESENT, MOVED, ELECTED, super::faults::STOPPED];
+const COPIED: &str = "log: an invited peer came to serve";
+const SEEN: [&str; 7] = [TORN, LOST, RESENT, MOVED, ELECTED, COPIED, faults::STOPPED];
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
@@ -112,8 +113,9 @@ impl World {
             add(LOST, counts.lost);
         }
         add(RESENT, self.oracle.counts().acked_after_resend);
-        let (moved, replaced) = self.ledger.seen();
+        let (moved, copied, replaced) = self.ledger.seen();
         add(MOVED, moved);
+        add(COPIED, copied);
         add(SNAPSHOT, replaced);
         add(ELECTED, self.logged.lock().elections);
         coverage

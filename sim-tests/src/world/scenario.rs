@@ -51,6 +51,12 @@ pub const SCENARIOS: &[Scenario] = &[
         tell: sick_disks,
     },
     Scenario { name: "clocks", about: "clocks jump by up to an hour, both ways", tell: clocks },
+    Scenario {
+        name: "migration",
+        about: "forums move while everything goes wrong around them",
+        tell: migration,
+    },
+    Scenario { name: "drain", about: "peers are emptied while everybody writes", tell: drain },
     Scenario { name: "chaos", about: "everything, overlapping, in any order", tell: chaos },
 ];
 
@@ -186,6 +192,44 @@ fn sick_disks(world: &mut World) -> Result<(), Failure> {
 
 fn clocks(world: &mut World) -> Result<(), Failure> {
     mixed(world, &[Kind::JumpClock, Kind::JumpClock, Kind::CrashLeader], 12)
+}
+
+fn migration(world: &mut World) -> Result<(), Failure> {
+    begin(world)?;
+    let kinds = [
+        Kind::CrashLeader,
+        Kind::CrashPeer,
+        Kind::CrashPrimary,
+        Kind::CutLink,
+        Kind::IsolatePeer,
+        Kind::SlowPeerDisk,
+        Kind::SlowLink,
+        Kind::CrashAllHubs,
+    ];
+    for _ in 0..8 {
+        world.strike(Kind::MoveForum, Duration::ZERO);
+        // A move takes some hundred milliseconds: this falls on any of its steps.
+        let pause = millis(world, 1, 400);
+        world.run_for(pause)?;
+        let kind = *kinds.choose(&mut world.rng).expect("some kinds");
+        let (time, pause) = (millis(world, 50, 3000), millis(world, 200, 2000));
+        world.strike(kind, time);
+        world.run_for(pause)?;
+    }
+    world.settle()
+}
+
+fn drain(world: &mut World) -> Result<(), Failure> {
+    begin(world)?;
+    for _ in 0..3 {
+        let (time, pause) = (millis(world, 3000, 8000), millis(world, 1000, 4000));
+        world.strike(Kind::DrainPeer, time);
+        world.run_for(pause)?;
+        let down = millis(world, 50, 1500);
+        world.strike(Kind::CrashPrimary, down);
+    }
+    world.run_for(secs(3))?;
+    world.settle()
 }
 
 fn chaos(world: &mut World) -> Result<(), Failure> {

@@ -8,14 +8,17 @@ use loop_peer::identity::Identity;
 use loop_proto::ids::ForumKey;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::{Failure, World};
+use super::{Failure, World, operator::Order};
 use crate::{invariants::Copy, replica::Row};
 
 /// How long visitors may take to come to an end once everything has healed. A peer that was cut off for long waits up to
 /// 10 s before it dials again, a visitor up to 8 s for each answer.
 const SERVED_WITHIN: Duration = Duration::from_secs(60);
-/// And the replicas to have everything.
-const CONVERGED_WITHIN: Duration = Duration::from_secs(30);
+/// And the replicas to have everything, with nobody on the way: an invitation that stands still is closed after up to
+/// ten times its patience of 10 s, if its target was writing what it was sent.
+const CONVERGED_WITHIN: Duration = Duration::from_secs(120);
+/// And to be compared by the hubs themselves.
+const VERIFIED_WITHIN: Duration = Duration::from_secs(30);
 
 impl World {
     /// Heals, and fails unless everybody is served and what was promised is kept, in time.
@@ -33,6 +36,7 @@ impl World {
             }
         }
         self.run_until("every replica has everything", CONVERGED_WITHIN, |world| world.converged())?;
+        self.verify()?;
         let copies = self.copies(true).map_err(Failure)?;
         let mut by_forum: BTreeMap<usize, Vec<Copy>> = BTreeMap::new();
         for copy in copies {
@@ -43,6 +47,21 @@ impl World {
         self.check()
     }
 
+    /// The operator has each forum's replicas compared, and they are equal.
+    fn verify(&mut self) -> Result<(), Failure> {
+        for forum in self.ledger.assignments().into_keys() {
+            self.run_until("found equal", VERIFIED_WITHIN, |world| {
+                match world.desk.take_equal(forum) {
+                    Some(_) => return Ok(()),
+                    None if world.desk.is_idle() => world.desk.order(Order::Verify(forum)),
+                    None => {}
+                }
+                Err(format!("the replicas of forum {forum}"))
+            })?;
+        }
+        Ok(())
+    }
+
     /// Whether nothing is open and every serving replica has all of its forum on disk.
     fn converged(&mut self) -> Result<(), String> {
         let open = self.ledger.open_tasks();
@@ -50,6 +69,9 @@ impl World {
             return Err(format!("tasks {open:?} are open"));
         }
         for (forum, assignment) in self.ledger.assignments() {
+            if !assignment.joining.is_empty() || !assignment.draining.is_empty() {
+                return Err(format!("forum {forum} is on its way: {assignment:?}"));
+            }
             let newest = self.ledger.newest_of(forum, u64::MAX);
             for id in assignment.replicas {
                 let peer = (0..self.peers.len()).find(|peer| self.peer_id(*peer) == Some(id));

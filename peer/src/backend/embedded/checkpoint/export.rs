@@ -60,6 +60,9 @@ fn open(file: &Path) -> io::Result<File> {
 }
 
 fn failed(file: &Path, error: &io::Error) -> BackendError {
+    if error.kind() == io::ErrorKind::StorageFull {
+        return BackendError::Unavailable("the disk has no room for a checkpoint");
+    }
     BackendError::Fatal(format!("cannot write {}: {error}", file.display()))
 }
 

@@ -34,8 +34,6 @@ use crate::backend::{BackendError, Digest, InstallError, Progress, Scope};
 /// Rows and bytes of one transaction: some ten milliseconds.
 const SLICE_ROWS: usize = 1000;
 const SLICE_BYTES: usize = 1 << 20;
-/// Staged records of one transaction.
-const SLICE_RECORDS: u32 = 200;
 /// Whether to stop is asked after so many rows.
 const ASK_ROWS: u64 = 256;
 
@@ -167,7 +165,6 @@ impl EmbeddedBackend {
         let attempt = ATTEMPT.fetch_add(1, Ordering::Relaxed);
         let rows = self.store.scratch(&format!("checkpoint-{attempt}"))?;
         let mut reader = Reader::new(open(file)?, content);
-        let held = self.store.snapshot()?;
         let (mut count, mut messages) = (0_u64, 0_u64);
         while let Some(row) = reader.next_row()? {
             count += 1;
@@ -181,7 +178,7 @@ impl EmbeddedBackend {
                     reader.refuse(format!("more messages than the {messages_max} that were announced"))?;
                 }
                 // Ids are unique over all forums: this row would take the place of another forum's.
-                if held.forum_of_message(message.id)?.is_some_and(|forum| forum != message.forum_id) {
+                if self.store.forum_of_message(message.id)?.is_some_and(|forum| forum != message.forum_id) {
                     reader.refuse("a message whose id belongs to another forum's")?;
                 }
             }
@@ -269,7 +266,7 @@ impl EmbeddedBackend {
         let mut through = cursor;
         loop {
             watcher.check()?;
-            let staged = self.store.staged_after((forum, invitation), through, SLICE_RECORDS)?;
+            let staged = self.store.staged_after((forum, invitation), through)?;
             let mut changes = Vec::new();
             for record in staged {
                 through = record.record;

@@ -164,7 +164,7 @@ impl<R: Read> Reader<R> {
                 Token::Mark(mark) => self.mark(&mark, is_first)?,
                 Token::Sign(b';') => {}
                 Token::Word(verb) if verb == "insert" || verb == "replace" => {
-                    return self.into_table().map(Some);
+                    return self.table().map(Some);
                 }
                 Token::Word(verb) if SKIPPED_VERBS.contains(&verb.as_str()) => self.skip()?,
                 Token::Word(verb) => return self.refuse_verb(&verb),
@@ -242,7 +242,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// From after INSERT or REPLACE to before the first row.
-    fn into_table(&mut self) -> Result<Statement, Stop> {
+    fn table(&mut self) -> Result<Statement, Stop> {
         let mut next = self.lexer.next()?;
         if next == Token::Word("ignore".to_owned()) {
             next = self.lexer.next()?;

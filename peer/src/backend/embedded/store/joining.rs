@@ -13,6 +13,9 @@ use crate::backend::Joining;
 
 /// Rows deleted in one transaction: some milliseconds.
 const SLICE_ROWS: u32 = 1000;
+/// Staged records, and about so many bytes of them, that go on top of a checkpoint in one transaction.
+const SLICE_RECORDS: u32 = 200;
+const SLICE_BYTES: usize = 1 << 20;
 /// Stands for the forum's own rows in the list of what goes.
 const ROWS: u64 = 0;
 
@@ -127,22 +130,37 @@ pub fn list(connection: &Connection) -> rusqlite::Result<Vec<Joining>> {
     Ok(joining.collect())
 }
 
-/// What was staged for an invitation after a record, oldest first, at most `limit`.
+/// What was staged for an invitation after a record, oldest first, as much as one transaction should take; empty only
+/// if there is nothing.
 pub fn staged_after(
     connection: &Connection,
     (forum, invitation): (u32, u64),
     record: u64,
-    limit: u32,
 ) -> rusqlite::Result<Vec<StagedFacts>> {
     let mut statement = connection.prepare_cached(
         "SELECT record, facts FROM staged WHERE forum = ?1 AND invitation = ?2 AND record > ?3 \
          ORDER BY record LIMIT ?4",
     )?;
-    let values = params![forum, rows::signed(invitation), rows::signed(record), limit];
-    let found = statement.query_map(values, |row| {
-        Ok(StagedFacts { record: rows::unsigned(row, 0)?, facts: row.get::<_, Vec<u8>>(1)?.into() })
-    })?;
-    found.collect()
+    let mut found =
+        statement.query(params![forum, rows::signed(invitation), rows::signed(record), SLICE_RECORDS])?;
+    let (mut staged, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = found.next()?.filter(|_| bytes < SLICE_BYTES) {
+        let facts = StagedFacts { record: rows::unsigned(row, 0)?, facts: row.get::<_, Vec<u8>>(1)?.into() };
+        bytes += facts.facts.len();
+        staged.push(facts);
+    }
+    Ok(staged)
+}
+
+/// Whether anything was staged for an invitation after a record.
+pub fn has_staged_after(
+    connection: &Connection,
+    (forum, invitation): (u32, u64),
+    record: u64,
+) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM staged WHERE forum = ?1 AND invitation = ?2 AND record > ?3)";
+    let values = params![forum, rows::signed(invitation), rows::signed(record)];
+    connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))
 }
 
 /// Whether anything is to be deleted.

@@ -194,14 +194,18 @@ impl Store {
         self.read(joining::list)
     }
 
-    /// What was staged for an invitation after a record, oldest first, at most `limit`.
+    /// What was staged for an invitation after a record, oldest first, as much as one transaction should take.
     pub fn staged_after(
         &self,
         (forum, invitation): (u32, u64),
         record: u64,
-        limit: u32,
     ) -> Result<Vec<StagedFacts>, BackendError> {
-        self.read(|connection| joining::staged_after(connection, (forum, invitation), record, limit))
+        self.read(|connection| joining::staged_after(connection, (forum, invitation), record))
+    }
+
+    /// The forum a message of this id is in.
+    pub fn forum_of_message(&self, id: u32) -> Result<Option<u32>, BackendError> {
+        self.read(|connection| rows::forum_of_message(connection, id))
     }
 
     /// Every forum with rows or an open invitation, apart from those whose rows are going.
@@ -275,11 +279,11 @@ impl Store {
                 return Ok(None);
             }
             changes.iter().try_for_each(|change| rows::write(connection, change))?;
-            let rest = joining::staged_after(connection, (forum, invitation), through, 1)?;
-            if rest.is_empty() {
+            let more = joining::has_staged_after(connection, (forum, invitation), through)?;
+            if !more {
                 joining::set_installed(connection, forum, cursor)?;
             }
-            Ok(Some(rest.is_empty()))
+            Ok(Some(!more))
         };
         self.writer.run(move |connection| write(connection).map_err(failed))
     }
@@ -314,8 +318,9 @@ impl Store {
 
     /// Writes what is queued and stops the writer. Dropping without this loses what is queued, never a part of it.
     pub fn close(&self) {
-        self.writer.close();
+        // The last connection folds the log into the database, which a reader cannot.
         self.readers.lock().clear();
+        self.writer.close();
     }
 
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, BackendError> {

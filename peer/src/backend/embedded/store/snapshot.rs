@@ -9,7 +9,7 @@ use std::{
 };
 
 use loop_proto::v1;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{Change, failed, rows, schema};
 use crate::backend::BackendError;
@@ -50,11 +50,6 @@ impl Snapshot {
     /// A forum's subscriptions, by user.
     pub fn subscriptions(&self, forum: u32) -> Result<Vec<v1::SubscriptionStored>, BackendError> {
         rows::subscriptions(&self.connection, forum).map_err(failed)
-    }
-
-    /// The forum a message of this id is in.
-    pub fn forum_of_message(&self, id: u32) -> Result<Option<u32>, BackendError> {
-        rows::forum_of_message(&self.connection, id).map_err(failed)
     }
 
     /// A forum's messages, by id.
@@ -146,7 +141,11 @@ impl Scratch {
 
     /// Adds a row. False: there is one of its key.
     pub fn add(&self, row: &Change) -> Result<bool, BackendError> {
-        rows::add(&self.connection, row).map_err(failed)
+        rows::add(&self.connection, row).map_err(|error| match error.sqlite_error_code() {
+            // It goes away with the attempt; the peer's own database has what it needs.
+            Some(ErrorCode::DiskFull) => BackendError::Unavailable("the disk has no room for a checkpoint"),
+            _ => failed(error),
+        })
     }
 }
 

@@ -153,3 +153,38 @@ fn without_a_thread_nothing_is_on_disk_until_it_is_told_or_somebody_must_wait() 
     store.close();
     assert_eq!(store.durable(), 1999);
 }
+
+#[test]
+fn a_database_of_the_first_version_is_brought_up_to_date_with_all_its_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), WriteMode::Thread).unwrap();
+    store.write(vec![message(1, 5)], 5).unwrap();
+    store.close();
+    drop(store);
+    // What the second version added is all that the first one lacked.
+    let connection = Connection::open(dir.path().join(DATABASE)).unwrap();
+    connection.execute_batch("DROP TABLE joining; DROP TABLE staged; DROP TABLE discard").unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    drop(connection);
+    for _ in 0..2 {
+        let store = Store::open(dir.path(), WriteMode::Thread).unwrap();
+        assert_eq!((store.durable(), store.joining().unwrap()), (5, Vec::new()));
+        assert_eq!(store.load_forum(178, 10).unwrap().messages.len(), 1);
+        assert_eq!(store.forums().unwrap(), [ForumId::new(178).unwrap()]);
+    }
+}
+
+#[test]
+fn what_a_process_that_is_gone_left_of_a_checkpoint_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), WriteMode::Thread).unwrap();
+    let scratch = store.scratch("checkpoint-0").unwrap();
+    assert!(scratch.add(&message(1, 5)).unwrap());
+    assert!(!scratch.add(&message(1, 6)).unwrap(), "its id is there");
+    let file = dir.path().join("checkpoint-0.scratch");
+    assert!(file.exists());
+    std::mem::forget(scratch);
+    drop(store);
+    drop(Store::open(dir.path(), WriteMode::Thread).unwrap());
+    assert!(!file.exists());
+}

@@ -132,7 +132,7 @@ fn a_new_invitation_forgets_what_was_staged_for_the_last_one_and_keeps_the_rows(
         peer.backend.begin_joining(forum_id(FORUM), task(INVITATION)).unwrap();
         let staged = |invitation| {
             peer.backend.flush().unwrap();
-            peer.backend.store.staged_after((FORUM, invitation), 0, 10).unwrap().len()
+            peer.backend.store.staged_after((FORUM, invitation), 0).unwrap().len()
         };
         assert_eq!(staged(INVITATION), 1, "the same invitation again changes nothing");
         peer.backend.begin_joining(forum_id(FORUM), task(50)).unwrap();
@@ -143,12 +143,12 @@ fn a_new_invitation_forgets_what_was_staged_for_the_last_one_and_keeps_the_rows(
         for record in 60..200 {
             peer.apply(record, None, &[], false);
             peer.backend.flush().unwrap();
-            if peer.backend.store.staged_after((FORUM, INVITATION), 0, 10).unwrap().is_empty() {
+            if peer.backend.store.staged_after((FORUM, INVITATION), 0).unwrap().is_empty() {
                 break;
             }
         }
-        assert_eq!(peer.backend.store.staged_after((FORUM, INVITATION), 0, 10).unwrap().len(), 0);
-        assert_eq!(peer.backend.store.staged_after((FORUM, 50), 0, 10).unwrap().len(), 1);
+        assert_eq!(peer.backend.store.staged_after((FORUM, INVITATION), 0).unwrap().len(), 0);
+        assert_eq!(peer.backend.store.staged_after((FORUM, 50), 0).unwrap().len(), 1);
     }
 }
 
@@ -273,4 +273,56 @@ fn the_same_rows_give_the_same_bytes() {
     let (first, second) = (one.export(scope, 40), two.export(scope, 40));
     assert_eq!(first.header, second.header);
     assert_eq!(std::fs::read(first.file).unwrap(), std::fs::read(second.file).unwrap());
+}
+
+#[test]
+fn other_forums_are_written_while_a_large_one_is_installed_and_one_dropped() {
+    let source = Peer::new(WriteMode::WhenTold);
+    source.fill(20_000);
+    let copy = source.export(Scope::Forum(forum_id(FORUM)), 20_010);
+    let target = Peer::new(WriteMode::Thread);
+    let gone = FORUM + 1;
+    for id in 1..=20_000_u32 {
+        target.apply(id.into(), Some(gone), &[in_forum(gone, message(100_000 + id, "goes"))], false);
+    }
+    target.backend.begin_joining(forum_id(FORUM), task(20_000)).unwrap();
+    target.backend.drop_forum(forum_id(gone)).unwrap();
+    let other = FORUM + 2;
+    let (mut record, mut worst) = (20_001, std::time::Duration::ZERO);
+    std::thread::scope(|scope| {
+        let install = scope.spawn(|| target.install(&copy));
+        while !install.is_finished() {
+            let since = tokio::time::Instant::now();
+            let id = u32::try_from(record).unwrap() + 200_000;
+            target.apply(record, Some(other), &[in_forum(other, message(id, "meanwhile"))], false);
+            target.backend.flush().unwrap();
+            worst = worst.max(since.elapsed());
+            record += 1;
+        }
+        install.join().unwrap().unwrap();
+    });
+    let written = record - 20_001;
+    println!("{written} batches meanwhile, the slowest in {worst:?}");
+    assert!(written >= 20, "only {written} batches came through, the slowest in {worst:?}");
+    assert_eq!(target.digest(), source.digest());
+    assert_eq!(target.digest_of(other).messages, written);
+}
+
+#[test]
+fn a_large_staged_record_is_not_taken_with_many_others() {
+    let source = Peer::new(WriteMode::Thread);
+    source.fill(1);
+    let target = Peer::new(WriteMode::Thread);
+    target.backend.begin_joining(forum_id(FORUM), task(2)).unwrap();
+    let copy = source.export(Scope::Forum(forum_id(FORUM)), 2);
+    let large = "x".repeat(700_000);
+    for record in 20..30 {
+        for (peer, staged) in [(&source, false), (&target, true)] {
+            peer.apply(record, Some(FORUM), &[message(u32::try_from(record).unwrap(), &large)], staged);
+        }
+    }
+    target.backend.flush().unwrap();
+    assert_eq!(target.backend.store.staged_after((FORUM, 2), 20).unwrap().len(), 1);
+    target.install(&copy).unwrap();
+    assert_eq!(target.digest(), source.digest());
 }

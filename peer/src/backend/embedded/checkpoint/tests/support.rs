@@ -68,7 +68,7 @@ pub fn user(id: u32) -> v1::UserStored {
     v1::UserStored {
         id,
         last_ip: "192.1.1.1".to_owned(),
-        email: (id % 2 == 0).then(|| format!("{id}@b.c")),
+        email: id.is_multiple_of(2).then(|| format!("{id}@b.c")),
         alerts: true,
         balance: "0.000".to_owned(),
         created_at_s: 7,

@@ -1,0 +1,185 @@
+//! The operator's desk: asks the hubs for moves, states of peers and comparisons, through any hub that answers.
+//!
+//! Runs on a machine of its own on the simulated network. Never repeats an order that may have been taken.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use hyper_util::rt::TokioIo;
+use loop_proto::v1::{self, PeerState, admin_service_client::AdminServiceClient};
+use parking_lot::Mutex;
+use tonic::{
+    Request, Status,
+    transport::{Channel, Endpoint, Uri},
+};
+use tower::service_fn;
+
+use super::{
+    hosts::ADMIN_TOKEN,
+    net::{GRPC_PORT, Net},
+    trace::Trace,
+};
+use crate::invariants::Invariants;
+
+/// How long an order may take at one hub.
+const WITHIN: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Something to ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// A forum's replica is to go from one peer to another.
+    Move {
+        /// The forum's id.
+        forum: u32,
+        /// Who holds it; 0: nobody goes, it is one replica more.
+        from: u32,
+        /// Who is to.
+        to: u32,
+    },
+    /// What is to become of a peer.
+    State(u32, PeerState),
+    /// Compare a forum's replicas.
+    Verify(u32),
+}
+
+/// Orders that wait, and what became of those that were given. Clones share it.
+#[derive(Clone)]
+pub struct Desk(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    orders: VecDeque<Order>,
+    busy: bool,
+    /// Forums whose replicas were found equal since the last time that was asked.
+    equal: BTreeMap<u32, u32>,
+}
+
+impl Desk {
+    /// Nothing to do yet.
+    pub fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    /// Gives an order.
+    pub fn order(&self, order: Order) {
+        self.0.lock().orders.push_back(order);
+    }
+
+    /// Whether everything ordered has come to something.
+    pub fn is_idle(&self) -> bool {
+        let inner = self.0.lock();
+        inner.orders.is_empty() && !inner.busy
+    }
+
+    /// With how many replicas a forum was found equal, and forgets it.
+    pub fn take_equal(&self, forum: u32) -> Option<u32> {
+        self.0.lock().equal.remove(&forum)
+    }
+}
+
+/// The machine the operator sits at.
+#[derive(Clone)]
+pub struct Operator {
+    /// Where orders come from.
+    pub desk: Desk,
+    /// Its way to the network.
+    pub net: Net,
+    /// The hubs' host names.
+    pub hubs: Vec<String>,
+    /// What happened.
+    pub trace: Trace,
+    /// What must hold.
+    pub invariants: Invariants,
+}
+
+impl Operator {
+    /// Carries out orders, one after the other, for ever.
+    pub async fn sit(self) -> turmoil::Result {
+        let hubs: Vec<_> = self.hubs.iter().map(|hub| client(&self.net, hub)).collect::<Result<_, _>>()?;
+        for turn in 0.. {
+            let order = {
+                let mut inner = self.desk.0.lock();
+                let order = inner.orders.pop_front();
+                inner.busy = order.is_some();
+                order
+            };
+            let Some(order) = order else {
+                tokio::time::sleep(LOOK_EVERY).await;
+                continue;
+            };
+            let asked = tokio::time::timeout(WITHIN, self.carry_out(order, hubs[turn % hubs.len()].clone()));
+            match asked.await {
+                Ok(Ok(what)) => self.trace.tell("operator", &format!("{order:?}: {what}")),
+                Ok(Err(status)) => {
+                    self.trace.tell("operator", &format!("{order:?}: no, {}", status.message()))
+                }
+                Err(_) => self.trace.tell("operator", &format!("{order:?}: no answer")),
+            }
+        }
+        Ok(())
+    }
+
+    async fn carry_out(&self, order: Order, mut hub: AdminServiceClient<Channel>) -> Result<String, Status> {
+        match order {
+            Order::Move { forum, from, to } => {
+                let request = v1::MoveForumRequest {
+                    forum_id: forum,
+                    from_peer: from,
+                    to_peer: to,
+                    ..Default::default()
+                };
+                let reply = hub.move_forum(signed(request)).await?.into_inner();
+                Ok(format!("invitation {}", reply.invitation_id))
+            }
+            Order::State(peer_id, state) => {
+                let request = v1::ChangePeerStateRequest { peer_id, state: state.into() };
+                hub.change_peer_state(signed(request)).await?;
+                Ok("done".into())
+            }
+            Order::Verify(forum) => {
+                let request = v1::VerifyForumRequest { forum_id: forum, ..Default::default() };
+                let reply = hub.verify_forum(signed(request)).await?.into_inner();
+                let told = reply.replicas.iter().filter(|replica| replica.digest.len() == 32);
+                let mut digests: Vec<&[u8]> = told.map(|replica| &replica.digest[..]).collect();
+                let count = digests.len();
+                digests.dedup();
+                if digests.len() > 1 {
+                    let what = format!("forum {forum}: digests differ at record {}", reply.record_id);
+                    self.invariants.broken("replicas agree", what);
+                }
+                if reply.equal && count == reply.replicas.len() && count > 0 {
+                    let count = u32::try_from(count).unwrap_or(u32::MAX);
+                    self.desk.0.lock().equal.insert(forum, count);
+                }
+                Ok(format!("{count} of {} replicas told", reply.replicas.len()))
+            }
+        }
+    }
+}
+
+/// The request with what shows that an operator sends it.
+fn signed<T>(request: T) -> Request<T> {
+    let mut request = Request::new(request);
+    let token = format!("Bearer {ADMIN_TOKEN}").parse().expect("a token of letters");
+    request.metadata_mut().insert("authorization", token);
+    request
+}
+
+fn client(net: &Net, hub: &str) -> Result<AdminServiceClient<Channel>, tonic::transport::Error> {
+    let net = net.clone();
+    let endpoint = Endpoint::from_shared(format!("http://{hub}:{GRPC_PORT}"))?
+        .connect_timeout(Duration::from_secs(1))
+        .http2_keep_alive_interval(Duration::from_secs(2))
+        .keep_alive_timeout(Duration::from_secs(2));
+    Ok(AdminServiceClient::new(endpoint.connect_with_connector_lazy(service_fn(move |uri: Uri| {
+        let net = net.clone();
+        async move {
+            let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
+            net.dial(&authority).await.map(TokioIo::new)
+        }
+    }))))
+}
