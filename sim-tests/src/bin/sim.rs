@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use loop_sim_tests::world::{
+    BREAKAGES,
     report::{self, Outcome},
     scenario::{self, SCENARIOS},
 };
@@ -38,6 +39,9 @@ struct Args {
     /// With --seed: prints what came of it as JSON.
     #[arg(long, hide = true)]
     json: bool,
+    /// Breaks the world for good, to see whether that is noticed: lost-sync, cursor-before-data.
+    #[arg(long, value_name = "NAME")]
+    r#break: Option<String>,
     /// Goes on after a run that failed.
     #[arg(long)]
     keep_going: bool,
@@ -69,7 +73,14 @@ fn one(args: &Args, seed: u64) -> Result<ExitCode> {
         bail!("there is no story `{}`; --scenario list names them", args.scenario);
     };
     let began = Instant::now();
-    let outcome = report::run(scenario, seed, args.trace);
+    let broken = match &args.r#break {
+        None => None,
+        Some(name) => match BREAKAGES.iter().find(|(known, _)| known == name) {
+            Some((_, breakage)) => Some(*breakage),
+            None => bail!("nothing is broken under the name `{name}`"),
+        },
+    };
+    let outcome = report::run(scenario, seed, args.trace, broken);
     if args.json {
         println!("{}", serde_json::to_string(&outcome)?);
     } else {
@@ -156,6 +167,9 @@ fn spawn(args: &Args, seed: u64) -> Result<Child> {
     let own = std::env::current_exe().context("where this program is")?;
     let mut command = Command::new(own);
     command.args(["--scenario", &args.scenario, "--json", "--seed"]).arg(seed.to_string());
+    if let Some(name) = &args.r#break {
+        command.args(["--break", name]);
+    }
     command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().context("a run does not start")
 }
 

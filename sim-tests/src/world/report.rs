@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Shape, World, faults, scenario::Scenario};
+use super::{Breakage, Shape, World, faults, scenario::Scenario};
 
 /// What came of a run. All of it follows from scenario and seed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -43,8 +43,8 @@ pub struct Outcome {
     pub newest: Vec<String>,
 }
 
-/// Tells `scenario` from `seed`.
-pub fn run(scenario: &Scenario, seed: u64, prints: bool) -> Outcome {
+/// Tells `scenario` from `seed`, in a world that is whole unless it is to be broken.
+pub fn run(scenario: &Scenario, seed: u64, prints: bool, broken: Option<Breakage>) -> Outcome {
     let mut outcome = Outcome { scenario: scenario.name.to_owned(), seed, ..Outcome::default() };
     let mut world = match World::new(seed, Shape::any(seed), prints) {
         Ok(world) => world,
@@ -53,6 +53,7 @@ pub fn run(scenario: &Scenario, seed: u64, prints: bool) -> Outcome {
             return outcome;
         }
     };
+    broken.into_iter().for_each(|breakage| world.break_it(breakage));
     let told = catch_unwind(AssertUnwindSafe(|| (scenario.tell)(&mut world)));
     outcome.failure = match told {
         Ok(Ok(())) => None,

@@ -27,6 +27,11 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "the leader is lost while everybody writes, again and again",
         tell: failover,
     },
+    Scenario {
+        name: "leader-restart",
+        about: "the leader loses power and is back before anybody has missed it",
+        tell: leader_restart,
+    },
     Scenario { name: "primary-lost", about: "the peer that executes is lost", tell: primary_lost },
     Scenario {
         name: "all-peers-away",
@@ -97,6 +102,18 @@ fn failover(world: &mut World) -> Result<(), Failure> {
     begin(world)?;
     for _ in 0..4 {
         let (down, pause) = (millis(world, 200, 4000), millis(world, 500, 3000));
+        world.strike(Kind::CrashLeader, down);
+        world.run_for(pause)?;
+    }
+    world.settle()
+}
+
+/// What the leader had sent to the others, and not yet on its own disk, is committed without it. It must not come back
+/// as the leader of its old term and give those places to other commands.
+fn leader_restart(world: &mut World) -> Result<(), Failure> {
+    begin(world)?;
+    for _ in 0..12 {
+        let (down, pause) = (millis(world, 1, 150), millis(world, 300, 1200));
         world.strike(Kind::CrashLeader, down);
         world.run_for(pause)?;
     }

@@ -7,8 +7,14 @@ use loop_sim_tests::world::report::Outcome;
 
 /// Tells a story from a seed.
 pub fn run(scenario: &str, seed: u64) -> Outcome {
+    run_with(scenario, seed, &[])
+}
+
+/// As [`run`], with more arguments.
+pub fn run_with(scenario: &str, seed: u64, more: &[&str]) -> Outcome {
     let output = Command::new(env!("CARGO_BIN_EXE_sim"))
         .args(["--scenario", scenario, "--json", "--seed", &seed.to_string()])
+        .args(more)
         .output()
         .expect("the simulation starts");
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
