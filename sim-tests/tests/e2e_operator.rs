@@ -240,7 +240,11 @@ async fn a_hub_with_an_admin_token_serves_those_who_show_it_and_lets_only_such_h
         Ok::<_, String>(value["hubs"].as_array().map_or(0, Vec::len))
     };
     let _stranger = LoneHub::start(2, folder.path(), &["--join", &first.grpc])?;
-    let _wrong = LoneHub::start(3, folder.path(), &["--join", &first.grpc, "--admin-token", "another-token-entirely"])?;
+    let _wrong = LoneHub::start(
+        3,
+        folder.path(),
+        &["--join", &first.grpc, "--admin-token", "another-token-entirely"],
+    )?;
     let _friend = LoneHub::start(4, folder.path(), &["--join", &first.grpc, "--admin-token", TOKEN])?;
     eventually("joined", Duration::from_secs(60), || async {
         let count = hubs().await?;

@@ -128,8 +128,7 @@ async fn keep_one_more(hub: &Hub, forum: ForumId) -> Result<(), Status> {
         u32::try_from(forum.serving().count() + joining).ok().filter(|held| *held as usize > wanted)
     });
     let Some(replicas) = held else { return Ok(()) };
-    let body =
-        command::Body::SetForumReplicas(v1::SetForumReplicas { forum_id: forum.get(), replicas });
+    let body = command::Body::SetForumReplicas(v1::SetForumReplicas { forum_id: forum.get(), replicas });
     propose(hub, hub.new_request_id(), body, Asked::Replicas, Some(forum)).await.map(drop)
 }
 

@@ -81,7 +81,7 @@ fn size(bytes: u64) -> String {
         return format!("{bytes} B");
     };
     // u128: ten times a number near 2^64 would not fit.
-    let tenths = u128::from(bytes) * 10 >> (10 * (unit.0 + 1));
+    let tenths = (u128::from(bytes) * 10) >> (10 * (unit.0 + 1));
     format!("{}.{} {}", tenths / 10, tenths % 10, unit.1)
 }
 
