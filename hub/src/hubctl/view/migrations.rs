@@ -157,6 +157,7 @@ impl View for MigrationsView {
             "INVITATION",
             "FORUM",
             "MOVE",
+            "CAUSE",
             "STAGE",
             "COPIED",
             "RATE",
