@@ -521,6 +521,17 @@ mod tests {
     }
 
     #[test]
+    fn an_admin_token_is_long_enough_fits_in_a_header_and_does_not_print() {
+        let with = |token: &str| Options { admin_token: Some(token.into()), ..options() };
+        for token in ["", "***", "short", "with a space in it", "ümlaut-in-the-token", &"x".repeat(257)] {
+            assert!(refused(with(token)).contains("--admin-token"), "{token:?}");
+        }
+        let config = HubConfig::try_from(with("0123456789-operators")).unwrap();
+        let printed = toml::to_string(&config.to_options()).unwrap();
+        assert!(!printed.contains("operators") && !format!("{config:?}").contains("operators"), "{printed}");
+    }
+
+    #[test]
     fn the_token_does_not_print() {
         let config = HubConfig::try_from(options()).unwrap();
         assert!(!format!("{config:?}").contains("volunteers"));

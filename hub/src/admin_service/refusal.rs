@@ -25,7 +25,6 @@ pub(super) fn refusal(asked: Asked, no: &v1::Rejection, forum: Option<&Forum>) -
     let name = forum.map_or_else(|| "this forum".to_owned(), |forum| forum.id.to_string());
     let peer = PeerId::new(u32::try_from(no.held).unwrap_or(0));
     let held = peer.map_or_else(|| "this peer".to_owned(), |peer| peer.to_string());
-    let replica = peer.and_then(|peer| forum?.replica(peer));
     match no.code() {
         RejectionCode::UnknownForum => {
             Status::not_found(format!("nobody has opened forum f{}; `hubctl forums` lists them", no.held))
@@ -33,18 +32,10 @@ pub(super) fn refusal(asked: Asked, no: &v1::Rejection, forum: Option<&Forum>) -
         RejectionCode::UnknownPeer => {
             Status::not_found(format!("no peer {held} has ever joined; `hubctl peers` lists them"))
         }
-        RejectionCode::AlreadyAReplica => Status::failed_precondition(match replica.map(|r| r.role) {
-            Some(ReplicaRole::Joining { .. }) => {
-                format!("{held} is on its way to {name} already: follow it with `hubctl migrations --watch`")
-            }
-            Some(ReplicaRole::Draining { .. }) => format!(
-                "{held} was replaced in {name} a moment ago and still lets go of it: ask again when \
-                 `hubctl migrations` shows nothing of it"
-            ),
-            Some(ReplicaRole::Serving { .. }) | None => {
-                format!("{held} serves {name} already: name another peer with --to")
-            }
-        }),
+        RejectionCode::AlreadyAReplica => {
+            let role = peer.and_then(|peer| forum?.replica(peer)).map(|replica| replica.role);
+            Status::failed_precondition(holds_already(&held, &name, role))
+        }
         RejectionCode::NotAReplica => Status::failed_precondition(format!(
             "{held} does not serve {name}{}: name one that does with --from, or add a replica with \
              `hubctl forum add`",
@@ -92,6 +83,21 @@ pub(super) fn refusal(asked: Asked, no: &v1::Rejection, forum: Option<&Forum>) -
             "{name} is not as it was when this was asked ({}): look at it with `hubctl forum show` and ask again",
             code.as_str_name()
         )),
+    }
+}
+
+fn holds_already(peer: &str, forum: &str, role: Option<ReplicaRole>) -> String {
+    match role {
+        Some(ReplicaRole::Joining { .. }) => {
+            format!("{peer} is on its way to {forum} already: follow it with `hubctl migrations --watch`")
+        }
+        Some(ReplicaRole::Draining { .. }) => format!(
+            "{peer} was replaced in {forum} a moment ago and still lets go of it: ask again when \
+             `hubctl migrations` shows nothing of it"
+        ),
+        Some(ReplicaRole::Serving { .. }) | None => {
+            format!("{peer} serves {forum} already: name another peer with --to")
+        }
     }
 }
 

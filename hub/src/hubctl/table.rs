@@ -14,6 +14,7 @@ impl Table {
 
     /// Adds a row; a control character in a cell becomes `?`, because names come from volunteers' machines.
     pub fn row(&mut self, cells: Vec<String>) {
+        debug_assert_eq!(cells.len(), self.header.len(), "a cell for each column");
         let clean = |cell: String| cell.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
         self.rows.push(cells.into_iter().map(clean).collect());
     }

@@ -157,7 +157,7 @@ impl View for MigrationsView {
             "INVITATION",
             "FORUM",
             "MOVE",
-            "WHY",
+            "CAUSE",
             "STAGE",
             "COPIED",
             "RATE",
