@@ -202,11 +202,11 @@ impl World {
     }
 
     fn each_hub(&mut self, mut act: impl FnMut(&mut Self, usize) -> bool) -> bool {
-        (0..self.hubs.len()).fold(false, |any, hub| act(self, hub) || any)
+        (0..self.hubs.len()).filter(|hub| act(self, *hub)).count() > 0
     }
 
     fn each_peer(&mut self, mut act: impl FnMut(&mut Self, usize) -> bool) -> bool {
-        (0..self.peers.len()).fold(false, |any, peer| act(self, peer) || any)
+        (0..self.peers.len()).filter(|peer| act(self, *peer)).count() > 0
     }
 
     /// Notes a fault, unless its place has one already.
@@ -298,7 +298,7 @@ impl World {
     /// Cuts a machine off from everybody.
     pub fn isolate(&mut self, name: &str, time: Duration) -> bool {
         let others: Vec<String> = self.everybody().into_iter().filter(|other| other != name).collect();
-        others.iter().fold(false, |any, other| self.ail_link(name, other, Ailment::Cut, time) || any)
+        others.iter().filter(|other| self.ail_link(name, other, Ailment::Cut, time)).count() > 0
     }
 
     /// Cuts the links between two groups of hubs; everybody else reaches all.
