@@ -12,7 +12,11 @@ use futures::future::BoxFuture;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    sync::oneshot,
 };
+
+/// How far a thread aside steps back; 19 is the most.
+const NICE_ASIDE: i32 = 15;
 
 /// A connected byte stream.
 pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -42,6 +46,23 @@ impl Blocking {
             Self::Inline => Some(job()),
             Self::Thread => tokio::task::spawn_blocking(job).await.ok(),
         }
+    }
+
+    /// The same for seconds of work that nobody waits for, on a thread that leaves the processor to everybody else:
+    /// people write and read in the forums of this machine meanwhile.
+    pub async fn run_aside<T: Send + 'static>(self, job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        if self == Self::Inline {
+            return Some(job());
+        }
+        let (tx, done) = oneshot::channel();
+        let aside = move || {
+            // On Linux this is the calling thread's own. A thread that cannot step back works as it is.
+            let _ = rustix::process::nice(NICE_ASIDE);
+            // Nobody waits any more if the receiver is gone.
+            let _ = tx.send(job());
+        };
+        std::thread::Builder::new().name("copies".to_owned()).spawn(aside).ok()?;
+        done.await.ok()
     }
 }
 

@@ -170,7 +170,7 @@ impl Giving {
     async fn make(&self, name: CopyName) -> Result<Ready, String> {
         let (backend, folder) = (Arc::clone(&self.courier.backend), self.courier.folder.clone());
         let scope = ForumId::new(name.forum_id).map_or(Scope::Directory, Scope::Forum);
-        let made = self.courier.io.blocking.run(move || {
+        let made = self.courier.io.blocking.run_aside(move || {
             let (new, path) = folder.to_give(name).map_err(|error| error.to_string())?;
             let header = backend.export(scope, name.invitation_id, &new, &|_| {});
             let header = header.map_err(|error| {

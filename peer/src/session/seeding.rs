@@ -308,7 +308,7 @@ pub async fn install(
         let progress = |progress: Progress| gauge.set(progress.bytes_done, progress.bytes_total);
         backend.install(&header, &part.path(), &progress, &|| stop.is_cancelled())
     };
-    courier.io.blocking.run(work).await
+    courier.io.blocking.run_aside(work).await
 }
 
 /// The retry pause of one who asks for the directory is the session's own; so is its order.
