@@ -415,7 +415,13 @@ impl Backend for EmbeddedBackend {
         progress: &(dyn Fn(Progress) + Sync),
         is_cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<(), InstallError> {
-        self.install_checkpoint(header, file, progress, is_cancelled)
+        self.install_checkpoint(header, file, progress, is_cancelled)?;
+        // What the forum's first writer would otherwise wait for at the cut-over: its newest messages, and the names
+        // used in all older ones.
+        if let Some(forum) = ForumId::new(header.forum_id) {
+            self.with_view(Some(forum), |view| view.authors_named("").map(drop))?;
+        }
+        Ok(())
     }
 
     fn audit(&self, forum: ForumId) -> Result<oneshot::Receiver<Digest>, BackendError> {
