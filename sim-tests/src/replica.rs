@@ -72,6 +72,16 @@ fn is_database(path: &Path) -> bool {
     read.is_ok() && &start == b"SQLite format 3\0"
 }
 
+/// All users in the database under `folder`, by id: number, address and whether confirmed.
+pub fn users(folder: &Path) -> Result<Vec<(u32, String, String)>> {
+    let db = Connection::open_with_flags(database(folder)?, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    db.busy_timeout(std::time::Duration::from_secs(10))?;
+    let mut rows =
+        db.prepare("SELECT int_user_id, var_last_ip, enm_confirmed FROM tbl_user ORDER BY int_user_id")?;
+    let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Fails unless SQLite finds the database under `folder` whole.
 pub fn check_integrity(folder: &Path) -> Result<()> {
     let path = database(folder)?;
