@@ -92,13 +92,14 @@ enum Victim {
 }
 
 async fn kill_during_a_move(victim: Victim) -> Result<()> {
-    // Slow enough that a move is caught on its way.
-    let mut system = four_peers(&["--max-bandwidth", "200K"]).await?;
+    // Slow enough that a copy of several pieces is caught on its way.
+    let mut system = four_peers(&["--max-bandwidth", "150K"]).await?;
     let mut kept: Vec<(Load, Promises)> = Vec::new();
     for moment in [Moment::Invited, Moment::Seeding, Moment::CutOver] {
         let forum = unique("ajps_kill_move_");
         let mark = format!("{victim:?}{moment:?}").to_lowercase();
-        let load = load(&forum, &mark);
+        let messages = if moment == Moment::Seeding { 300 } else { 100 };
+        let load = Load { messages, ..load(&forum, &mark) };
         let promises = one_kill(&mut system, &load, victim, moment).await?;
         system.cluster.start_all().await?;
         oracle::check(&system, &load, &promises).await?;
@@ -114,7 +115,8 @@ async fn kill_during_a_move(victim: Victim) -> Result<()> {
 
 async fn one_kill(system: &mut System, load: &Load, victim: Victim, moment: Moment) -> Result<Promises> {
     let mut writing = Writing::start(load, &system.hubs()).await?;
-    writing.acked(load.total() / 4).await?;
+    let before = if moment == Moment::Seeding { load.total() * 3 / 4 } else { load.total() / 4 };
+    writing.acked(before).await?;
     let source = system.replicas(&load.forum).await?[0];
     let target = *operator::outsiders(system, &load.forum).await?.first().context("a fourth peer")?;
     let id = operator::start_move(system, &load.forum, source, target).await?;
@@ -153,7 +155,8 @@ async fn reached(system: &System, id: u64, moment: Moment) -> String {
         let there = match moment {
             Moment::Invited => true,
             Moment::Seeding => {
-                stage == JoinStage::Seeding && info.bytes_done > 0 || stage == JoinStage::CatchingUp
+                let midway = info.bytes_done > 0 && info.bytes_done < info.bytes_total;
+                stage == JoinStage::Seeding && midway || stage == JoinStage::CatchingUp
             }
             Moment::CutOver => stage == JoinStage::CatchingUp,
         };
