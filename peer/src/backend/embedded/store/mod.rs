@@ -89,7 +89,7 @@ pub enum WriteMode {
     /// A thread, soon; a commit is on the disk. For everything that ships.
     #[default]
     Thread,
-    /// The caller of [`Store::commit_queued`], or of what cannot wait for it. A commit survives the end of the peer,
+    /// The caller of `Store::commit_queued`, or of what cannot wait for it. A commit survives the end of the peer,
     /// not of the machine. For a simulation, where nothing may run beside it and the process outlives its peers.
     WhenTold,
 }
