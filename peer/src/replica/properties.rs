@@ -5,6 +5,9 @@
 //! exactly: that is what "execute once, in order, on the right state" comes to. This peer is invited, seeded, cut
 //! over, drained, removed and invited again meanwhile, so a copy that misses anything is found out by its answers.
 
+mod disk;
+mod hubs;
+
 use std::collections::VecDeque;
 
 use loop_proto::ids::HubTime;
@@ -12,6 +15,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::backend::{AppliedRecord, Work};
+use disk::Disk;
+use hubs::{Hubs, digest};
 
 const ME: u32 = 1;
 
@@ -88,175 +93,6 @@ fn forum() -> ForumId {
 
 fn peer(id: u32) -> PeerId {
     PeerId::new(id).unwrap()
-}
-
-/// What the hubs agree on.
-struct Hubs {
-    log: Vec<Entry>,
-    assignment: Assignment,
-    open: BTreeSet<u64>,
-    /// Committed rows with their positions.
-    history: Vec<(u64, Bytes)>,
-}
-
-impl Hubs {
-    fn newest(&self) -> u64 {
-        self.log.len() as u64
-    }
-
-    fn append(&mut self, body: EntryBody) -> u64 {
-        let id = self.newest() + 1;
-        self.log.push(Entry { id: TaskId::new(id).unwrap(), forum: Some(forum()), body });
-        id
-    }
-
-    fn assign(&mut self) {
-        self.append(EntryBody::Assignment(self.assignment.clone()));
-    }
-
-    fn role(&self) -> Option<Role> {
-        self.assignment.role_of(peer(ME))
-    }
-
-    /// Who held the forum at a position.
-    fn assignment_at(&self, position: u64) -> Option<&Assignment> {
-        self.log[..position as usize].iter().rev().find_map(|entry| match &entry.body {
-            EntryBody::Assignment(assignment) => Some(assignment),
-            _ => None,
-        })
-    }
-
-    fn role_at(&self, position: u64) -> Option<Role> {
-        self.assignment_at(position).and_then(|assignment| assignment.role_of(peer(ME)))
-    }
-
-    fn open_at(&self, position: u64) -> BTreeSet<u64> {
-        let mut open = BTreeSet::new();
-        for entry in &self.log[..position as usize] {
-            match &entry.body {
-                EntryBody::Task(_) => {
-                    open.insert(entry.id.get());
-                }
-                EntryBody::Facts(facts) => {
-                    open.remove(&facts.closes.unwrap().get());
-                }
-                EntryBody::Assignment(_) | EntryBody::Audit => {}
-            }
-        }
-        open
-    }
-
-    fn rows_through(&self, position: u64) -> Vec<Bytes> {
-        let before = self.history.iter().filter(|(id, _)| *id <= position);
-        before.map(|(_, rows)| rows.clone()).collect()
-    }
-
-    /// The forum as a hub at `position` describes it; tasks through `open_through` only.
-    fn describe(&self, position: u64, open_through: u64) -> Option<ForumSnapshot> {
-        self.role_at(position)?;
-        let open = self.open_at(position).into_iter().filter(|id| *id <= open_through).map(|id| {
-            let EntryBody::Task(task) = &self.log[id as usize - 1].body else { unreachable!() };
-            (TaskId::new(id).unwrap(), task.clone())
-        });
-        Some(ForumSnapshot {
-            forum: forum(),
-            assignment: self.assignment_at(position)?.clone(),
-            as_of: position,
-            open: open.collect(),
-        })
-    }
-
-    fn commit(&mut self, task: u64, by: u32, epoch: u64, rows: Bytes) -> Result<(), Refusal> {
-        if epoch != self.assignment.epoch.0 || by != self.assignment.primary.get() {
-            return Err(Refusal::FeedKnows);
-        }
-        match self.open.first() {
-            Some(oldest) if *oldest == task => {}
-            Some(oldest) if task > *oldest => return Err(Refusal::SendAgain),
-            _ => return Err(Refusal::FeedKnows),
-        }
-        if by == ME {
-            let history = self.rows_through(u64::MAX);
-            assert_eq!(built_on(&rows), digest(&history), "{task} was executed on another history");
-        }
-        self.open.remove(&task);
-        let facts = Facts {
-            closes: TaskId::new(task),
-            peer: Some(peer(by)),
-            epoch: ForumEpoch(epoch),
-            rows: rows.clone(),
-            sessions: Vec::new(),
-        };
-        let id = self.append(EntryBody::Facts(facts));
-        self.history.push((id, rows));
-        Ok(())
-    }
-
-    fn move_primary(&mut self, to: u32) {
-        self.assignment.epoch.0 += 1;
-        self.assignment.primary = peer(to);
-        self.assignment.draining.retain(|draining| *draining != peer(to));
-        if !self.assignment.replicas.contains(&peer(to)) {
-            self.assignment.replicas.push(peer(to));
-        }
-    }
-
-    fn invite(&mut self) {
-        let invitation = TaskId::new(self.newest() + 1).unwrap();
-        self.assignment.joining = vec![(peer(ME), Joining { invitation, stage: Stage::Invited })];
-        self.assign();
-    }
-
-    fn stop_serving(&mut self) {
-        if self.assignment.primary == peer(ME) {
-            self.move_primary(2);
-        }
-        self.assignment.replicas.retain(|replica| *replica != peer(ME));
-    }
-}
-
-fn digest(history: &[Bytes]) -> u64 {
-    let bytes = history.iter().flat_map(|rows| rows.iter());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-fn built_on(rows: &Bytes) -> u64 {
-    u64::from_be_bytes(rows[..8].try_into().unwrap())
-}
-
-/// What a backend keeps.
-#[derive(Clone, Debug, Default)]
-struct Disk {
-    cursor: u64,
-    rows: Vec<Bytes>,
-    staged: Vec<(u64, Bytes)>,
-    joining: Option<(TaskId, Option<u64>)>,
-}
-
-impl Disk {
-    /// As a backend lists what it has on starting.
-    fn copies(&self) -> Option<(ForumId, Copied)> {
-        match self.joining {
-            Some((invitation, installed)) => Some((forum(), Copied::Joining { invitation, installed })),
-            None => (!self.rows.is_empty()).then_some((forum(), Copied::Whole)),
-        }
-    }
-
-    fn apply(&mut self, record: AppliedRecord) {
-        match self.joining {
-            Some((_, None)) => {
-                assert!(record.staged, "{} was not kept aside", record.id);
-                self.staged.push((record.id.get(), record.facts));
-            }
-            // The report of an installation may still be on its way to the core.
-            Some((_, Some(installed))) if record.id.get() > installed => self.rows.push(record.facts),
-            Some(_) => {}
-            None => {
-                assert!(!record.staged);
-                self.rows.push(record.facts);
-            }
-        }
-    }
 }
 
 struct World {

@@ -3,6 +3,7 @@
 
 mod bounds;
 mod failover;
+mod interruptions;
 mod invitations;
 mod replicas;
 mod retention;

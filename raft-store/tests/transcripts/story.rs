@@ -46,6 +46,15 @@ impl Story {
         story
     }
 
+    /// The same forum, and two peers that hold nothing.
+    pub fn with_room(bounds: Bounds) -> Self {
+        let mut story = Self::with_a_forum(bounds);
+        story.register("dan");
+        story.register("eve");
+        story.told.clear();
+        story
+    }
+
     pub fn told(&mut self) -> String {
         std::mem::take(&mut self.told)
     }
