@@ -15,8 +15,7 @@ use loop_peer::backend::{
     Backend, BackendError, InstallError, Progress, Scope,
     embedded::{EmbeddedBackend, EmbeddedConfig},
 };
-use loop_proto::ids::ForumId;
-use md5::{Digest as _, Md5};
+use loop_proto::ids::{ForumId, ForumKey};
 
 /// Writes a forum to a file; what is printed.
 pub fn export(dir: &Path, forum: &str, out: Option<PathBuf>, json: bool) -> anyhow::Result<String> {
@@ -108,7 +107,7 @@ fn find(backend: &EmbeddedBackend, forum: &str) -> anyhow::Result<ForumId> {
     if let Some(id) = id.filter(|id| here.contains(id)) {
         return Ok(id);
     }
-    let named = backend.forum_of_key(&hex(&Md5::digest(forum)))?;
+    let named = backend.forum_of_key(&ForumKey::of_name(forum.as_bytes()).to_hex())?;
     named.filter(|id| here.contains(id)).with_context(|| {
         let some: Vec<String> = here.iter().take(20).map(ToString::to_string).collect();
         let more = if here.len() > some.len() { ", …" } else { "" };

@@ -21,6 +21,13 @@ pub enum Copied {
     },
 }
 
+impl Copied {
+    /// Its checkpoint is still to come: facts are kept aside.
+    pub(super) fn is_unseeded(self) -> bool {
+        matches!(self, Self::Joining { installed: None, .. })
+    }
+}
+
 /// What an assignment record means for the copy of its forum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
@@ -47,8 +54,7 @@ impl Copies {
 
     /// How many wait for their checkpoint, this one apart.
     pub fn unseeded_beside(&self, forum: ForumId) -> usize {
-        let waits = |copied: &Copied| matches!(copied, Copied::Joining { installed: None, .. });
-        self.0.iter().filter(|(known, copied)| **known != forum && waits(copied)).count()
+        self.0.iter().filter(|(known, copied)| **known != forum && copied.is_unseeded()).count()
     }
 
     pub fn is_whole(&self, forum: ForumId) -> bool {
@@ -57,11 +63,7 @@ impl Copies {
 
     /// Forums for which `held` is false; they are gone from here.
     pub fn drop_unless(&mut self, held: impl Fn(ForumId) -> bool) -> Vec<ForumId> {
-        let gone: Vec<ForumId> = self.0.keys().copied().filter(|forum| !held(*forum)).collect();
-        for forum in &gone {
-            self.0.remove(forum);
-        }
-        gone
+        self.0.extract_if(.., |forum, _| !held(*forum)).map(|(forum, _)| forum).collect()
     }
 
     /// There is no more of it than what follows: it is empty now, or was when this peer stopped.

@@ -10,7 +10,7 @@ use loop_proto::ids::{ForumId, TaskId};
 
 use super::{
     FORUMS_MAX, Link, OPEN_TASK_BYTES_MAX, OPEN_TASKS_MAX, Replica,
-    copies::{Change, Copied},
+    copies::Change,
     entry::{Assignment, Entry, EntryBody, Facts, ForumSnapshot, OpenTask, Role},
     forum::{Closed, Forum},
     messages::{Output, Violation},
@@ -209,23 +209,17 @@ impl Replica {
             return;
         }
         let Facts { rows, sessions, .. } = facts;
-        let copied = forum.map(|forum| self.copies.get(forum));
-        let record = match copied {
-            // Nobody said which forums there are: the hub feeds those it gave to this peer.
-            Some(None) if !self.copies_complete => {
-                forum.into_iter().for_each(|forum| self.copies.note_empty(forum));
-                AppliedRecord { id, forum, closes, facts: rows, sessions, staged: false }
+        let mut record = AppliedRecord { id, forum, closes, facts: rows, sessions, staged: false };
+        if let Some(forum) = forum {
+            match self.copies.get(forum) {
+                Some(copied) => record.staged = copied.is_unseeded(),
+                // Nobody said which forums there are: the hub feeds those it gave to this peer.
+                None if !self.copies_complete => self.copies.note_empty(forum),
+                None if record.sessions.is_empty() => return,
+                // Not held: its rows are none of this peer's, the sessions are everybody's.
+                None => (record.closes, record.facts) = (None, Bytes::new()),
             }
-            Some(None) if sessions.is_empty() => return,
-            // Not held: its rows are none of this peer's, the sessions are everybody's.
-            Some(None) => {
-                AppliedRecord { id, forum, closes: None, facts: Bytes::new(), sessions, staged: false }
-            }
-            None | Some(Some(_)) => {
-                let staged = matches!(copied, Some(Some(Copied::Joining { installed: None, .. })));
-                AppliedRecord { id, forum, closes, facts: rows, sessions, staged }
-            }
-        };
+        }
         portion.records.push(record);
     }
 

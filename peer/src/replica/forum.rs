@@ -94,10 +94,8 @@ impl Forum {
     /// The feed has come to the record that invites this peer, and the forum was described as of then or later: what
     /// the feed brought before it may lack answers from a time at which this peer held nothing. Returns what goes.
     pub fn forget_before_invitation(&mut self) -> Vec<OpenTask> {
-        let kept = std::mem::take(&mut self.described);
-        let gone: Vec<TaskId> = self.open.keys().copied().filter(|task| !kept.contains(task)).collect();
-        self.described = kept;
-        gone.iter().filter_map(|task| self.open.remove(task)).collect()
+        let Self { open, described, .. } = self;
+        open.extract_if(.., |task, _| !described.contains(task)).map(|(_, task)| task).collect()
     }
 
     /// Takes the tasks of a later description that are not known yet and still open, and says which those are.

@@ -302,7 +302,7 @@ impl Replica {
     fn urge(&self, forum: ForumId, out: &mut Vec<Output>) {
         let Some(known) = self.forums.get(&forum) else { return };
         let Role::Joining(Joining { invitation, stage }) = known.role else {
-            let lacks = matches!(self.copies.get(forum), Some(Copied::Joining { installed: None, .. }));
+            let lacks = self.copies.get(forum).is_some_and(Copied::is_unseeded);
             if lacks && known.role.serves() && self.fed >= known.as_of.max(self.applied) {
                 out.push(Output::Lost(forum));
             }

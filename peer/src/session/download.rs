@@ -104,11 +104,11 @@ impl Courier {
             Some((header, done)) if done == header.bytes => header,
             so_far => self.receive(name, &part, so_far, gauge).await?,
         };
-        let intact = self.disk({
+        let intact = self.io.blocking.run_aside({
             let (part, header) = (part.clone(), header.clone());
             move || part.is_intact(&header)
         });
-        if intact.await? {
+        if settled(intact.await)? {
             return Ok(header);
         }
         self.disk(move || part.remove()).await?;
@@ -208,9 +208,13 @@ impl Courier {
         &self,
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> Result<T, Failure> {
-        let done = self.io.blocking.run(work).await;
-        done.ok_or_else(|| Failure::broken("the process is ending"))?.map_err(|error| Failure::disk(&error))
+        settled(self.io.blocking.run(work).await)
     }
+}
+
+/// What work on the disk gave; `None`: it could not end.
+fn settled<T>(done: Option<io::Result<T>>) -> Result<T, Failure> {
+    done.ok_or_else(|| Failure::broken("the process is ending"))?.map_err(|error| Failure::disk(&error))
 }
 
 async fn next(

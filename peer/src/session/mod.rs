@@ -66,7 +66,6 @@ const AUDITS_MAX: usize = 1024;
 /// What outlives a connection.
 pub struct Peer {
     me: PeerId,
-    identity: Identity,
     backend: Arc<dyn Backend>,
     driver: Driver,
     ids: Arc<UserIdPool>,
@@ -161,13 +160,12 @@ impl Session {
             ending: self.shutdown.child_token(),
             jobs: TaskTracker::new(),
             me,
-            secret: identity.secret.clone(),
+            secret: identity.secret,
         });
         let (seeding, reports) = Seeding::new(Arc::clone(&courier), broken);
         let driver = Driver::new(me, Arc::clone(&backend), Arc::clone(&seeding), Arc::clone(&ids));
         let peer = Peer {
             me,
-            identity,
             backend,
             driver: driver.map_err(|error| PeerError::Backend(error.to_string()))?,
             ids,
@@ -256,7 +254,7 @@ impl Session {
         let cursor = peer.backend.durable_cursor();
         let hello = v1::Hello {
             peer_id: peer.me.get(),
-            secret: peer.identity.secret.expose().to_vec().into(),
+            secret: peer.courier.secret.expose().to_vec().into(),
             cursor,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             restarted: !peer.has_answered,
@@ -393,7 +391,7 @@ impl Session {
             let until = Instant::now() + POLL_EVERY;
             let fetched = async {
                 let mut link = Link::dial(&self.io, hub).await?;
-                link.fetch(peer.me, &peer.identity.secret, after, POLL_EVERY).await
+                link.fetch(peer.me, &peer.courier.secret, after, POLL_EVERY).await
             };
             let batch = tokio::select! {
                 biased;

@@ -102,15 +102,8 @@ impl Part {
         fs::create_dir_all(&self.dir)?;
         self.remove()?;
         // The bytes first: a header without them would only mean a copy that begins at 0.
-        let file =
-            OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(self.path())?;
-        let mut beside = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(self.dir.join(&self.header))?;
-        beside.write_all(&header.encode_to_vec())?;
+        let file = create(&self.path())?;
+        create(&self.dir.join(&self.header))?.write_all(&header.encode_to_vec())?;
         Ok(file)
     }
 
@@ -152,6 +145,11 @@ pub fn read_at(file: &File, offset: u64) -> io::Result<Vec<u8>> {
     }
     buffer.truncate(filled);
     Ok(buffer)
+}
+
+/// Empty, and its owner's only.
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)
 }
 
 /// Whether it was there or not.

@@ -22,7 +22,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    download::{self, Courier, Failure},
+    download::{Courier, Failure},
     parts::{CopyName, Part},
 };
 use crate::backend::{BackendError, InstallError, Progress};
@@ -309,9 +309,4 @@ pub async fn install(
         backend.install(&header, &part.path(), &progress, &|| stop.is_cancelled())
     };
     courier.io.blocking.run_aside(work).await
-}
-
-/// The retry pause of one who asks for the directory is the session's own; so is its order.
-pub async fn fetch_directory(courier: &Courier) -> std::result::Result<v1::CheckpointHeader, Failure> {
-    courier.fetch(download::DIRECTORY, &Arc::default()).await
 }

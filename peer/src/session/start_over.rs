@@ -2,7 +2,7 @@
 //! invitation. Owns the mark that this has happened, until a hub has heard of it.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -40,10 +40,7 @@ impl Mark {
 
     /// A hub knows.
     pub fn clear(&self) -> io::Result<()> {
-        match fs::remove_file(&self.0) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        parts::remove(&self.0)
     }
 }
 
@@ -61,7 +58,7 @@ pub enum Attempt {
 /// Gets the directory and installs it. Everything fetched so far survives a failure; nothing else is changed by one.
 pub async fn attempt(peer: &mut Peer, trimmed_through: u64, shutdown: &CancellationToken) -> Attempt {
     let part = peer.courier.folder.part(DIRECTORY);
-    let header = match seeding::fetch_directory(&peer.courier).await {
+    let header = match peer.courier.fetch(DIRECTORY, &Arc::default()).await {
         Ok(header) => header,
         Err(Failure::Broken { why, .. }) => return Attempt::Failed(why),
         Err(Failure::Damaged) => return Attempt::Failed("what came is not what was promised".into()),

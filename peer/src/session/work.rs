@@ -62,6 +62,7 @@ pub struct Worker<'a> {
     welcome: v1::Welcome,
     cursor: u64,
     disk_bytes: u64,
+    memory_bytes: u64,
     /// Whether records have come: the stream works.
     pub fed: bool,
     /// The hubs there are now, if they have changed since the greeting.
@@ -82,6 +83,7 @@ impl<'a> Worker<'a> {
             welcome: stream.welcome.clone(),
             cursor,
             disk_bytes: 0,
+            memory_bytes: 0,
             fed: false,
             newer_hubs: None,
             peer,
@@ -210,6 +212,7 @@ impl<'a> Worker<'a> {
                 }
                 Due::Heartbeat => {
                     self.disk_bytes = self.peer.backend.disk_bytes();
+                    self.memory_bytes = (self.peer.courier.io.memory_bytes)();
                     self.peer.giving.expire(now);
                     self.ask_for_ids().await?;
                     self.send_status().await?;
@@ -348,7 +351,7 @@ impl<'a> Worker<'a> {
             executing: count(replica.unexecuted() + self.reads.count()),
             disk_bytes: self.disk_bytes,
             forums: count(replica.forum_count()),
-            memory_bytes: (self.peer.courier.io.memory_bytes)(),
+            memory_bytes: self.memory_bytes,
             requests: self.peer.driver.answered() + self.peer.reader.answered(),
             seeding: self.peer.seeding.progress(),
         };
