@@ -112,9 +112,9 @@ impl EmbeddedBackend {
         self.store.commit_queued()
     }
 
-    /// Waits until everything applied so far is on disk.
+    /// Waits until everything asked for so far is on disk: records, and the beginnings and ends of invitations.
     pub fn flush(&self) -> Result<(), BackendError> {
-        self.store.wait_durable(self.forums.applied_through())
+        self.store.flush()
     }
 
     /// The request decoded, or the answer to one that is too large.

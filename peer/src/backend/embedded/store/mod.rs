@@ -150,6 +150,11 @@ impl Store {
         self.writer.wait(record)
     }
 
+    /// Waits until everything queued so far is on disk.
+    pub fn flush(&self) -> Result<(), BackendError> {
+        self.writer.run(|_| Ok(()))
+    }
+
     /// Fails once the writer has.
     pub fn check(&self) -> Result<(), BackendError> {
         self.writer.check()

@@ -9,7 +9,6 @@ const MODES: [WriteMode; 2] = [WriteMode::Thread, WriteMode::WhenTold];
 
 fn joining(peer: &Peer) -> Vec<Joining> {
     peer.backend.flush().unwrap();
-    peer.backend.commit_queued().unwrap();
     peer.backend.joining().unwrap()
 }
 
@@ -315,7 +314,7 @@ fn a_large_staged_record_is_not_taken_with_many_others() {
     source.fill(1);
     let target = Peer::new(WriteMode::Thread);
     target.backend.begin_joining(forum_id(FORUM), task(2)).unwrap();
-    let copy = source.export(Scope::Forum(forum_id(FORUM)), 2);
+    let copy = source.export(Scope::Forum(forum_id(FORUM)), 11);
     let large = "x".repeat(700_000);
     for record in 20..30 {
         for (peer, staged) in [(&source, false), (&target, true)] {

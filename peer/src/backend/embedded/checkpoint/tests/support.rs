@@ -153,7 +153,6 @@ impl Peer {
     pub fn digest_of(&self, forum: u32) -> Digest {
         let audited = self.backend.audit(forum_id(forum)).unwrap();
         self.backend.flush().unwrap();
-        self.backend.commit_queued().unwrap();
         audited.blocking_recv().unwrap()
     }
 
