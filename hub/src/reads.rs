@@ -7,9 +7,11 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use loop_proto::{
+    breakage::{self, Breakage},
     ids::{ForumId, PeerId},
     v1::{self, RejectionCode, command, outcome},
 };
+use loop_raft_store::machine::Forum;
 use metrics::{counter, histogram};
 use prost::Message;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -81,19 +83,24 @@ async fn prepare(
     deadline: Instant,
 ) -> Result<(v1::ReadRequest, Vec<(PeerId, Whereabouts)>), CallError> {
     fresh(hub, deadline).await?;
+    let fenced = !breakage::is_on(Breakage::UnfencedRead);
     let (request, holders) = hub.state.read(|state| {
         let forum = read.forum.and_then(|forum| state.forum(forum));
         let request = v1::ReadRequest {
             forum_id: forum.map_or(0, |forum| forum.id.get()),
             epoch: forum.map_or(0, |forum| forum.epoch.0),
-            fence: forum.map_or(0, |forum| forum.newest_record),
+            fence: forum.filter(|_| fenced).map_or(0, |forum| forum.newest_record),
             request: read.request.clone(),
             session: state.session(&read.session_id).cloned(),
             receipt: read.receipt.clone(),
             now_ms: hub.io.now_ms().max(state.now().0),
             ..v1::ReadRequest::default()
         };
-        (request, forum.map(|forum| forum.serving().collect::<Vec<_>>()))
+        let may_answer = |forum: &Forum| match breakage::is_on(Breakage::ReadBeforeSeeded) {
+            false => forum.serving().collect::<Vec<_>>(),
+            true => forum.replicas.iter().map(|replica| replica.peer).collect(),
+        };
+        (request, forum.map(may_answer))
     });
     let candidates = match holders {
         Some(holders) => hub.presence.find_all(holders),

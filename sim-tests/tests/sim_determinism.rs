@@ -2,7 +2,8 @@
 
 mod sim_support;
 
-use sim_support::{commit_of, run};
+use loop_sim_tests::world::report::commit;
+use sim_support::run;
 
 /// Two processes, so that neither the state of this one nor where its memory lies can help.
 #[test]
@@ -21,7 +22,7 @@ fn one_seed_is_one_run() {
             other.events,
             same as f64 / 10.0,
             (same + 1) as f64 / 10.0,
-            commit_of(),
+            commit(),
         );
     }
 }

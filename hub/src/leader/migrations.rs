@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use loop_proto::{
+    breakage::{self, Breakage},
     ids::{ForumId, PeerId, TaskId},
     v1::{self, InvitationStatus, command, outcome},
 };
@@ -24,6 +25,8 @@ use crate::{hub::Hub, presence::Whereabouts};
 const CLOSE: u64 = CUT_OVER_LAG_MAX / 2;
 /// How often replaced replicas are looked for, all forums being walked.
 const LET_GO_EVERY: Duration = Duration::from_millis(200);
+/// When a move is over by the clock, for [`Breakage::CutOverByWallClock`].
+const CUT_OVER_AFTER_MS: u64 = 100;
 /// Steps proposed at once.
 const STEPS_MAX: usize = 256;
 /// How many times its patience a target has while nothing is heard of how far it is: the giver makes its copy, or the
@@ -34,6 +37,8 @@ const UNSEEN_PATIENCE: u32 = 10;
 #[derive(Default)]
 pub(super) struct Migrations {
     seen: BTreeMap<TaskId, Seen>,
+    /// The newest record when this leader first looked.
+    led_from: Option<u64>,
     let_go_at: Option<Instant>,
 }
 
@@ -78,8 +83,11 @@ impl Migrations {
 
     fn of_invitations(&mut self, state: &HubState, present: &Present, patience: Duration) -> Vec<Step> {
         self.seen.retain(|id, _| state.invitation(*id).is_some_and(|i| i.status.is_open()));
+        let led_from = *self.led_from.get_or_insert(state.newest());
+        let forgotten = |id: TaskId| id.get() <= led_from && breakage::is_on(Breakage::EffectLostAtElection);
         state
             .open_invitations()
+            .filter(|invitation| !forgotten(invitation.id))
             .filter_map(|invitation| self.of_invitation(state, invitation, present, patience))
             .collect()
     }
@@ -102,6 +110,10 @@ impl Migrations {
             && forum.newest_record.saturating_sub(at.cursor()) <= CLOSE
         {
             return Some(cut_over(invitation, at.cursor()));
+        }
+        let on_its_way_ms = state.now().0.saturating_sub(invitation.invited_at.0);
+        if on_its_way_ms >= CUT_OVER_AFTER_MS && breakage::is_on(Breakage::CutOverByWallClock) {
+            return Some(cut_over(invitation, 0));
         }
         let wanted = state
             .peer(invitation.target)

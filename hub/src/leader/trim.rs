@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use loop_proto::{
+    breakage::{self, Breakage},
     ids::PeerId,
     v1::{self, command},
 };
@@ -24,6 +25,7 @@ const TRIM_PART: u64 = 20;
 pub(super) async fn step(hub: &Arc<Hub>, watch: &Watch, present: &Present) {
     let (through, kept_through) = hub.state.read(|state| {
         let worth = (state.bounds().records_max / TRIM_PART).clamp(1, TRIM_MIN);
+        let worth = if breakage::is_on(Breakage::TrimPastSeeding) { 1 } else { worth };
         if state.newest() < state.kept_through().min(state.trimmed_through()) + worth {
             return (0, None);
         }
@@ -32,6 +34,7 @@ pub(super) async fn step(hub: &Arc<Hub>, watch: &Watch, present: &Present) {
         let slowest =
             slowest(state.peers().map(|peer| peer.id).filter(waited_for), |peer| watch.cursor(peer));
         let through = slowest.unwrap_or(kept).min(kept).min(state.newest().saturating_sub(KEEP));
+        let through = if breakage::is_on(Breakage::TrimPastSeeding) { kept } else { through };
         let trims = through >= state.trimmed_through() + worth;
         let keeps = kept >= state.kept_through() + worth;
         (if trims { through } else { state.trimmed_through() }, (trims || keeps).then_some(kept))

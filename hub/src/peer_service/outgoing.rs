@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use loop_proto::{
+    breakage::{self, Breakage},
     ids::PeerId,
     v1::{self, hub_to_peer::Kind},
 };
@@ -48,7 +49,8 @@ async fn send_all(hub: &Hub, connection: &PeerConnection, cursor: u64) -> Result
         connection.send(Kind::Forum(forum)).await?;
     }
     // The first batch is sent even if it is empty: it tells the peer that it has caught up.
-    let (mut at, mut told) = (cursor, None);
+    let newest = hub.state.read(HubState::newest);
+    let (mut at, mut told) = (if breakage::is_on(Breakage::FeedSkipsToLive) { newest } else { cursor }, None);
     let mut heartbeat = interval(hub.config.peer_heartbeat);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -9,9 +9,12 @@ use std::sync::{
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use loop_proto::v1::{self, from_leader, to_leader};
+use loop_proto::{
+    breakage::{self, Breakage},
+    v1::{self, from_leader, to_leader},
+};
 use loop_raft_store::raft_types::Proposal;
-use openraft::ReadPolicy;
+use openraft::{ReadPolicy, async_runtime::watch::WatchReceiver};
 use prost::Message;
 use tokio::sync::mpsc;
 
@@ -111,9 +114,16 @@ impl LeaderDoor {
 }
 
 async fn read_index(raft: HubRaftNode, seq: u64, tx: mpsc::Sender<v1::FromLeader>) {
-    let kind = match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
-        Ok(linearizer) => from_leader::Kind::ReadIndex(linearizer.read_log_id().index()),
-        Err(_) => from_leader::Kind::NotLeader(v1::NotLeader { leader: raft.current_leader().await }),
+    let index = match breakage::is_on(Breakage::UnconfirmedLead) && raft.is_leader() {
+        true => raft.metrics().borrow_watched().last_applied.map(|id| id.index()),
+        false => {
+            let linearizer = raft.get_read_linearizer(ReadPolicy::ReadIndex).await;
+            linearizer.ok().map(|linearizer| linearizer.read_log_id().index())
+        }
+    };
+    let kind = match index {
+        Some(index) => from_leader::Kind::ReadIndex(index),
+        None => from_leader::Kind::NotLeader(v1::NotLeader { leader: raft.current_leader().await }),
     };
     // A caller that has hung up asks again elsewhere.
     let _ = tx.send(v1::FromLeader { seq, kind: Some(kind) }).await;

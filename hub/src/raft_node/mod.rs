@@ -5,6 +5,7 @@ mod service;
 
 use std::{io, path::Path, sync::Arc};
 
+use loop_proto::breakage::{self, Breakage};
 use loop_raft_store::{
     adapter::{self, ApplySink, StateMachine, StateReader},
     log_store::{self, Engine, LogStoreConfig, disk::Dir},
@@ -55,7 +56,7 @@ pub async fn start(
         enable_pre_vote: Some(true),
         // A leader replicates entries before they are on its own disk, and two others make a majority. If it then loses
         // power it must not lead on in its old term: it would give the places of committed entries to others.
-        enable_leader_restore: Some(false),
+        enable_leader_restore: Some(breakage::is_on(Breakage::LeadRestored)),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_entries),
         // Entries kept behind a snapshot let a follower that was away for a moment catch up without one.
         max_in_snapshot_log_to_keep: config.snapshot_entries / 5,

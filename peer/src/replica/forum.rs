@@ -9,6 +9,7 @@ use std::{
 };
 
 use loop_proto::{
+    breakage::{self, Breakage},
     ids::{ForumEpoch, PeerId, TaskId},
     v1,
 };
@@ -152,7 +153,8 @@ impl Forum {
 
     /// All answers on their way once more, oldest first.
     pub fn repeat(&self) -> impl Iterator<Item = Output> {
-        self.sent.values().map(|answer| Output::Send(Box::new(answer.clone())))
+        let said = self.sent.values().filter(|_| !breakage::is_on(Breakage::AnswerSaidOnce));
+        said.map(|answer| Output::Send(Box::new(answer.clone())))
     }
 
     /// Forgets what is on its way. Returns how many answers that were.

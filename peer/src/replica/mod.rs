@@ -22,6 +22,7 @@ use std::{
 
 use bytes::Bytes;
 use loop_proto::{
+    breakage::{self, Breakage},
     ids::{ForumEpoch, ForumId, PeerId, TaskId},
     v1,
 };
@@ -126,7 +127,8 @@ impl Replica {
 
     /// The epoch under which this peer serves a forum; `None` if it does not, or not yet, or no more.
     pub fn epoch_of(&self, forum: ForumId) -> Option<ForumEpoch> {
-        let serves = |known: &&Forum| known.role.serves() && self.copies.is_whole(forum);
+        let unseeded = breakage::is_on(Breakage::ReadBeforeSeeded);
+        let serves = |known: &&Forum| unseeded || known.role.serves() && self.copies.is_whole(forum);
         self.forums.get(&forum).filter(serves).map(|forum| forum.epoch)
     }
 

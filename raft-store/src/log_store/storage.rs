@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures::{Stream, TryStreamExt, stream};
+use loop_proto::breakage::{self, Breakage};
 use openraft::{
     LogState, OptionalSend, RaftLogReader,
     storage::{IOFlushed, RaftLogStorage},
@@ -148,6 +149,10 @@ impl RaftLogStorage<HubRaft> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         let vote = *vote;
+        if breakage::is_on(Breakage::VoteNotDurable) {
+            self.inner.state.lock().vote = Some(vote);
+            return Ok(());
+        }
         let change = |state: &mut super::State, done| {
             state.vote = Some(vote);
             Ok(Op::Vote { vote, done })

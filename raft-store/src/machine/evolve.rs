@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use loop_proto::ids::{ForumId, HubTime, PeerId, RequestId};
+use loop_proto::{
+    breakage::{self, Breakage},
+    ids::{ForumId, HubTime, PeerId, RequestId},
+};
 
 use super::{
     event::Event,
@@ -59,7 +62,7 @@ pub(super) struct Upkeep {
 
 /// Moves the log's time forward; it never falls, whatever clock a new leader has.
 pub(super) fn advance_time(state: &mut HubState, at: HubTime) {
-    state.now = state.now.max(at);
+    state.now = if breakage::is_on(Breakage::TimeFalls) { at } else { state.now.max(at) };
 }
 
 /// Makes one change and says what happened.

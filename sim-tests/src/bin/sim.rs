@@ -1,21 +1,35 @@
-//! Runs simulated clusters from seeds: many of them, each in a process of its own, or one that is told in words.
+//! Runs simulated clusters from seeds: many of them, each in a process of its own, or one that is told in words; and
+//! hunts bugs that are switched on.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     io::Write,
-    process::{Child, Command, ExitCode, Stdio},
+    path::PathBuf,
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
-use loop_sim_tests::world::{
-    BREAKAGES,
-    report::{self, Outcome},
-    scenario::{self, SCENARIOS},
+use clap::{
+    Parser,
+    builder::{PossibleValue, PossibleValuesParser},
+};
+use loop_proto::breakage::Breakage;
+use loop_sim_tests::{
+    hunt,
+    runs::{self, Order},
+    world::{
+        report::{self, Outcome},
+        scenario::{self, SCENARIOS},
+    },
 };
 
-/// Runs simulated clusters.
+/// A run failed, or a bug was not found.
+const FAILED: u8 = 1;
+/// It was called wrongly, or cannot run at all.
+const CANNOT_RUN: u8 = 2;
+
+/// Runs simulated clusters. Ends with 0 if all went well, with 1 if a run failed, with 2 if it could not run.
 #[derive(Parser)]
 struct Args {
     /// The story; `list` names them all.
@@ -39,47 +53,57 @@ struct Args {
     /// With --seed: prints what came of it as JSON.
     #[arg(long, hide = true)]
     json: bool,
-    /// Breaks the world for good, to see whether that is noticed: lost-sync, cursor-before-data.
-    #[arg(long, value_name = "NAME")]
+    /// Switches a bug on, to see whether it is noticed. `all`: each in turn, until it is.
+    #[arg(long, value_name = "NAME", value_parser = breakages())]
     r#break: Option<String>,
+    /// With --break all: writes what was found to this file.
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
     /// Goes on after a run that failed.
     #[arg(long)]
     keep_going: bool,
 }
 
+fn breakages() -> PossibleValuesParser {
+    let one = |breakage: &Breakage| PossibleValue::new(breakage.name()).help(breakage.about());
+    let all = PossibleValue::new(ALL).help("Each in turn, until it is noticed.");
+    PossibleValuesParser::new(Breakage::ALL.iter().map(one).chain([all]))
+}
+
+const ALL: &str = "all";
+
 fn main() -> ExitCode {
     match start(&Args::parse()) {
-        Ok(code) => code,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FAILED),
         Err(error) => {
             eprintln!("sim: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(CANNOT_RUN)
         }
     }
 }
 
-fn start(args: &Args) -> Result<ExitCode> {
+/// Whether all went well.
+fn start(args: &Args) -> Result<bool> {
     if args.scenario == "list" {
         SCENARIOS.iter().for_each(|scenario| println!("{:<18} {}", scenario.name, scenario.about));
-        return Ok(ExitCode::SUCCESS);
+        return Ok(true);
     }
-    match args.seed {
-        Some(seed) => one(args, seed),
-        None => many(args),
+    if args.r#break.as_deref() == Some(ALL) {
+        return hunt_all(args);
     }
-}
-
-fn one(args: &Args, seed: u64) -> Result<ExitCode> {
+    let broken = args.r#break.as_deref().and_then(Breakage::from_name);
     let Some(scenario) = scenario::find(&args.scenario) else {
         bail!("there is no story `{}`; --scenario list names them", args.scenario);
     };
+    match args.seed {
+        Some(seed) => one(args, scenario, seed, broken),
+        None => many(args, broken),
+    }
+}
+
+fn one(args: &Args, scenario: &scenario::Scenario, seed: u64, broken: Option<Breakage>) -> Result<bool> {
     let began = Instant::now();
-    let broken = match &args.r#break {
-        None => None,
-        Some(name) => match BREAKAGES.iter().find(|(known, _)| known == name) {
-            Some((_, breakage)) => Some(*breakage),
-            None => bail!("nothing is broken under the name `{name}`"),
-        },
-    };
     let outcome = report::run(scenario, seed, args.trace, broken);
     if args.json {
         println!("{}", serde_json::to_string(&outcome)?);
@@ -89,7 +113,7 @@ fn one(args: &Args, seed: u64) -> Result<ExitCode> {
         }
         println!("{}", sentence(&outcome, began.elapsed()));
     }
-    Ok(if outcome.failure.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(outcome.failure.is_none())
 }
 
 fn sentence(outcome: &Outcome, wall: Duration) -> String {
@@ -137,63 +161,41 @@ impl Tally {
     }
 }
 
-fn many(args: &Args) -> Result<ExitCode> {
-    if scenario::find(&args.scenario).is_none() {
-        bail!("there is no story `{}`; --scenario list names them", args.scenario);
-    }
+fn own_program() -> Result<PathBuf> {
+    std::env::current_exe().context("where this program is")
+}
+
+fn many(args: &Args, broken: Option<Breakage>) -> Result<bool> {
     let began = Instant::now();
-    let mut seeds: VecDeque<u64> = (args.first..args.first.saturating_add(args.seeds)).collect();
-    let mut running: Vec<(u64, Child)> = Vec::new();
+    let seeds = args.first..args.first.saturating_add(args.seeds);
+    let orders = seeds.map(|seed| Order { scenario: &args.scenario, seed, broken });
     let mut tally = Tally::default();
-    while !running.is_empty() || !seeds.is_empty() {
-        while running.len() < args.jobs.max(1)
-            && let Some(seed) = seeds.pop_front()
-        {
-            running.push((seed, spawn(args, seed)?));
-        }
-        let (seed, child) = running.remove(0);
-        tally.take(finish(args, seed, child)?);
+    runs::in_order(&own_program()?, args.jobs, orders, |outcome| {
+        tally.take(outcome);
         progress(args, &tally, began.elapsed());
-        if !tally.failed.is_empty() && !args.keep_going {
-            seeds.clear();
-        }
-    }
+        tally.failed.is_empty() || args.keep_going
+    })?;
     eprintln!();
     conclude(&tally, began.elapsed());
-    Ok(if tally.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn spawn(args: &Args, seed: u64) -> Result<Child> {
-    let own = std::env::current_exe().context("where this program is")?;
-    let mut command = Command::new(own);
-    command.args(["--scenario", &args.scenario, "--json", "--seed"]).arg(seed.to_string());
-    if let Some(name) = &args.r#break {
-        command.args(["--break", name]);
-    }
-    command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().context("a run does not start")
-}
-
-fn finish(args: &Args, seed: u64, child: Child) -> Result<Outcome> {
-    let output = child.wait_with_output()?;
-    Ok(serde_json::from_slice(&output.stdout).unwrap_or_else(|_| Outcome {
-        scenario: args.scenario.clone(),
-        seed,
-        failure: Some(format!("it ended with {} and said nothing", output.status)),
-        ..Outcome::default()
-    }))
+    Ok(tally.failed.is_empty())
 }
 
 fn progress(args: &Args, tally: &Tally, wall: Duration) {
     let seconds = wall.as_secs_f64().max(0.001);
-    eprint!(
-        "\r{} of {} seeds, {} failed, {:.2} seeds/s, {:.1} simulated s/s, {} writes acknowledged   ",
+    show(&format!(
+        "{} of {} seeds, {} failed, {:.2} seeds/s, {:.1} simulated s/s, {} writes acknowledged",
         tally.done,
         args.seeds,
         tally.failed.len(),
         tally.done as f64 / seconds,
         tally.simulated_ms as f64 / 1e3 / seconds,
         tally.acked,
-    );
+    ));
+}
+
+/// Shows how far it is, in place of what was shown before.
+fn show(line: &str) {
+    eprint!("\r{line:<100}");
     // A progress line that cannot be shown is no reason to stop.
     let _ = std::io::stderr().flush();
 }
@@ -211,21 +213,32 @@ fn conclude(tally: &Tally, wall: Duration) {
         tally.simulated_ms as f64 / 1e3 / seconds,
         tally.failed.len()
     );
-    for outcome in &tally.failed {
-        println!(
-            "\n{} seed {}: {}",
-            outcome.scenario,
-            outcome.seed,
-            outcome.failure.as_deref().unwrap_or("?")
-        );
-        println!("  at commit {}", commit());
-        println!("  again: make sim SCENARIO={} SEED={}", outcome.scenario, outcome.seed);
-    }
+    tally.failed.iter().filter_map(Outcome::complaint).for_each(|complaint| println!("\n{complaint}"));
 }
 
-/// The commit that runs, for whoever wants to see a failure again.
-fn commit() -> String {
-    let said = Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).output();
-    let said = said.ok().filter(|output| output.status.success());
-    said.map_or_else(|| "?".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+/// Switches on each bug in turn. False: one was not noticed.
+fn hunt_all(args: &Args) -> Result<bool> {
+    let (program, began) = (own_program()?, Instant::now());
+    let (mut found, mut holes) = (Vec::new(), Vec::new());
+    for (at, breakage) in Breakage::ALL.iter().enumerate() {
+        let mut seeds = 0;
+        let one = hunt::hunt(&program, args.jobs, *breakage, |outcome| {
+            seeds += 1;
+            let (number, all, name) = (at + 1, Breakage::ALL.len(), breakage.name());
+            show(&format!("{number} of {all}, {name}: {seeds} seeds, the last of {}", outcome.scenario));
+        })?;
+        match one {
+            Some(one) => found.push(one),
+            None => holes.push(breakage.name()),
+        }
+    }
+    eprintln!();
+    let list = hunt::list(&found);
+    match &args.write {
+        Some(path) => std::fs::write(path, &list).with_context(|| path.display().to_string())?,
+        None => print!("{list}"),
+    }
+    println!("{} bugs found in {:.0} s", found.len(), began.elapsed().as_secs_f64());
+    holes.iter().for_each(|name| println!("NOT NOTICED in {} seeds: {name}", hunt::SEEDS_MAX));
+    Ok(holes.is_empty())
 }

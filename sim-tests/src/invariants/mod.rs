@@ -5,6 +5,7 @@ mod acknowledged_is_kept;
 mod dense_and_increasing_ids;
 mod one_answer;
 mod one_primary;
+mod one_user_per_session;
 mod reads_show_what_was_acknowledged;
 mod replicas_agree;
 
@@ -109,6 +110,7 @@ impl Invariants {
             Box::<dense_and_increasing_ids::DenseAndIncreasingIds>::default(),
             Box::<one_answer::OneAnswer>::default(),
             Box::<one_primary::OnePrimary>::default(),
+            Box::<one_user_per_session::OneUserPerSession>::default(),
             Box::<reads_show_what_was_acknowledged::ReadsShowWhatWasAcknowledged>::default(),
             Box::<replicas_agree::ReplicasAgree>::default(),
         ];

@@ -42,8 +42,6 @@ pub struct Knobs {
     pub failing: bool,
     /// No write that needs room succeeds.
     pub full: bool,
-    /// Syncs do nothing and say that they did: for proving that the checks notice.
-    pub lying: bool,
 }
 
 /// What has happened on it.
@@ -424,9 +422,7 @@ impl File for SimFile {
                 content.pending.clear();
                 return Err(io::Error::other("input/output error"));
             }
-            if !knobs.lying {
-                content.sync();
-            }
+            content.sync();
             Ok(())
         })?;
         self.disk.0.lock().counts.syncs += 1;

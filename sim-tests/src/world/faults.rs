@@ -11,7 +11,7 @@ use std::{
 use loop_proto::v1::PeerState;
 use rand::{RngExt, seq::IndexedRandom};
 
-use super::{Breakage, World, operator::Order};
+use super::{World, disk::Knobs, operator::Order};
 
 /// What latency is between faults; as in `simulation`.
 const LATENCY_MIN: Duration = Duration::from_millis(1);
@@ -237,9 +237,6 @@ impl World {
             return false;
         }
         self.sim.crash(name);
-        if self.broken == Some(Breakage::CursorBeforeData) {
-            self.lose_newest_rows(peer);
-        }
         true
     }
 
@@ -335,7 +332,7 @@ impl World {
         let hub = self.rng.random_range(0..self.hubs.len());
         let name = self.hub_name(hub);
         self.note(Place::Disk(name.clone()), Ailment::Wrong, time);
-        let mut knobs = self.healthy_disk();
+        let mut knobs = Knobs::default();
         match kind {
             Kind::FailSync => knobs.failing = true,
             Kind::FullDisk => knobs.full = true,
@@ -440,7 +437,7 @@ impl World {
             }
             (Place::Disk(name), _) => {
                 for hub in self.hubs.iter().filter(|hub| hub.machine.name == *name) {
-                    hub.disk.set(self.healthy_disk());
+                    hub.disk.set(Knobs::default());
                 }
                 for peer in self.peers.iter().filter(|peer| peer.machine.name == *name) {
                     peer.machine.set_commit_every(COMMIT_EVERY);

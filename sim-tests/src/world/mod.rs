@@ -65,19 +65,6 @@ impl fmt::Display for Failure {
     }
 }
 
-/// A fault that nobody can be expected to survive, put in to prove that it would be noticed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Breakage {
-    /// No hub's disk keeps what it says it has synced.
-    LostSync,
-    /// A peer that dies has its newest rows lost, and its cursor kept.
-    CursorBeforeData,
-}
-
-/// All of them, by the names they have on the command line.
-pub const BREAKAGES: [(&str, Breakage); 2] =
-    [("lost-sync", Breakage::LostSync), ("cursor-before-data", Breakage::CursorBeforeData)];
-
 /// How large a world is.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
@@ -126,7 +113,6 @@ pub struct World {
     logged: Arc<Mutex<Logged>>,
     faults: faults::Active,
     desk: Desk,
-    broken: Option<Breakage>,
     /// How often each thing happened that a set of runs must have seen.
     pub coverage: BTreeMap<String, u64>,
     /// When to look at the peers' databases next.
@@ -159,7 +145,6 @@ impl World {
             logged,
             faults: faults::Active::default(),
             desk: Desk::new(),
-            broken: None,
             coverage: BTreeMap::new(),
             look_at: Duration::ZERO,
             folder: folder()?,
@@ -169,18 +154,6 @@ impl World {
         world.add_peers(shape.peers);
         world.add_operator();
         Ok(world)
-    }
-
-    /// Breaks it, for good.
-    pub fn break_it(&mut self, breakage: Breakage) {
-        self.broken = Some(breakage);
-        let healthy = self.healthy_disk();
-        self.hubs.iter().for_each(|hub| hub.disk.set(healthy));
-    }
-
-    /// What is wrong with a hub's disk when nothing is.
-    fn healthy_disk(&self) -> disk::Knobs {
-        disk::Knobs { lying: self.broken == Some(Breakage::LostSync), ..disk::Knobs::default() }
     }
 
     fn add_hubs(&mut self, count: usize) {

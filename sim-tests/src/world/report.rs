@@ -3,12 +3,14 @@
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
+    process::Command,
     time::Duration,
 };
 
+use loop_proto::breakage::{self, Breakage};
 use serde::{Deserialize, Serialize};
 
-use super::{Breakage, Shape, World, faults, scenario::Scenario};
+use super::{Shape, World, faults, scenario::Scenario};
 
 /// What came of a run. All of it follows from scenario and seed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -17,6 +19,8 @@ pub struct Outcome {
     pub scenario: String,
     /// Its seed.
     pub seed: u64,
+    /// What was broken on purpose, if anything was.
+    pub broken: Option<String>,
     /// Why it failed, if it did.
     pub failure: Option<String>,
     /// The run as one number.
@@ -43,9 +47,46 @@ pub struct Outcome {
     pub newest: Vec<String>,
 }
 
-/// Tells `scenario` from `seed`, in a world that is whole unless it is to be broken.
+impl Outcome {
+    /// Of a run of which nothing is known yet.
+    pub fn of(scenario: &str, seed: u64, broken: Option<Breakage>) -> Self {
+        let broken = broken.map(|breakage| breakage.name().to_owned());
+        Self { scenario: scenario.to_owned(), seed, broken, ..Self::default() }
+    }
+
+    /// Why it failed, if it did, with what anybody needs to see that again.
+    pub fn complaint(&self) -> Option<String> {
+        let Self { scenario, seed, .. } = self;
+        let failure = self.failure.as_ref()?;
+        let again = self.again();
+        Some(format!("{scenario} seed {seed}: {failure}\n  at commit {}\n  again: {again}", commit()))
+    }
+
+    /// The command that runs it again.
+    pub fn again(&self) -> String {
+        let broken = self.broken.as_ref().map(|name| format!(" BREAK={name}")).unwrap_or_default();
+        format!("make sim SCENARIO={} SEED={}{broken}", self.scenario, self.seed)
+    }
+}
+
+/// The commit that runs.
+pub fn commit() -> String {
+    let said = Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).output();
+    let said = said.ok().filter(|output| output.status.success());
+    said.map_or_else(|| "?".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Tells `scenario` from `seed`, in a system that is whole unless it is to be broken.
 pub fn run(scenario: &Scenario, seed: u64, prints: bool, broken: Option<Breakage>) -> Outcome {
-    let mut outcome = Outcome { scenario: scenario.name.to_owned(), seed, ..Outcome::default() };
+    // The whole world is one thread.
+    breakage::switch_on(broken);
+    let outcome = tell(scenario, Outcome::of(scenario.name, seed, broken), prints);
+    breakage::switch_on(None);
+    outcome
+}
+
+fn tell(scenario: &Scenario, mut outcome: Outcome, prints: bool) -> Outcome {
+    let seed = outcome.seed;
     let mut world = match World::new(seed, Shape::any(seed), prints) {
         Ok(world) => world,
         Err(error) => {
@@ -53,7 +94,6 @@ pub fn run(scenario: &Scenario, seed: u64, prints: bool, broken: Option<Breakage
             return outcome;
         }
     };
-    broken.into_iter().for_each(|breakage| world.break_it(breakage));
     let told = catch_unwind(AssertUnwindSafe(|| (scenario.tell)(&mut world)));
     outcome.failure = match told {
         Ok(Ok(())) => None,

@@ -110,15 +110,6 @@ impl World {
         db.map(Some).map_err(|error| error.to_string())
     }
 
-    /// Takes a peer's newest messages away and leaves its cursor.
-    pub(super) fn lose_newest_rows(&self, peer: usize) {
-        const SQL: &str = "DELETE FROM tbl_ssshout WHERE int_ssshout_id > (SELECT MAX(int_ssshout_id) - 3 FROM tbl_ssshout)";
-        if let Ok(Some(db)) = self.open(peer) {
-            // A peer that has no table yet has nothing to lose.
-            let _ = db.execute(SQL, []);
-        }
-    }
-
     /// The copies of replicas that serve, as of what each peer has on disk; with `all`, of the present replicas only.
     fn copies(&self, all: bool) -> Result<Vec<Copy>, String> {
         let mut copies = Vec::new();

@@ -16,6 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use loop_proto::breakage::{self, Breakage};
 use parking_lot::RwLock;
 
 use self::record::{HEADER, Kind};
@@ -233,7 +234,7 @@ impl LogEngine for SegmentEngine {
 
     fn sync(&mut self) -> Result<(), LogError> {
         self.flush()?;
-        if self.current.in_group {
+        if self.current.in_group && !breakage::is_on(Breakage::LostSync) {
             self.current.file.sync_data().map_err(self.io("sync a segment"))?;
             self.current.in_group = false;
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use loop_proto::{
+    breakage::{self, Breakage},
     ids::{ForumEpoch, ForumId, MessageId, PeerId, RequestId, TaskId},
     v1::{self, RejectionCode, outcome::Kind},
 };
@@ -26,7 +27,8 @@ pub(super) const TRIM_PER_APPLY_MAX: u64 = 50_000;
 
 pub(super) fn append_task(state: &HubState, request: RequestId, command: AppendTask) -> Decided {
     let forum = known_forum(state, command.forum)?;
-    if let Some(seen) = state.receipts.request(request) {
+    let seen = state.receipts.request(request);
+    if let Some(seen) = seen.filter(|_| !breakage::is_on(Breakage::DuplicateOnResend)) {
         if seen.forum != command.forum {
             return Err(other_command());
         }
@@ -78,10 +80,11 @@ pub(super) fn answer_task(state: &HubState, proposal: RequestId, command: Answer
         return answer_again(state, proposal, &command);
     }
     present_peer(state, command.peer)?;
-    if command.epoch != forum.epoch {
+    let fenced = !breakage::is_on(Breakage::EpochUnchecked);
+    if command.epoch != forum.epoch && fenced {
         return Err(rejection(RejectionCode::StaleEpoch, command.epoch.0, forum.epoch.0));
     }
-    if command.peer != forum.primary {
+    if command.peer != forum.primary && fenced {
         let (held, current) = (command.peer.get(), forum.primary.get());
         return Err(rejection(RejectionCode::NotPrimary, held.into(), current.into()));
     }
@@ -196,8 +199,8 @@ fn facts_records(
         return Ok(made);
     }
     let id = next_record(state, made.changes.len() as u64)?;
-    let sessions =
-        facts.sessions.into_iter().map(|session| sessions::own(session.record, id.get())).collect();
+    let kept = facts.sessions.into_iter().filter(|_| !breakage::is_on(Breakage::ForgottenSession));
+    let sessions = kept.map(|session| sessions::own(session.record, id.get())).collect();
     let (task, receipt, proposal) = match closes {
         Some(closes) => (Some(closes.task), Some(Arc::new(closes.receipt)), Some(closes.proposal)),
         None => (None, None, None),

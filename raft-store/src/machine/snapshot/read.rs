@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use loop_proto::{
+    breakage::{self, Breakage},
     ids::{ForumEpoch, ForumId, ForumKey, HubTime, MessageId, PeerId, RequestId, TaskId},
     v1,
 };
@@ -69,7 +70,9 @@ pub(super) fn state(bytes: &[u8], version: u32) -> Read<HubState> {
     }
     let mut state = HubState::new((&head.bounds).into());
     state.now = HubTime(head.now_ms);
-    state.next_message = head.next_message;
+    if !breakage::is_on(Breakage::IdReuseAfterFailover) {
+        state.next_message = head.next_message;
+    }
     state.next_user = head.next_user;
     state.directory_newest = head.directory_newest;
     state.kept_through = head.kept_through;
@@ -241,8 +244,10 @@ fn read_receipts(frames: &mut Frames<'_>, head: &Head, state: &mut HubState) -> 
             at: HubTime(frame.at_ms),
             receipt: Arc::new(frame.receipt),
         };
-        state.receipts.open(request, task, forum, message);
-        state.receipts.answer(request, answer);
+        if !breakage::is_on(Breakage::SnapshotForgetsRequests) {
+            state.receipts.open(request, task, forum, message);
+            state.receipts.answer(request, answer);
+        }
     }
     for _ in 0..head.proposals {
         let frame: ProposalFrame = frames.message()?;

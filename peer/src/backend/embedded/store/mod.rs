@@ -14,7 +14,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use loop_proto::{ids::ForumId, v1};
+use loop_proto::{
+    breakage::{self, Breakage},
+    ids::ForumId,
+    v1,
+};
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
@@ -283,7 +287,9 @@ impl Store {
             if !awaits(connection, forum, invitation)? {
                 return Ok(None);
             }
-            changes.iter().try_for_each(|change| rows::write(connection, change))?;
+            let drops = breakage::is_on(Breakage::StagedFactsDropped);
+            let staged = changes.iter().filter(|_| !drops);
+            staged.into_iter().try_for_each(|change| rows::write(connection, change))?;
             let more = joining::has_staged_after(connection, (forum, invitation), through)?;
             if !more {
                 joining::set_installed(connection, forum, cursor)?;

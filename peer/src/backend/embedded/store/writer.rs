@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use loop_proto::breakage::{self, Breakage};
 use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::watch;
@@ -102,9 +103,23 @@ impl Writer {
     }
 
     /// Queues a batch.
-    pub fn write(&self, changes: Vec<Change>, through: u64) -> Result<(), BackendError> {
+    pub fn write(&self, mut changes: Vec<Change>, through: u64) -> Result<(), BackendError> {
         self.check()?;
+        if breakage::is_on(Breakage::CursorBeforeData) {
+            self.write_beside(&[], through)?;
+        }
+        if breakage::is_on(Breakage::FactsWithoutCursor) {
+            self.write_beside(&std::mem::take(&mut changes), 0)?;
+        }
         self.send(Message::Batch { changes, through })
+    }
+
+    /// Writes a part of a batch at once and by itself: for breakages, which take apart what belongs together.
+    fn write_beside(&self, changes: &[Change], through: u64) -> Result<(), BackendError> {
+        match &self.hand {
+            Hand::Caller(disk) => write_group(&mut disk.lock().connection, changes, through).map_err(failed),
+            Hand::Thread(_) => Ok(()),
+        }
     }
 
     /// Queues a job. It is not waited for.

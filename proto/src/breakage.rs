@@ -1,0 +1,138 @@
+//! Bugs this system could have, each to be switched on in a simulation to see whether its checks notice.
+//!
+//! Owns their names and the switch. A hook is one condition beside the line it breaks. Only the cargo feature
+//! `breakages`, which nothing that ships turns on, compiles the switch in; without it [`is_on`] is constantly false
+//! and the hooks are gone. Never knows what a hook does.
+
+macro_rules! breakages {
+    ($(#[doc = $about:literal] $variant:ident = $name:literal,)+) => {
+        /// A bug that can be switched on.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Breakage {
+            $(#[doc = $about] $variant,)+
+        }
+
+        impl Breakage {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// Its name on a command line.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+
+            /// What is wrong with it on, in one line.
+            pub const fn about(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $about.trim_ascii(),)+
+                }
+            }
+        }
+    };
+}
+
+breakages! {
+    /// A hub answers a browser as soon as it has the answer's body, committed or not.
+    AckBeforeCommit = "ack-before-commit",
+    /// A peer saves its cursor first and the rows later.
+    CursorBeforeData = "cursor-before-data",
+    /// A peer saves rows first and its cursor later.
+    FactsWithoutCursor = "facts-without-cursor",
+    /// An answer is taken from whoever sends it, under whichever epoch.
+    EpochUnchecked = "epoch-unchecked",
+    /// A forum gets another primary under the same epoch.
+    EpochNotRaised = "epoch-not-raised",
+    /// The log is trimmed as far as serving replicas have it, whoever else is on the way.
+    TrimPastSeeding = "trim-past-seeding",
+    /// What an execution stored in its session is kept by no hub and no peer.
+    ForgottenSession = "forgotten-session",
+    /// A commit that is sent again is a new commit.
+    DuplicateOnResend = "duplicate-on-resend",
+    /// A replica on its way serves after a fixed time, wherever it is in the log.
+    CutOverByWallClock = "cut-over-by-wall-clock",
+    /// The Raft log says that it is on disk without a sync.
+    LostSync = "lost-sync",
+    /// A hub's vote is not written down.
+    VoteNotDurable = "vote-not-durable",
+    /// A leader that loses power and is back at once leads on in its old term.
+    LeadRestored = "lead-restored",
+    /// A hub that starts from a snapshot gives out message ids from the first one again.
+    IdReuseAfterFailover = "id-reuse-after-failover",
+    /// A snapshot leaves out which requests were answered.
+    SnapshotForgetsRequests = "snapshot-forgets-requests",
+    /// The log's time is the newest leader's clock, even if it is behind.
+    TimeFalls = "time-falls",
+    /// A write cut short by a power cut is taken for a whole one.
+    TornWriteTaken = "torn-write-taken",
+    /// A replica answers a read from what it has, without waiting for what was acknowledged before.
+    UnfencedRead = "unfenced-read",
+    /// A leader vouches for reads without asking whether it still leads.
+    UnconfirmedLead = "unconfirmed-lead",
+    /// Reads are also sent to replicas whose copy is on its way, and answered there.
+    ReadBeforeSeeded = "read-before-seeded",
+    /// A new leader does not bring to an end what was under way before its election.
+    EffectLostAtElection = "effect-lost-at-election",
+    /// A peer that comes back is fed what is new from then on, not what it missed.
+    FeedSkipsToLive = "feed-skips-to-live",
+    /// What was staged while a copy was on its way is not written on top of it.
+    StagedFactsDropped = "staged-facts-dropped",
+    /// A peer says an answer once: lost on its way, it is never repeated.
+    AnswerSaidOnce = "answer-said-once",
+}
+
+impl Breakage {
+    /// The one of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|breakage| breakage.name() == name)
+    }
+}
+
+#[cfg(feature = "breakages")]
+thread_local! {
+    static ON: std::cell::Cell<Option<Breakage>> = const { std::cell::Cell::new(None) };
+}
+
+/// Switches one on, on this thread, and whichever was on off.
+#[cfg(feature = "breakages")]
+pub fn switch_on(breakage: Option<Breakage>) {
+    ON.set(breakage);
+}
+
+/// Whether it is on, on this thread.
+#[cfg(feature = "breakages")]
+pub fn is_on(breakage: Breakage) -> bool {
+    ON.get() == Some(breakage)
+}
+
+/// Never: the switch is not compiled in.
+#[cfg(not(feature = "breakages"))]
+pub const fn is_on(_breakage: Breakage) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_breakage_is_found_by_its_own_name_and_says_what_it_breaks() {
+        let names: BTreeSet<&str> = Breakage::ALL.iter().map(|breakage| breakage.name()).collect();
+        assert_eq!(names.len(), Breakage::ALL.len());
+        for breakage in Breakage::ALL {
+            let kebab = |c: char| c.is_ascii_lowercase() || c == '-';
+            assert!(breakage.name().chars().all(kebab), "{}", breakage.name());
+            assert_eq!(Breakage::from_name(breakage.name()), Some(*breakage));
+            assert!(breakage.about().ends_with('.') && !breakage.about().contains('\n'));
+        }
+        assert_eq!(Breakage::from_name("nothing"), None);
+    }
+
+    #[test]
+    fn nothing_is_broken_unless_somebody_says_so() {
+        assert!(Breakage::ALL.iter().all(|breakage| !is_on(*breakage)));
+    }
+}

@@ -1,0 +1,129 @@
+//! Proves the net: switches on one bug after another and looks for the first seed at which the simulation notices.
+//!
+//! Owns which story is most likely to meet a bug, and the list of what was found. Never knows what a bug does.
+
+use std::{fmt::Write, io, path::Path};
+
+use loop_proto::breakage::Breakage;
+
+use crate::{
+    runs::{self, Order},
+    world::report::Outcome,
+};
+
+/// Each bug must be noticed within so many seeds of one story.
+pub const SEEDS_MAX: u64 = 200;
+
+/// The story in which a bug shows soonest.
+pub const fn story_of(breakage: Breakage) -> &'static str {
+    match breakage {
+        _ => "chaos",
+    }
+}
+
+/// Where a bug was noticed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The bug.
+    pub breakage: Breakage,
+    /// The story.
+    pub scenario: String,
+    /// Its first seed that failed.
+    pub seed: u64,
+    /// What noticed it.
+    pub by: String,
+}
+
+/// Runs the bug's own story from seed 1 on, `jobs` at once, and then chaos; `None` if nothing is noticed. `tell` gets
+/// every outcome.
+pub fn hunt(
+    program: &Path,
+    jobs: usize,
+    breakage: Breakage,
+    mut tell: impl FnMut(&Outcome),
+) -> io::Result<Option<Found>> {
+    let own = story_of(breakage);
+    let stories = [Some(own), (own != "chaos").then_some("chaos")];
+    let orders = stories.into_iter().flatten().flat_map(|scenario| {
+        (1..=SEEDS_MAX).map(move |seed| Order { scenario, seed, broken: Some(breakage) })
+    });
+    let mut found = None;
+    runs::in_order(program, jobs, orders, |outcome| {
+        tell(&outcome);
+        found = found_in(breakage, &outcome);
+        found.is_none()
+    })?;
+    Ok(found)
+}
+
+/// What an outcome says of a bug.
+pub fn found_in(breakage: Breakage, outcome: &Outcome) -> Option<Found> {
+    let failure = outcome.failure.as_ref()?;
+    Some(Found { breakage, scenario: outcome.scenario.clone(), seed: outcome.seed, by: noticed_by(failure) })
+}
+
+/// The rule that was broken: what stands before the particulars of the run.
+fn noticed_by(failure: &str) -> String {
+    let end = failure.find([':', ';']).unwrap_or(failure.len());
+    failure[..end].to_owned()
+}
+
+const HEAD: &str = "\
+# The net catches
+
+Each line is a bug that can be switched on in the code that ships, in a simulation only, and the first seed at which the
+simulation notices it: as many seeds as the number says, from 1 on. `make breakages` writes this file;
+`sim-tests/tests/sim_breakages.rs` holds that every bug is still found. To see one:
+`make sim BREAK=lost-sync SCENARIO=power-cuts SEED=1 TRACE=1`.
+
+| bug | what is wrong | story | seed | noticed by |
+|---|---|---|---|---|
+";
+
+/// The list as it is kept in the repository.
+pub fn list(found: &[Found]) -> String {
+    let mut text = HEAD.to_owned();
+    for Found { breakage, scenario, seed, by } in found {
+        let (name, about) = (breakage.name(), breakage.about());
+        writeln!(text, "| {name} | {about} | {scenario} | {seed} | {by} |")
+            .expect("a string takes everything");
+    }
+    text
+}
+
+/// Reads [`list`].
+pub fn read_list(text: &str) -> Vec<Found> {
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, name, _, scenario, seed, by, _] = cells[..] else { return None };
+        let (breakage, seed) = (Breakage::from_name(name)?, seed.parse().ok()?);
+        Some(Found { breakage, scenario: scenario.to_owned(), seed, by: by.to_owned() })
+    };
+    text.lines().filter_map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_says_what_was_found_and_is_read_back() {
+        let found = |breakage, seed| Found { breakage, scenario: "calm".into(), seed, by: "one log".into() };
+        let all = [found(Breakage::LostSync, 3), found(Breakage::TimeFalls, 17)];
+        assert_eq!(read_list(&list(&all)), all);
+    }
+
+    #[test]
+    fn a_rule_is_named_without_the_particulars_of_the_run() {
+        assert_eq!(noticed_by("one log: hub-1 applied another record 7"), "one log");
+        assert_eq!(noticed_by("somebody is not served; open tasks [3]"), "somebody is not served");
+        assert_eq!(noticed_by("nothing"), "nothing");
+    }
+
+    #[test]
+    fn every_bug_has_a_story_that_there_is() {
+        for breakage in Breakage::ALL {
+            assert!(crate::world::scenario::find(story_of(*breakage)).is_some(), "{}", breakage.name());
+        }
+    }
+}
