@@ -31,6 +31,9 @@ const TOKEN: &str = "simulated-token";
 /// What operators show the hubs.
 pub const ADMIN_TOKEN: &str = "simulated-operator-token";
 
+/// How often a healthy peer's database commits.
+pub const COMMIT_EVERY: Duration = Duration::from_millis(20);
+
 /// What changes during a run, and what a machine says of itself.
 struct State {
     shutdown: CancellationToken,
@@ -62,7 +65,7 @@ impl Machine {
             life: 0,
             ended: None,
             clock_off_ms: 0,
-            commit_every: Duration::from_millis(20),
+            commit_every: COMMIT_EVERY,
         };
         Self { name, number, seed, trace, net, state: Mutex::new(state) }
     }

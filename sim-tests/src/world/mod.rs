@@ -29,7 +29,7 @@ use self::{
     hosts::{HubHost, Machine, PeerHost},
     ledger::Ledger,
     log::Logged,
-    net::{GRPC_PORT, HTTP_PORT, Net},
+    net::{GRPC_PORT, HTTP_PORT, LATENCY_MAX, LATENCY_MIN, Net},
     operator::{Desk, Operator},
     oracle::Oracle,
     trace::{Fnv, Trace},
@@ -334,8 +334,8 @@ fn simulation(seed: u64) -> turmoil::Sim<'static> {
         .epoch(std::time::UNIX_EPOCH)
         .simulation_duration(LONGEST)
         .tick_duration(TICK)
-        .min_message_latency(Duration::from_millis(1))
-        .max_message_latency(Duration::from_millis(20))
+        .min_message_latency(LATENCY_MIN)
+        .max_message_latency(LATENCY_MAX)
         .tcp_capacity(65_536)
         .enable_random_order();
     builder.build()

@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures::future::BoxFuture;
@@ -23,6 +24,10 @@ use super::{frames::Frames, trace::Trace};
 pub const HTTP_PORT: u16 = 8080;
 /// Where every hub serves hubs and peers.
 pub const GRPC_PORT: u16 = 9080;
+/// How long anything takes from one machine to another while nothing is wrong: at least, and at most.
+pub const LATENCY_MIN: Duration = Duration::from_millis(1);
+/// See [`LATENCY_MIN`].
+pub const LATENCY_MAX: Duration = Duration::from_millis(20);
 
 /// One host's way to the network.
 #[derive(Clone)]

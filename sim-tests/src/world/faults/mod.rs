@@ -3,6 +3,11 @@
 //! Owns every fault under way and its end. At most one at a time on a machine's power, a link, a clock or a disk, so
 //! that mending one never mends another; besides that they overlap as chance has it.
 
+mod burdens;
+mod disks;
+mod hosts;
+mod links;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -11,13 +16,13 @@ use std::{
 use loop_proto::v1::PeerState;
 use rand::{RngExt, seq::IndexedRandom};
 
-use super::{Breakage, World, operator::Order};
+use super::{
+    World,
+    hosts::COMMIT_EVERY,
+    net::{LATENCY_MAX, LATENCY_MIN},
+    operator::Order,
+};
 
-/// What latency is between faults; as in `simulation`.
-const LATENCY_MIN: Duration = Duration::from_millis(1);
-const LATENCY_MAX: Duration = Duration::from_millis(20);
-/// How often a healthy peer's database commits.
-const COMMIT_EVERY: Duration = Duration::from_millis(20);
 /// After a machine has stopped by itself, its supervisor starts it again.
 const RESTART_AFTER: Duration = Duration::from_millis(700);
 
@@ -217,169 +222,6 @@ impl World {
         self.trace.tell("fault", &format!("{place:?} {ailment:?} for {time:?}"));
         self.faults.ailing.insert(place, (ailment, self.sim.elapsed() + time));
         true
-    }
-
-    /// Takes a hub's power away for `time`.
-    pub fn crash_hub(&mut self, hub: usize, time: Duration) -> bool {
-        let name = self.hub_name(hub);
-        if !self.note(Place::Power(name.clone()), Ailment::Down, time) {
-            return false;
-        }
-        self.sim.crash(name);
-        self.hubs[hub].disk.cut_power();
-        true
-    }
-
-    /// Ends a peer's process for `time`.
-    pub fn crash_peer(&mut self, peer: usize, time: Duration) -> bool {
-        let name = self.peer_name(peer);
-        if !self.note(Place::Power(name.clone()), Ailment::Down, time) {
-            return false;
-        }
-        self.sim.crash(name);
-        if self.broken == Some(Breakage::CursorBeforeData) {
-            self.lose_newest_rows(peer);
-        }
-        true
-    }
-
-    /// Asks a hub to stop, and starts it again after `time`.
-    pub fn stop_hub(&mut self, hub: usize, time: Duration) -> bool {
-        let machine = self.hubs[hub].machine.clone();
-        let stops = self.note(Place::Power(machine.name.clone()), Ailment::Down, time);
-        if stops {
-            machine.stop();
-        }
-        stops
-    }
-
-    /// Asks a peer to stop, and starts it again after `time`.
-    pub fn stop_peer(&mut self, peer: usize, time: Duration) -> bool {
-        let machine = self.peers[peer].machine.clone();
-        let stops = self.note(Place::Power(machine.name.clone()), Ailment::Down, time);
-        if stops {
-            machine.stop();
-        }
-        stops
-    }
-
-    fn everybody(&self) -> Vec<String> {
-        let hubs = self.hubs.iter().map(|hub| hub.machine.name.clone());
-        let peers = self.peers.iter().map(|peer| peer.machine.name.clone());
-        hubs.chain(peers).chain(self.visitors.iter().cloned()).collect()
-    }
-
-    fn ail_any_link(&mut self, ailment: Ailment, time: Duration) -> bool {
-        let everybody = self.everybody();
-        let hub = self.rng.random_range(0..self.hubs.len());
-        let other = self.rng.random_range(0..everybody.len());
-        other != hub && self.ail_link(&everybody[hub], &everybody[other], ailment, time)
-    }
-
-    fn ail_link(&mut self, one: &str, other: &str, ailment: Ailment, time: Duration) -> bool {
-        if !self.note(Place::Link(link(one, other)), ailment, time) {
-            return false;
-        }
-        match ailment {
-            Ailment::Cut => self.sim.partition(one, other),
-            Ailment::CutOneWay => match self.rng.random_bool(0.5) {
-                true => self.sim.partition_oneway(one, other),
-                false => self.sim.partition_oneway(other, one),
-            },
-            Ailment::Held => self.sim.hold(one, other),
-            Ailment::Slow | Ailment::Down | Ailment::Wrong => {
-                let latency = Duration::from_millis(self.rng.random_range(50..600));
-                self.sim.set_link_latency(one, other, latency);
-            }
-        }
-        true
-    }
-
-    /// Cuts a machine off from everybody.
-    pub fn isolate(&mut self, name: &str, time: Duration) -> bool {
-        let others: Vec<String> = self.everybody().into_iter().filter(|other| other != name).collect();
-        others.iter().filter(|other| self.ail_link(name, other, Ailment::Cut, time)).count() > 0
-    }
-
-    /// Cuts the links between two groups of hubs; everybody else reaches all.
-    fn split_hubs(&mut self, time: Duration) -> bool {
-        let names = self.hub_names();
-        let side: Vec<bool> = names.iter().map(|_| self.rng.random_bool(0.5)).collect();
-        let mut any = false;
-        for one in 0..names.len() {
-            for other in one + 1..names.len() {
-                if side[one] != side[other] {
-                    any |= self.ail_link(&names[one], &names[other], Ailment::Cut, time);
-                }
-            }
-        }
-        any
-    }
-
-    fn jump_clock(&mut self, hub: usize, time: Duration) -> bool {
-        let machine = self.hubs[hub].machine.clone();
-        let off_ms = self.rng.random_range(-3_600_000_i64..3_600_000);
-        let jumps = self.note(Place::Clock(machine.name.clone()), Ailment::Wrong, time);
-        if jumps {
-            machine.set_clock(off_ms);
-        }
-        jumps
-    }
-
-    /// One hub's disk at a time: with more of them nobody could say what must survive.
-    fn ail_hub_disk(&mut self, kind: Kind, time: Duration) -> bool {
-        let sick = |place: &Place| matches!(place, Place::Disk(name) if name.starts_with("hub"));
-        if self.faults.ailing.keys().any(sick) {
-            return false;
-        }
-        let hub = self.rng.random_range(0..self.hubs.len());
-        let name = self.hub_name(hub);
-        self.note(Place::Disk(name.clone()), Ailment::Wrong, time);
-        let mut knobs = self.healthy_disk();
-        match kind {
-            Kind::FailSync => knobs.failing = true,
-            Kind::FullDisk => knobs.full = true,
-            _ => knobs.slow = Duration::from_millis(self.rng.random_range(20..1000)),
-        }
-        if kind != Kind::SlowDisk {
-            self.faults.excused.insert(name);
-        }
-        self.hubs[hub].disk.set(knobs);
-        true
-    }
-
-    fn slow_peer_disk(&mut self, peer: usize, time: Duration) -> bool {
-        let machine = self.peers[peer].machine.clone();
-        let every = Duration::from_millis(self.rng.random_range(100..5000));
-        let slows = self.note(Place::Disk(machine.name.clone()), Ailment::Wrong, time);
-        if slows {
-            machine.set_commit_every(every);
-        }
-        slows
-    }
-
-    /// Has a replica of some forum moved to a peer that has none, or one replica more made there.
-    fn move_forum(&mut self) -> bool {
-        let assignments: Vec<_> = self.ledger.assignments().into_iter().collect();
-        let Some((forum, held)) = assignments.choose(&mut self.rng).cloned() else { return false };
-        let peers: Vec<u32> = (0..self.peers.len()).filter_map(|peer| self.peer_id(peer)).collect();
-        let outside: Vec<u32> = peers.into_iter().filter(|peer| !held.replicas.contains(peer)).collect();
-        let Some(to) = outside.choose(&mut self.rng).copied() else { return false };
-        let from = match self.rng.random_bool(0.2) {
-            true => 0,
-            false => held.replicas.choose(&mut self.rng).copied().unwrap_or(0),
-        };
-        self.desk.order(Order::Move { forum, from, to });
-        true
-    }
-
-    fn drain_peer(&mut self, peer: usize, time: Duration) -> bool {
-        let Some(id) = self.peer_id(peer) else { return false };
-        let drains = self.note(Place::Standing(id), Ailment::Wrong, time);
-        if drains {
-            self.desk.order(Order::State(id, PeerState::Draining));
-        }
-        drains
     }
 
     /// Ends the faults whose time is over, and starts machines again that have stopped by themselves.
