@@ -37,6 +37,7 @@ use crate::{
     proposer::{LeaderDoor, ProposeService, Proposer, Routes},
     raft_node::{self, HubRaftNode, RaftGrpc},
     relay::Relays,
+    sizes,
     traffic::{self, Traffic},
     waiters::Waiters,
 };
@@ -96,6 +97,7 @@ pub async fn run(
         tokio::spawn(membership::follow(hub.clone())),
         tokio::spawn(link::keep_links(hub.clone())),
         tokio::spawn(traffic::run(hub.clone())),
+        tokio::spawn(sizes::watch(hub.clone())),
         tokio::spawn(leader::run(hub.clone())),
     ];
     let formed = membership::form_or_enter(&hub).await;

@@ -145,6 +145,18 @@ impl Replica {
         self.copies.unseeded_beside(forum)
     }
 
+    /// What is kept in memory, and the most that may be.
+    pub fn held(&self) -> [(&'static str, (usize, usize)); 5] {
+        let kept = self.kept.values().map(|(_, answers)| answers.len()).sum();
+        [
+            ("open_tasks", (self.open_count, OPEN_TASKS_MAX)),
+            ("open_task_bytes", (self.open_bytes, OPEN_TASK_BYTES_MAX)),
+            ("answers_unconfirmed", (self.unconfirmed + self.running.len(), UNCONFIRMED_MAX)),
+            ("answers_kept", (kept, UNCONFIRMED_MAX)),
+            ("forums", (self.copies.len(), FORUMS_MAX)),
+        ]
+    }
+
     /// Tasks this peer should execute and has not.
     pub fn unexecuted(&self) -> usize {
         self.forums.values().map(Forum::unexecuted).sum()

@@ -241,6 +241,7 @@ impl PeerHost {
             wall_ms: self.machine.clock(),
             blocking: loop_peer::io::Blocking::Inline,
             memory_bytes: Arc::new(|| 0),
+            sizes: self.machine.sizes(),
         }
     }
 
