@@ -49,8 +49,6 @@ pub struct Knobs {
 /// What has happened on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Syncs of files.
-    pub syncs: u64,
     /// Writes lost by power cuts.
     pub lost: u64,
     /// Writes of which some sectors were kept.
@@ -219,11 +217,6 @@ impl SimDisk {
     /// Sets what is wrong with it.
     pub fn set(&self, knobs: Knobs) {
         self.0.lock().knobs = knobs;
-    }
-
-    /// What is wrong with it.
-    pub fn knobs(&self) -> Knobs {
-        self.0.lock().knobs
     }
 
     /// What has happened on it.
@@ -429,7 +422,6 @@ impl File for SimFile {
             }
             Ok(())
         })?;
-        self.disk.0.lock().counts.syncs += 1;
         Ok(())
     }
 

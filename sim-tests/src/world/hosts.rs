@@ -22,6 +22,7 @@ use super::{
     disk::SimDisk,
     ledger::Ledger,
     net::{GRPC_PORT, HTTP_PORT, Net},
+    sizes::Sizes,
     trace::Trace,
 };
 
@@ -144,6 +145,8 @@ pub struct HubHost {
     pub patience: Patience,
     /// Where its records are held against the others'.
     pub ledger: Ledger,
+    /// Where it is told how much it keeps.
+    pub sizes: Sizes,
 }
 
 impl HubHost {
@@ -186,6 +189,7 @@ impl HubHost {
         loop_hub::io::Io::new(Arc::new(bind), Arc::new(dial), self.machine.clock(), rng)
             .with_disk(Arc::new(move |path: &Path| Ok(disk.dir(path))))
             .with_witness(self.ledger.witness(self.id))
+            .with_sizes(self.sizes.of_hub(&self.machine.name))
     }
 
     /// One life, until it is asked to stop or cannot go on.
@@ -208,6 +212,8 @@ pub struct PeerHost {
     pub folder: PathBuf,
     /// The hubs it is told of.
     pub hubs: Vec<String>,
+    /// Where it is told how much it keeps.
+    pub sizes: Sizes,
 }
 
 impl PeerHost {
@@ -241,7 +247,7 @@ impl PeerHost {
             wall_ms: self.machine.clock(),
             blocking: loop_peer::io::Blocking::Inline,
             memory_bytes: Arc::new(|| 0),
-            sizes: self.machine.sizes(),
+            sizes: self.sizes.of_peer(&self.machine.name),
         }
     }
 

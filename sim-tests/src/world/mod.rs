@@ -15,6 +15,7 @@ mod oracle;
 pub mod report;
 pub mod scenario;
 mod settle;
+mod sizes;
 mod trace;
 mod visitor;
 
@@ -33,7 +34,8 @@ use self::{
     operator::{Desk, Operator},
     oracle::Oracle,
     trace::{Fnv, Trace},
-    visitor::Visitor,
+    sizes::Sizes,
+    visitor::{Manner, Visitor},
 };
 use crate::invariants::Invariants;
 
@@ -119,6 +121,7 @@ pub struct World {
     pub oracle: Oracle,
     /// What must hold.
     pub invariants: Invariants,
+    sizes: Sizes,
     hubs: Vec<HubHost>,
     peers: Vec<PeerHost>,
     forums: Vec<String>,
@@ -151,6 +154,7 @@ impl World {
             oracle: Oracle::new(invariants.clone(), trace.clone(), logged.clone()),
             _listening: log::listen(trace.clone(), logged.clone()),
             trace,
+            sizes: Sizes::new(invariants.clone()),
             invariants,
             hubs: Vec::new(),
             peers: Vec::new(),
@@ -203,6 +207,7 @@ impl World {
                 snapshot_entries,
                 patience,
                 ledger: self.ledger.clone(),
+                sizes: self.sizes.clone(),
             };
             self.hubs.push(host.clone());
             self.sim.host(name, move || host.clone().live());
@@ -220,6 +225,7 @@ impl World {
                 machine: Arc::new(Machine::new(name.clone(), 100 + number, self.seed, self.trace.clone())),
                 folder: self.folder.path().join(&name),
                 hubs,
+                sizes: self.sizes.clone(),
             };
             self.peers.push(host.clone());
             self.sim.host(name, move || host.clone().live());
@@ -243,13 +249,22 @@ impl World {
 
     /// Browsers come.
     pub fn add_visitors(&mut self, count: usize) {
+        self.add_visitors_who(count, Manner::default());
+    }
+
+    /// Browsers come that behave like this.
+    fn add_visitors_who(&mut self, count: usize, manner: Manner) {
         for _ in 0..count {
             let number = self.visitors.len();
-            let (name, forum) = (format!("web-{}", number + 1), number % self.forums.len());
+            let name = format!("web-{}", number + 1);
             let net = Net::new(200 + number as u64, self.trace.clone());
             let seed = derive(self.seed, &name, 0);
-            let forum = (forum, self.forums[forum].clone());
-            let visitor = Visitor::new(name.clone(), net, self.hub_names(), forum, self.oracle.clone(), seed);
+            let mut forums: Vec<_> = self.forums.iter().cloned().enumerate().collect();
+            let own = number % forums.len();
+            forums.rotate_left(own);
+            forums.truncate(2);
+            let (hubs, oracle) = (self.hub_names(), self.oracle.clone());
+            let visitor = Visitor::new((name.clone(), number), net, hubs, forums, oracle, manner, seed);
             self.sim.client(name.clone(), visitor.stay());
             self.visitors.push(name);
         }

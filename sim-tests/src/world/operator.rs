@@ -3,7 +3,7 @@
 //! Runs on a machine of its own on the simulated network. Never repeats an order that may have been taken.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -55,7 +55,7 @@ struct Inner {
     orders: VecDeque<Order>,
     busy: bool,
     /// Forums whose replicas were found equal since the last time that was asked.
-    equal: BTreeMap<u32, u32>,
+    equal: BTreeSet<u32>,
 }
 
 impl Desk {
@@ -75,8 +75,8 @@ impl Desk {
         inner.orders.is_empty() && !inner.busy
     }
 
-    /// With how many replicas a forum was found equal, and forgets it.
-    pub fn take_equal(&self, forum: u32) -> Option<u32> {
+    /// Whether a forum's replicas were found equal since that was asked last.
+    pub fn take_equal(&self, forum: u32) -> bool {
         self.0.lock().equal.remove(&forum)
     }
 }
@@ -152,8 +152,7 @@ impl Operator {
                     self.invariants.broken("replicas agree", what);
                 }
                 if reply.equal && count == reply.replicas.len() && count > 0 {
-                    let count = u32::try_from(count).unwrap_or(u32::MAX);
-                    self.desk.0.lock().equal.insert(forum, count);
+                    self.desk.0.lock().equal.insert(forum);
                 }
                 Ok(format!("{count} of {} replicas told", reply.replicas.len()))
             }

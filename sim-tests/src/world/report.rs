@@ -88,11 +88,14 @@ pub fn sometimes() -> Vec<String> {
 const TORN: &str = "disk: a write was torn";
 const LOST: &str = "disk: a write was lost";
 const RESENT: &str = "client: a commit was sent again and acknowledged";
+const TYPED: &str = "client: a typing row was shown";
+const HIDDEN: &str = "client: a message was hidden by its author";
+const MEDDLED: &str = "client: a message was asked to be hidden by another";
 const MOVED: &str = "log: a forum's primary changed";
 const ELECTED: &str = "hubs: the lead changed";
 const SNAPSHOT: &str = "hubs: a snapshot replaced a hub's state";
 const COPIED: &str = "log: an invited peer came to serve";
-const SEEN: [&str; 7] = [TORN, LOST, RESENT, MOVED, ELECTED, COPIED, faults::STOPPED];
+const SEEN: [&str; 10] = [TORN, LOST, RESENT, TYPED, HIDDEN, MEDDLED, MOVED, ELECTED, COPIED, faults::STOPPED];
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
@@ -113,7 +116,11 @@ impl World {
             add(TORN, counts.torn);
             add(LOST, counts.lost);
         }
-        add(RESENT, self.oracle.counts().acked_after_resend);
+        let counts = self.oracle.counts();
+        add(RESENT, counts.acked_after_resend);
+        add(TYPED, counts.typed);
+        add(HIDDEN, counts.hidden);
+        add(MEDDLED, counts.meddled);
         let (moved, copied, replaced) = self.ledger.seen();
         add(MOVED, moved);
         add(COPIED, copied);

@@ -52,9 +52,9 @@ impl World {
         for forum in self.ledger.assignments().into_keys() {
             self.run_until("found equal", VERIFIED_WITHIN, |world| {
                 match world.desk.take_equal(forum) {
-                    Some(_) => return Ok(()),
-                    None if world.desk.is_idle() => world.desk.order(Order::Verify(forum)),
-                    None => {}
+                    true => return Ok(()),
+                    false if world.desk.is_idle() => world.desk.order(Order::Verify(forum)),
+                    false => {}
                 }
                 Err(format!("the replicas of forum {forum}"))
             })?;
