@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use super::{
+    hosts::Roster,
     net::{HTTP_PORT, Net},
     oracle::Oracle,
 };
@@ -31,7 +32,7 @@ pub struct Visitor {
     /// Its way to the network.
     pub net: Net,
     /// The hubs' host names.
-    pub hubs: Vec<String>,
+    pub hubs: Roster,
     /// The forum's number and name.
     pub forum: (usize, String),
     /// Who is told.
@@ -49,7 +50,7 @@ impl Visitor {
     pub fn new(
         name: String,
         net: Net,
-        hubs: Vec<String>,
+        hubs: Roster,
         forum: (usize, String),
         oracle: Oracle,
         seed: u64,
@@ -177,7 +178,8 @@ impl Visitor {
     }
 
     async fn call(&mut self, script: &str, parameters: &[(&str, &str)]) -> Result<Value, CallFailure> {
-        let hub = self.hubs[self.rng.random_range(0..self.hubs.len())].clone();
+        let hubs = self.hubs.names();
+        let hub = hubs[self.rng.random_range(0..hubs.len())].clone();
         let callback = format!("{}_{}", self.page, self.page.len());
         let path = format!("/{script}?callback={callback}&{}&_=1", query(parameters));
         // AtomJump's browser waits 20 s; a shorter time makes more re-sends, which is the harder case.
