@@ -240,8 +240,12 @@ impl SimDisk {
             let content = platter.files.get_mut(&file).expect("a file that has a name");
             let length = content.durable.written.len();
             if at < length {
-                content.durable.written[at] ^= 1 << platter.rng.random_range(0..8_u32);
-                content.live = content.durable.clone();
+                let bit = 1 << platter.rng.random_range(0..8_u32);
+                content.durable.written[at] ^= bit;
+                // What is in memory of the file goes with the process that reads it next.
+                if let Some(byte) = content.live.written.get_mut(at) {
+                    *byte ^= bit;
+                }
                 return true;
             }
             at -= length;

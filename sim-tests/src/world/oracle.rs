@@ -168,6 +168,11 @@ impl Oracle {
         self.invariants.broken("answers are what was asked for", format!("{who}: {what}"));
     }
 
+    /// Whether a commit is on its way.
+    pub fn is_writing(&self) -> bool {
+        self.inner.lock().commits.iter().any(|commit| commit.acked.is_none())
+    }
+
     /// All commits ever sent.
     pub fn commits(&self) -> Vec<Commit> {
         self.inner.lock().commits.clone()

@@ -68,6 +68,9 @@ impl World {
         if !open.is_empty() {
             return Err(format!("tasks {open:?} are open"));
         }
+        if self.is_replacing() {
+            return Err("a hub's place is still empty".into());
+        }
         for (forum, assignment) in self.ledger.assignments() {
             if !assignment.joining.is_empty() || !assignment.draining.is_empty() {
                 return Err(format!("forum {forum} is on its way: {assignment:?}"));

@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use super::{
+    hosts::Roster,
     net::{HTTP_PORT, Net},
     oracle::Oracle,
 };
@@ -54,7 +55,7 @@ pub struct Visitor {
     /// Its way to the network.
     pub net: Net,
     /// The hubs' host names.
-    pub hubs: Vec<String>,
+    pub hubs: Roster,
     /// The forums' numbers and names, its own first.
     pub forums: Vec<(usize, String)>,
     /// Who is told.
@@ -88,7 +89,7 @@ impl Visitor {
     pub fn new(
         (name, number): (String, usize),
         net: Net,
-        hubs: Vec<String>,
+        hubs: Roster,
         forums: Vec<(usize, String)>,
         oracle: Oracle,
         manner: Manner,
@@ -279,8 +280,8 @@ impl Visitor {
     }
 
     async fn call(&mut self, script: &str, parameters: &Parameters) -> Result<Value, CallFailure> {
-        let rng = &mut self.state.rng;
-        let hub = self.hubs[rng.random_range(0..self.hubs.len())].clone();
+        let (rng, hubs) = (&mut self.state.rng, self.hubs.names());
+        let hub = hubs[rng.random_range(0..hubs.len())].clone();
         let callback = format!("{}_{}", self.state.page, self.state.page.len());
         let path = format!("/{script}?callback={callback}&{}&_=1", query(parameters));
         // AtomJump's browser waits 20 s; a shorter time makes more re-sends, which is the harder case.

@@ -13,7 +13,7 @@ impl World {
     pub(super) fn move_forum(&mut self) -> bool {
         let assignments: Vec<_> = self.ledger.assignments().into_iter().collect();
         let Some((forum, held)) = assignments.choose(&mut self.rng).cloned() else { return false };
-        let peers: Vec<u32> = (0..self.peers.len()).filter_map(|peer| self.peer_id(peer)).collect();
+        let peers = self.all_peer_ids();
         let outside: Vec<u32> = peers.into_iter().filter(|peer| !held.replicas.contains(peer)).collect();
         let Some(to) = outside.choose(&mut self.rng).copied() else { return false };
         let from = match self.rng.random_bool(0.2) {

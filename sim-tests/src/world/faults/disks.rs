@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rand::RngExt;
+use rand::{RngExt, seq::IndexedRandom};
 
 use super::{Ailment, Kind, Place};
 use crate::world::World;
@@ -14,7 +14,7 @@ impl World {
         if self.faults.ailing.keys().any(sick) {
             return false;
         }
-        let hub = self.rng.random_range(0..self.hubs.len());
+        let Some(hub) = self.any_hub() else { return false };
         let name = self.hub_name(hub);
         self.note(Place::Disk(name.clone()), Ailment::Wrong, time);
         let mut knobs = self.healthy_disk();
@@ -38,5 +38,26 @@ impl World {
             machine.set_commit_every(every);
         }
         slows
+    }
+
+    /// Of one hub at a time, until it has been replaced: what a minority has lost, the others have.
+    pub(super) fn rot_hub_disk(&mut self, time: Duration) -> bool {
+        let Some(hub) = self.any_hub() else { return false };
+        let name = self.hub_name(hub);
+        let is_sick = |place: &Place| matches!(place, Place::Disk(name) if name.starts_with("hub"));
+        let is_down = self.faults.ailing.contains_key(&Place::Power(name.clone()));
+        if self.is_replacing() || is_down || self.faults.ailing.keys().any(is_sick) {
+            return false;
+        }
+        let what = *[".seg", ".seg", ".snapshot"].choose(&mut self.rng).expect("three");
+        if !self.hubs[hub].disk.flip_bit(what) {
+            return false;
+        }
+        self.trace.tell("fault", &format!("{name}: a bit of a {what} has turned over"));
+        self.faults.excused.insert(name.clone());
+        // It is read again when the process starts: the machine stays up, so nothing else is lost.
+        self.note(Place::Power(name.clone()), Ailment::Down, time);
+        self.sim.crash(name);
+        true
     }
 }

@@ -7,6 +7,9 @@ mod burdens;
 mod disks;
 mod hosts;
 mod links;
+pub mod phases;
+mod replaced;
+mod words;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,6 +28,11 @@ use super::{
 
 /// After a machine has stopped by itself, its supervisor starts it again.
 const RESTART_AFTER: Duration = Duration::from_millis(700);
+
+pub use self::{
+    replaced::{FOUND, REPLACED},
+    words::lied,
+};
 
 /// Seen when a hub could not go on, for its disk, and said so.
 pub const STOPPED: &str = "hubs: one stopped by itself";
@@ -72,8 +80,16 @@ pub enum Kind {
     FailSync,
     /// A hub's disk is full.
     FullDisk,
+    /// Nothing passes between two machines, and everything does, many times a second.
+    FlapLink,
+    /// A bit of what a hub has synced turns over, and its process ends.
+    RotDisk,
     /// A peer's disk is slow.
     SlowPeerDisk,
+    /// A peer or a browser reads what it is sent very slowly.
+    SlowConsumer,
+    /// A peer says what is not so.
+    LyingPeer,
     /// No fault, but a burden: a forum's replica moves to another peer.
     MoveForum,
     /// A peer is to be emptied, and may come back.
@@ -81,7 +97,7 @@ pub enum Kind {
 }
 
 /// All of them.
-pub const ALL: [Kind; 23] = [
+pub const ALL: [Kind; 27] = [
     Kind::CrashHub,
     Kind::CrashLeader,
     Kind::CrashAllHubs,
@@ -102,7 +118,11 @@ pub const ALL: [Kind; 23] = [
     Kind::SlowDisk,
     Kind::FailSync,
     Kind::FullDisk,
+    Kind::FlapLink,
+    Kind::RotDisk,
     Kind::SlowPeerDisk,
+    Kind::SlowConsumer,
+    Kind::LyingPeer,
     Kind::MoveForum,
     Kind::DrainPeer,
 ];
@@ -115,6 +135,10 @@ enum Place {
     Link(Link),
     Clock(String),
     Disk(String),
+    /// How fast a machine reads from the network.
+    Ears(String),
+    /// What a peer says.
+    Words(String),
     /// A peer's standing with the hubs.
     Standing(u32),
 }
@@ -126,6 +150,7 @@ enum Ailment {
     CutOneWay,
     Held,
     Slow,
+    Flapping,
     Wrong,
 }
 
@@ -135,6 +160,12 @@ pub struct Active {
     ailing: BTreeMap<Place, (Ailment, Duration)>,
     /// Hubs whose disk was ever sick: they may say so, loudly.
     excused: BTreeSet<String>,
+    /// Links that flap: when each turns over next, and whether it is cut now.
+    flapping: BTreeMap<Link, (Duration, bool)>,
+    /// Hubs that were found to have lost what they had promised to keep.
+    replacing: replaced::Replacing,
+    /// Who led when that was last looked at, and since when.
+    led: (Option<usize>, Duration),
 }
 
 impl Active {
@@ -152,6 +183,7 @@ fn link(one: &str, other: &str) -> Link {
 impl World {
     /// Makes one fault of this kind, somewhere, for `time`. False: there was no place for it.
     pub fn strike(&mut self, kind: Kind, time: Duration) -> bool {
+        let phases = self.phases();
         let struck = match kind {
             Kind::CrashHub => self.any_hub().is_some_and(|hub| self.crash_hub(hub, time)),
             Kind::CrashLeader => self.leader().is_some_and(|hub| self.crash_hub(hub, time)),
@@ -165,6 +197,7 @@ impl World {
             Kind::CutOneWay => self.ail_any_link(Ailment::CutOneWay, time),
             Kind::HoldLink => self.ail_any_link(Ailment::Held, time),
             Kind::SlowLink => self.ail_any_link(Ailment::Slow, time),
+            Kind::FlapLink => self.ail_any_link(Ailment::Flapping, time),
             Kind::IsolateHub => self.any_hub().is_some_and(|hub| self.isolate(&self.hub_name(hub), time)),
             Kind::IsolateLeader => self.leader().is_some_and(|hub| self.isolate(&self.hub_name(hub), time)),
             Kind::IsolatePeer => {
@@ -173,12 +206,16 @@ impl World {
             Kind::SplitHubs => self.split_hubs(time),
             Kind::JumpClock => self.any_hub().is_some_and(|hub| self.jump_clock(hub, time)),
             Kind::SlowDisk | Kind::FailSync | Kind::FullDisk => self.ail_hub_disk(kind, time),
+            Kind::RotDisk => self.rot_hub_disk(time),
+            Kind::SlowConsumer => self.slow_consumer(time),
+            Kind::LyingPeer => self.lying_peer(time),
             Kind::SlowPeerDisk => self.any_peer().is_some_and(|peer| self.slow_peer_disk(peer, time)),
             Kind::MoveForum => self.move_forum(),
             Kind::DrainPeer => self.any_peer().is_some_and(|peer| self.drain_peer(peer, time)),
         };
         if struck {
             self.saw(format!("fault {kind:?}"));
+            phases.iter().for_each(|phase| self.saw(phases::during(kind, *phase)));
         }
         struck
     }
@@ -191,23 +228,43 @@ impl World {
         self.peers[peer].machine.name.clone()
     }
 
-    fn any_hub(&mut self) -> Option<usize> {
-        Some(self.rng.random_range(0..self.hubs.len()))
+    /// The peer the hubs know by this id.
+    pub(super) fn peer_of(&self, id: u32) -> Option<usize> {
+        (0..self.peers.len()).find(|peer| self.peer_id(*peer) == Some(id))
     }
 
-    fn any_peer(&mut self) -> Option<usize> {
+    /// What the hubs call the peers.
+    pub(super) fn all_peer_ids(&self) -> Vec<u32> {
+        (0..self.peers.len()).filter_map(|peer| self.peer_id(peer)).collect()
+    }
+
+    /// Whether any fault is on.
+    pub fn is_ailing(&self) -> bool {
+        !self.faults.ailing.is_empty()
+    }
+
+    /// How often a peer started again from what others have.
+    pub fn started_over(&self) -> u64 {
+        self.logged.lock().started_over
+    }
+
+    fn any_hub(&mut self) -> Option<usize> {
+        self.hubs_left().choose(&mut self.rng).copied()
+    }
+
+    pub(super) fn any_peer(&mut self) -> Option<usize> {
         Some(self.rng.random_range(0..self.peers.len()))
     }
 
-    fn any_primary(&mut self) -> Option<usize> {
+    pub(super) fn any_primary(&mut self) -> Option<usize> {
         let primaries: Vec<u32> =
             self.ledger.assignments().into_values().map(|assignment| assignment.primary).collect();
         let primary = *primaries.choose(&mut self.rng)?;
-        (0..self.peers.len()).find(|peer| self.peer_id(*peer) == Some(primary))
+        self.peer_of(primary)
     }
 
     fn each_hub(&mut self, mut act: impl FnMut(&mut Self, usize) -> bool) -> bool {
-        (0..self.hubs.len()).filter(|hub| act(self, *hub)).count() > 0
+        self.hubs_left().into_iter().filter(|hub| act(self, *hub)).count() > 0
     }
 
     fn each_peer(&mut self, mut act: impl FnMut(&mut Self, usize) -> bool) -> bool {
@@ -230,8 +287,11 @@ impl World {
         let over = self.faults.ailing.iter().filter(|(_, (_, until))| *until <= now);
         let over: Vec<Place> = over.map(|(place, _)| place.clone()).collect();
         over.iter().for_each(|place| self.mend(place));
-        let machines =
-            self.hubs.iter().map(|hub| &hub.machine).chain(self.peers.iter().map(|peer| &peer.machine));
+        self.flap();
+        self.replacing_step();
+        self.watch_the_lead();
+        let hubs = self.hubs_left().into_iter().map(|hub| &self.hubs[hub].machine);
+        let machines = hubs.chain(self.peers.iter().map(|peer| &peer.machine));
         let mut stopped = Vec::new();
         for machine in machines {
             let place = Place::Power(machine.name.clone());
@@ -246,6 +306,9 @@ impl World {
                 self.invariants.broken("nobody stops without a reason", format!("{name}: {why}"));
             }
             self.saw(STOPPED);
+            if self.must_be_replaced(&name, &why) {
+                continue;
+            }
             self.note(place, Ailment::Down, RESTART_AFTER);
         }
     }
@@ -261,7 +324,14 @@ impl World {
         let Some((ailment, _)) = self.faults.ailing.remove(place) else { return };
         self.trace.tell("fault", &format!("{place:?} {ailment:?} is over"));
         match (place, ailment) {
+            (Place::Power(name), _) if self.is_gone(name) => {}
             (Place::Power(name), _) => self.sim.bounce(name.as_str()),
+            (Place::Link(link), Ailment::Flapping) => {
+                self.faults.flapping.remove(link);
+                self.sim.repair(link.0.as_str(), link.1.as_str());
+            }
+            (Place::Ears(name), _) => self.net_of(name).into_iter().for_each(|net| net.read_slowly(0)),
+            (Place::Words(name), _) => self.tongue_of(name).into_iter().for_each(|tongue| tongue.set(None)),
             (Place::Link((one, other)), Ailment::Cut) => self.sim.repair(one.as_str(), other.as_str()),
             (Place::Link((one, other)), Ailment::CutOneWay) => {
                 self.sim.repair_oneway(one.as_str(), other.as_str());

@@ -4,12 +4,19 @@ mod hubs;
 mod mixed;
 mod moves;
 mod peers;
+mod phased;
 
 use std::time::Duration;
 
 use rand::RngExt;
 
 use super::{Failure, Shape, World};
+
+pub use self::{
+    hubs::ALL_REPLACED,
+    moves::{GREW, LATE, move_steps},
+    phased::PARTS,
+};
 
 /// How long hubs and peers may take to be there at first.
 const FORMED_WITHIN: Duration = Duration::from_secs(10);
@@ -71,6 +78,50 @@ pub const SCENARIOS: &[Scenario] = &[
         tell: moves::migration,
     },
     Scenario { name: "drain", about: "peers are emptied while everybody writes", tell: peers::drain },
+    Scenario {
+        name: "left-behind",
+        about: "hubs come back to a group that has forgotten",
+        tell: hubs::left_behind,
+    },
+    Scenario {
+        name: "bit-rot",
+        about: "bits turn over on hubs' disks; they say so and are replaced",
+        tell: hubs::bit_rot,
+    },
+    Scenario { name: "membership", about: "all hubs are replaced, one by one", tell: hubs::membership },
+    Scenario {
+        name: "flapping",
+        about: "links are cut and mended many times a second",
+        tell: mixed::flapping,
+    },
+    Scenario {
+        name: "slow-consumer",
+        about: "peers and browsers read very slowly",
+        tell: mixed::slow_consumer,
+    },
+    Scenario { name: "liars", about: "peers say what is not so", tell: mixed::liars },
+    Scenario {
+        name: "re-sent-commits",
+        about: "answers are lost, commits come again",
+        tell: mixed::re_sent_commits,
+    },
+    Scenario {
+        name: "beyond-retention",
+        about: "a peer is away for longer than the log is kept",
+        tell: peers::beyond_retention,
+    },
+    Scenario {
+        name: "hot-forum",
+        about: "a forum gets busy, gets help, and nothing thrashes",
+        tell: moves::hot_forum,
+    },
+    Scenario { name: "migration-steps", about: "somebody falls at each step of a move", tell: moves::steps },
+    Scenario {
+        name: "migration-against-failover",
+        about: "a cut-over while the lead is lost",
+        tell: moves::against_failover,
+    },
+    Scenario { name: "phases", about: "every fault in every phase", tell: phased::phases },
     Scenario { name: "chaos", about: "everything, overlapping, in any order", tell: mixed::chaos },
 ];
 

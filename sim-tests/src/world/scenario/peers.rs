@@ -42,3 +42,32 @@ pub(super) fn drain(world: &mut World) -> Result<(), Failure> {
     world.run_for(secs(3))?;
     world.settle()
 }
+
+/// A peer is away for longer than the hubs keep what it misses. It starts again from what the others have, by itself.
+pub(super) fn beyond_retention(world: &mut World) -> Result<(), Failure> {
+    world.tune(|tuning| {
+        (tuning.retained_records, tuning.replicas, tuning.peer_grace_s) = (200, 2, 4);
+    });
+    begin(world)?;
+    world.add_visitors(6);
+    world.run_for(secs(2))?;
+    for _ in 0..2 {
+        let Some(peer) = world.any_primary() else { continue };
+        let (before, over) = (world.ledger.newest(), world.started_over());
+        world.crash_peer(peer, secs(600));
+        // The log holds twice its budget at most.
+        world.run_until("the log has gone on", secs(120), |world| {
+            match world.ledger.newest() > before + 600 {
+                true => Ok(()),
+                false => Err(format!("{} records since", world.ledger.newest() - before)),
+            }
+        })?;
+        world.heal();
+        world.run_until("it starts again", secs(30), |world| match world.started_over() > over {
+            true => Ok(()),
+            false => Err("it goes on as if nothing had been missed".into()),
+        })?;
+        world.run_for(secs(3))?;
+    }
+    world.settle()
+}
