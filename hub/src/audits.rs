@@ -48,6 +48,11 @@ impl Audits {
         Some(Listener { audits: self.clone(), id, reports })
     }
 
+    /// Listeners, and how many there may be.
+    pub fn held(&self) -> (usize, usize) {
+        (self.0.lock().listeners.len(), LISTENERS_MAX)
+    }
+
     /// A peer has reported, here or on another hub.
     pub fn heard(&self, peer: PeerId, report: &v1::AuditReport) {
         for (forum, tx) in self.0.lock().listeners.values() {

@@ -18,6 +18,8 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::sizes::Size;
+
 /// A byte stream to a client, a peer or another hub.
 pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection for T {}
@@ -37,6 +39,8 @@ pub trait Acceptor: Send + 'static {
 type Bind = dyn Fn(SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Acceptor>>> + Send + Sync;
 type Dial = dyn Fn(String) -> BoxFuture<'static, io::Result<BoxedConnection>> + Send + Sync;
 
+type TellSizes = dyn Fn(&[Size]) + Send + Sync;
+
 type OpenDir = dyn Fn(&Path) -> io::Result<Arc<dyn Dir>> + Send + Sync;
 
 /// What the outside supplies. Cheap to clone.
@@ -49,6 +53,7 @@ pub struct Io {
     open_dir: Arc<OpenDir>,
     sink: Sink,
     witness: Option<Arc<dyn ApplySink>>,
+    sizes: Option<Arc<TellSizes>>,
 }
 
 impl Io {
@@ -69,6 +74,7 @@ impl Io {
             open_dir: Arc::new(open_dir),
             sink: Sink::Thread,
             witness: None,
+            sizes: None,
         }
     }
 
@@ -81,6 +87,11 @@ impl Io {
     /// The same, and `witness` is told what this hub applies, before anybody else is.
     pub fn with_witness(self, witness: Arc<dyn ApplySink>) -> Self {
         Self { witness: Some(witness), ..self }
+    }
+
+    /// The same, and `told` hears once a second how much this hub keeps.
+    pub fn with_sizes(self, told: Arc<dyn Fn(&[Size]) + Send + Sync>) -> Self {
+        Self { sizes: Some(told), ..self }
     }
 
     /// The machine's own sockets, clock and entropy.
@@ -131,6 +142,13 @@ impl Io {
     /// Who is told, besides the hub itself, what it applies.
     pub fn witness(&self) -> Option<Arc<dyn ApplySink>> {
         self.witness.clone()
+    }
+
+    /// Tells whoever wants to know how much is kept.
+    pub fn tell_sizes(&self, sizes: &[Size]) {
+        if let Some(told) = &self.sizes {
+            told(sizes);
+        }
     }
 
     /// Unix time, milliseconds. May jump; what is written to the log never falls (see `machine`).

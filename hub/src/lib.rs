@@ -29,7 +29,9 @@ mod hub_service;
 mod link;
 mod membership;
 mod proposer;
+mod queue;
 mod raft_node;
+pub mod sizes;
 
 pub mod hubctl;
 pub mod local;

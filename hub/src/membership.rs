@@ -1,16 +1,18 @@
-//! The set of hubs: forming the group, entering one that runs, keeping up with changes.
+//! The set of hubs: forming the group, entering one that runs, keeping up with changes, handing over the lead.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use loop_proto::v1::{self, admin_service_client::AdminServiceClient};
 use loop_raft_store::raft_types::HubNode;
 use openraft::async_runtime::watch::WatchReceiver;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::{admin_service, channel, hub::Hub, run::HubError};
 
 /// How long a hub that wants to enter waits before it asks again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// Longest wait for another hub to take over the lead when this one goes.
+const HAND_OVER_WITHIN: Duration = Duration::from_secs(1);
 
 /// Forms the group if this hub is to and has no data, or asks to be taken into one.
 pub async fn form_or_enter(hub: &Arc<Hub>) -> Result<(), HubError> {
@@ -90,5 +92,28 @@ pub async fn follow(hub: Arc<Hub>) {
         if metrics.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// Gives the lead to another voter, so that the others need not find out by silence.
+pub async fn hand_over(hub: &Hub) {
+    if !hub.raft.is_leader() {
+        return;
+    }
+    let metrics = hub.raft.metrics().borrow_watched().clone();
+    let own = hub.group.own_id();
+    let voters: Vec<u64> = metrics.membership_config.membership().voter_ids().collect();
+    let matched = metrics.replication.unwrap_or_default();
+    let best =
+        matched.into_iter().filter(|(id, _)| *id != own && voters.contains(id)).max_by_key(|(_, log)| *log);
+    let Some((successor, _)) = best else { return };
+    tracing::info!(successor, "handing over the lead");
+    if let Err(error) = hub.raft.trigger().transfer_leader(successor).await {
+        tracing::warn!(%error, "could not hand over the lead");
+        return;
+    }
+    let until = Instant::now() + HAND_OVER_WITHIN;
+    while hub.raft.is_leader() && Instant::now() < until {
+        sleep(Duration::from_millis(5)).await;
     }
 }

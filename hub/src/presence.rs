@@ -13,10 +13,18 @@ use std::{
 
 use loop_proto::{ids::PeerId, v1};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
+
+use crate::queue::{Gone, Queue};
 
 /// Messages that may wait for a slow peer's stream. Beyond it the peer gets no reads until it has caught up.
 pub const OUTGOING_MAX: usize = 512;
+/// Kilobytes of records among them. Beyond it a slow peer's feed stands still: it reads the log from where it is, and
+/// holds on to nothing that the log has let go.
+pub const OUTGOING_KILOBYTES_MAX: u32 = 16 * 1024;
+
+/// Reads one peer may have been asked and not answered: every browser of every hub asks it at most once at a time.
+const READS_MAX: usize = 8192 * 5;
 
 /// Forums whose progress one heartbeat of a peer may tell.
 const SEEDING_MAX: usize = 16;
@@ -27,7 +35,7 @@ pub struct PeerConnection {
     pub peer: PeerId,
     /// Tells connections of the same peer apart: the newer one wins.
     pub serial: u64,
-    outgoing: mpsc::Sender<Result<v1::HubToPeer, tonic::Status>>,
+    outgoing: Queue<v1::HubToPeer>,
     reads: Mutex<BTreeMap<u64, oneshot::Sender<v1::ReadReply>>>,
     next_read: AtomicU64,
     cursor: AtomicU64,
@@ -47,7 +55,7 @@ impl PeerConnection {
         serial: u64,
         cursor: u64,
         limits: v1::PeerLimits,
-        outgoing: mpsc::Sender<Result<v1::HubToPeer, tonic::Status>>,
+        outgoing: Queue<v1::HubToPeer>,
     ) -> Arc<Self> {
         Arc::new(Self {
             peer,
@@ -88,12 +96,12 @@ impl PeerConnection {
 
     /// Sends, waiting while the stream is full. An error: the stream is gone.
     pub async fn send(&self, kind: v1::hub_to_peer::Kind) -> Result<(), Gone> {
-        self.outgoing.send(Ok(v1::HubToPeer { kind: Some(kind) })).await.map_err(|_| Gone)
+        self.outgoing.send(v1::HubToPeer { kind: Some(kind) }).await
     }
 
     /// Sends if there is room at once.
     pub fn try_send(&self, kind: v1::hub_to_peer::Kind) -> Result<(), Gone> {
-        self.outgoing.try_send(Ok(v1::HubToPeer { kind: Some(kind) })).map_err(|_| Gone)
+        self.outgoing.try_send_small(v1::HubToPeer { kind: Some(kind) })
     }
 
     /// Asks a read. The receiver fails when the connection ends.
@@ -132,10 +140,6 @@ impl PeerConnection {
         }
     }
 }
-
-/// The peer's stream is gone, or too full to take more.
-#[derive(Clone, Copy, Debug)]
-pub struct Gone;
 
 /// A read on its way. Dropping it forgets the read.
 pub struct PendingRead {
@@ -310,6 +314,18 @@ impl Presence {
         peers.into_iter().filter_map(|peer| Some((peer, inner.find(peer)?))).collect()
     }
 
+    /// What waits for the slowest peer here, and what may.
+    pub fn held(&self) -> [(&'static str, (usize, usize)); 3] {
+        let inner = self.inner.lock();
+        let most =
+            |held: fn(&PeerConnection) -> usize| inner.here.values().map(|c| held(c)).max().unwrap_or(0);
+        [
+            ("peer_messages", (most(|c| c.outgoing.waiting()), OUTGOING_MAX)),
+            ("peer_kilobytes", (most(|c| c.outgoing.kilobytes_waiting()), OUTGOING_KILOBYTES_MAX as usize)),
+            ("peer_reads", (most(|c| c.reads.lock().len()), READS_MAX)),
+        ]
+    }
+
     /// Whether any peer is connected, to whichever hub.
     pub fn anyone(&self) -> bool {
         let inner = self.inner.lock();
@@ -343,7 +359,7 @@ mod tests {
     use super::*;
 
     fn connection(presence: &Presence, peer: u32) -> Arc<PeerConnection> {
-        let (tx, _) = mpsc::channel(1);
+        let (tx, _) = Queue::new(1, 1);
         let connection = PeerConnection::new(
             PeerId::new(peer).unwrap(),
             presence.next_serial(),

@@ -11,7 +11,6 @@ use loop_proto::{
     ids::{ForumId, PeerId},
     v1::{self, RejectionCode, command, outcome},
 };
-use loop_raft_store::machine::Forum;
 use metrics::{counter, histogram};
 use prost::Message;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -96,11 +95,7 @@ async fn prepare(
             now_ms: hub.io.now_ms().max(state.now().0),
             ..v1::ReadRequest::default()
         };
-        let may_answer = |forum: &Forum| match breakage::is_on(Breakage::ReadBeforeSeeded) {
-            false => forum.serving().collect::<Vec<_>>(),
-            true => forum.replicas.iter().map(|replica| replica.peer).collect(),
-        };
-        (request, forum.map(may_answer))
+        (request, forum.map(|forum| forum.serving().collect::<Vec<_>>()))
     });
     let candidates = match holders {
         Some(holders) => hub.presence.find_all(holders),

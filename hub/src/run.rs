@@ -9,11 +9,7 @@ use loop_proto::v1::{
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use openraft::async_runtime::watch::WatchReceiver;
-use tokio::{
-    sync::watch,
-    task::JoinHandle,
-    time::{Instant, timeout},
-};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
@@ -37,12 +33,11 @@ use crate::{
     proposer::{LeaderDoor, ProposeService, Proposer, Routes},
     raft_node::{self, HubRaftNode, RaftGrpc},
     relay::Relays,
+    sizes,
     traffic::{self, Traffic},
     waiters::Waiters,
 };
 
-/// Longest wait for another hub to take over the lead when this one goes down.
-const HAND_OVER_WITHIN: Duration = Duration::from_secs(1);
 /// Longest wait for open requests and streams when this hub goes down.
 const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 
@@ -96,6 +91,7 @@ pub async fn run(
         tokio::spawn(membership::follow(hub.clone())),
         tokio::spawn(link::keep_links(hub.clone())),
         tokio::spawn(traffic::run(hub.clone())),
+        tokio::spawn(sizes::watch(hub.clone())),
         tokio::spawn(leader::run(hub.clone())),
     ];
     let formed = membership::form_or_enter(&hub).await;
@@ -112,7 +108,7 @@ pub async fn run(
         Err(error) => Err(error),
     };
     if ended.is_ok() {
-        hand_over(&hub).await;
+        membership::hand_over(&hub).await;
     }
     hub_down.cancel();
     for task in [grpc, http] {
@@ -219,29 +215,6 @@ async fn keep_metrics_small(metrics: PrometheusHandle) {
     loop {
         tokio::time::sleep(Duration::from_secs(5)).await;
         metrics.run_upkeep();
-    }
-}
-
-/// Gives the lead to another voter, so that the others need not find out by silence.
-async fn hand_over(hub: &Hub) {
-    if !hub.raft.is_leader() {
-        return;
-    }
-    let metrics = hub.raft.metrics().borrow_watched().clone();
-    let own = hub.group.own_id();
-    let voters: Vec<u64> = metrics.membership_config.membership().voter_ids().collect();
-    let matched = metrics.replication.unwrap_or_default();
-    let best =
-        matched.into_iter().filter(|(id, _)| *id != own && voters.contains(id)).max_by_key(|(_, log)| *log);
-    let Some((successor, _)) = best else { return };
-    tracing::info!(successor, "handing over the lead");
-    if let Err(error) = hub.raft.trigger().transfer_leader(successor).await {
-        tracing::warn!(%error, "could not hand over the lead");
-        return;
-    }
-    let until = Instant::now() + HAND_OVER_WITHIN;
-    while hub.raft.is_leader() && Instant::now() < until {
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

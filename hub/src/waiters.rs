@@ -17,6 +17,8 @@ use tokio::sync::oneshot;
 const EARLY_BODIES_MAX: usize = 1024;
 /// And their bytes.
 const EARLY_BYTES_MAX: usize = 16 << 20;
+/// Bodies one browser's wait may hold, one of each author: the forum's primary, and those it was taken from.
+const BODIES_MAX: usize = 4;
 
 /// Who executed, under which epoch. A body is only good for the answer it was made with.
 pub type Author = (PeerId, ForumEpoch);
@@ -36,6 +38,18 @@ struct Waiter {
     committed: Option<(Author, v1::Receipt)>,
     bodies: Vec<(Author, v1::ResponseBody)>,
     tx: Option<oneshot::Sender<Delivery>>,
+}
+
+impl Waiter {
+    /// Keeps an author's newest body only: an answer that is said again brings its body again.
+    fn keep(&mut self, author: Author, body: v1::ResponseBody) {
+        self.bodies.retain(|(by, _)| *by != author);
+        if self.bodies.len() == BODIES_MAX {
+            // Rendered again from the receipt, should it be the one that was committed.
+            self.bodies.remove(0);
+        }
+        self.bodies.push((author, body));
+    }
 }
 
 /// All waiting browsers of this hub.
@@ -77,6 +91,18 @@ impl Waiters {
         self.len() == 0
     }
 
+    /// What is kept for browsers, and what may be; `most` is how many of them may wait.
+    pub fn held(&self, most: usize) -> [(&'static str, (usize, usize)); 4] {
+        let inner = self.0.lock();
+        let bodies = inner.waiting.values().flatten().map(|waiter| waiter.bodies.len()).max();
+        [
+            ("browsers", (inner.waiting.len(), most)),
+            ("browser_bodies", (bodies.unwrap_or(0), BODIES_MAX)),
+            ("early_bodies", (inner.early.len(), EARLY_BODIES_MAX)),
+            ("early_bytes", (inner.early_bytes, EARLY_BYTES_MAX)),
+        ]
+    }
+
     /// The log gave this request a task.
     pub fn appended(&self, request: RequestId, task: TaskId) {
         let mut inner = self.0.lock();
@@ -89,7 +115,7 @@ impl Waiters {
             while let Some(at) = inner.early.iter().position(|(early, ..)| *early == task) {
                 let Some((_, author, body)) = inner.early.remove(at) else { break };
                 inner.early_bytes -= body.body.len();
-                waiters.iter_mut().for_each(|waiter| waiter.bodies.push((author, body.clone())));
+                waiters.iter_mut().for_each(|waiter| waiter.keep(author, body.clone()));
             }
         }
         inner.deliver(request);
@@ -114,7 +140,7 @@ impl Waiters {
             return;
         };
         for waiter in inner.waiting.get_mut(&request).into_iter().flatten() {
-            waiter.bodies.push((author, body.clone()));
+            waiter.keep(author, body.clone());
         }
         inner.deliver(request);
     }
@@ -242,6 +268,24 @@ mod tests {
         let inner = waiters.0.lock();
         assert_eq!(inner.early_bytes, inner.early.len() * (64 << 10));
         assert!(inner.early_bytes <= EARLY_BYTES_MAX);
+    }
+
+    #[test]
+    fn an_answer_that_is_said_again_and_again_holds_one_body_and_authors_are_bounded() {
+        let waiters = Waiters::default();
+        let mut place = waiters.enter(REQUEST);
+        waiters.appended(REQUEST, task());
+        for status in 200..300 {
+            waiters.body(task(), author(1), body(status));
+        }
+        assert_eq!(waiters.held(9)[1], ("browser_bodies", (1, BODIES_MAX)));
+        for peer in 2..20 {
+            waiters.body(task(), author(peer), body(500));
+        }
+        assert_eq!(waiters.held(9)[1], ("browser_bodies", (BODIES_MAX, BODIES_MAX)));
+        waiters.body(task(), author(1), body(299));
+        waiters.committed(task(), author(1), &v1::Receipt::default());
+        assert!(matches!(place.delivery.try_recv(), Ok(Delivery::Body(body)) if body.status == 299));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::{
 /// How long a committed answer waits for its body before it is rendered again from its receipt.
 const BODY_WITHIN: Duration = Duration::from_millis(150);
 /// Open tasks of one hub's browsers; more would only wait in line.
-const WAITING_MAX: usize = 8192;
+pub const WAITING_MAX: usize = 8192;
 
 /// Serves a write.
 pub async fn serve(

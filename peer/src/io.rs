@@ -66,6 +66,17 @@ impl Blocking {
     }
 }
 
+/// How much there is of something that is kept in memory, and the most there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// What it is.
+    pub what: &'static str,
+    /// How much of it there is.
+    pub now: u64,
+    /// The most there may be.
+    pub limit: u64,
+}
+
 /// What a peer takes from outside.
 #[derive(Clone)]
 pub struct Io {
@@ -79,6 +90,8 @@ pub struct Io {
     pub blocking: Blocking,
     /// Bytes of memory this process holds; 0: unknown. Told to the hubs.
     pub memory_bytes: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Told with every heartbeat how much this peer keeps in memory.
+    pub sizes: Arc<dyn Fn(&[Size]) + Send + Sync>,
 }
 
 impl Io {
@@ -91,7 +104,15 @@ impl Io {
             wall_ms: Arc::new(system_ms),
             blocking: Blocking::Thread,
             memory_bytes: Arc::new(resident_bytes),
+            sizes: Arc::new(log_the_large),
         }
+    }
+}
+
+/// A volunteer has no metrics to look at: what is more than half full is worth a line.
+fn log_the_large(sizes: &[Size]) {
+    for Size { what, now, limit } in sizes.iter().filter(|size| size.now > size.limit / 2) {
+        tracing::info!(what, now, limit, "much is waiting");
     }
 }
 

@@ -44,7 +44,7 @@ breakages! {
     EpochUnchecked = "epoch-unchecked",
     /// A forum gets another primary under the same epoch.
     EpochNotRaised = "epoch-not-raised",
-    /// The log is trimmed as far as serving replicas have it, whoever else is on the way.
+    /// The log is trimmed without waiting for peers to which a copy is on its way.
     TrimPastSeeding = "trim-past-seeding",
     /// What an execution stored in its session is kept by no hub and no peer.
     ForgottenSession = "forgotten-session",
@@ -62,6 +62,8 @@ breakages! {
     IdReuseAfterFailover = "id-reuse-after-failover",
     /// A snapshot leaves out which requests were answered.
     SnapshotForgetsRequests = "snapshot-forgets-requests",
+    /// A snapshot leaves out the sessions.
+    SnapshotForgetsSessions = "snapshot-forgets-sessions",
     /// The log's time is the newest leader's clock, even if it is behind.
     TimeFalls = "time-falls",
     /// A write cut short by a power cut is taken for a whole one.
@@ -70,8 +72,6 @@ breakages! {
     UnfencedRead = "unfenced-read",
     /// A leader vouches for reads without asking whether it still leads.
     UnconfirmedLead = "unconfirmed-lead",
-    /// Reads are also sent to replicas whose copy is on its way, and answered there.
-    ReadBeforeSeeded = "read-before-seeded",
     /// A new leader does not bring to an end what was under way before its election.
     EffectLostAtElection = "effect-lost-at-election",
     /// A peer that comes back is fed what is new from then on, not what it missed.

@@ -90,7 +90,7 @@ async fn an_entry_damaged_in_the_middle_is_named_with_what_to_do() {
         let named = (112..=120).any(|index| message.contains(&format!("at entry {index} ")));
         assert!(named, "{engine:?}: {message}");
         assert!(message.contains(&temp.path().display().to_string()), "{message}");
-        assert!(message.contains("aside") && message.contains("leader's snapshot"), "{message}");
+        assert!(message.contains("aside") && message.contains("hubctl hub remove"), "{message}");
     }
 }
 

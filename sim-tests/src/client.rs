@@ -5,7 +5,7 @@ use std::{error::Error, fmt, time::Duration};
 use serde_json::Value;
 
 /// The literal AtomJump's form carries; without it nothing is stored.
-pub(crate) const CS: &str = "21633478";
+const CS: &str = "21633478";
 
 /// What a call came to, when it was no usable answer.
 #[derive(Debug)]
@@ -113,24 +113,13 @@ impl Visitor {
 
     /// Polls once.
     pub async fn read(&self, hub: &str, records: u32) -> Result<Value, CallFailure> {
-        let records = records.to_string();
-        let parameters = [
-            ("passcode", self.forum.as_str()),
-            ("records", &records),
-            ("units", "mi"),
-            ("lang", "en"),
-            ("ses", &self.session),
-            ("sessionId", &self.session),
-        ];
-        self.call(hub, "search-chat.php", &parameters).await
+        self.call(hub, "search-chat.php", &poll(&self.forum, &self.session, records)).await
     }
 
     /// The ids and texts of a read, newest first.
     pub async fn messages(&self, hub: &str, records: u32) -> Result<Vec<(u64, String)>, CallFailure> {
         let answer = self.read(hub, records).await?;
-        let rows = answer["res"].as_array().cloned().unwrap_or_default();
-        let row = |row: &Value| Some((row["id"].as_str()?.parse().ok()?, row["text"].as_str()?.to_owned()));
-        rows.iter().map(|value| row(value).ok_or_else(|| CallFailure::Malformed(value.to_string()))).collect()
+        rows(&answer).ok_or_else(|| CallFailure::Malformed(answer.to_string()))
     }
 
     /// Starts typing.
@@ -144,39 +133,15 @@ impl Visitor {
     }
 
     async fn shout(&self, hub: &str, commit: &Commit<'_>, typing: &str) -> Result<Value, CallFailure> {
-        let shout_id = commit.shout_id.map(|id| id.to_string()).unwrap_or_default();
-        let msg_id = commit.msg_id.to_string();
-        let parameters = [
-            ("action", "ssshout"),
-            ("lat", ""),
-            ("lon", ""),
-            ("whisper_to", commit.whisper_to),
-            ("whisper_site", ""),
-            ("your_name", ""),
-            ("passcode", &self.forum),
-            ("remoteapp", "true"),
-            ("ses", &self.session),
-            ("cs", CS),
-            ("typing", typing),
-            ("shout_id", &shout_id),
-            ("msg_id", &msg_id),
-            ("message", commit.text),
-        ];
-        self.call(hub, "index.php", &parameters).await
+        self.call(hub, "index.php", &shout(&self.forum, &self.session, commit, typing)).await
     }
 
     /// Takes back a typing row, or deletes a message.
     pub async fn hide(&self, hub: &str, id: u64, just_typing: bool) -> Result<Value, CallFailure> {
-        let id = id.to_string();
-        let mut parameters =
-            vec![("mid", id.as_str()), ("passcode", &self.forum), ("ses", self.session.as_str())];
-        if just_typing {
-            parameters.push(("just_typing", "on"));
-        }
-        self.call(hub, "de.php", &parameters).await
+        self.call(hub, "de.php", &hide(&self.forum, &self.session, id, just_typing)).await
     }
 
-    async fn call(&self, hub: &str, script: &str, parameters: &[(&str, &str)]) -> Result<Value, CallFailure> {
+    async fn call(&self, hub: &str, script: &str, parameters: &Parameters) -> Result<Value, CallFailure> {
         let callback = format!("{}_{}", self.page, self.page.len());
         let url = format!("{hub}/{script}?callback={callback}&{}&_=1", query(parameters));
         let answer = tokio::time::timeout(self.within, async {
@@ -209,9 +174,62 @@ pub fn sid(answer: &Value) -> Option<u64> {
     }
 }
 
+/// What a call says, by AtomJump's names.
+pub type Parameters = [(&'static str, String)];
+
+/// What a poll says.
+pub fn poll(forum: &str, session: &str, records: u32) -> Vec<(&'static str, String)> {
+    vec![
+        ("passcode", forum.to_owned()),
+        ("records", records.to_string()),
+        ("units", "mi".to_owned()),
+        ("lang", "en".to_owned()),
+        ("ses", session.to_owned()),
+        ("sessionId", session.to_owned()),
+    ]
+}
+
+/// What a message says, typed (`on`) or sent (`off`).
+pub fn shout(forum: &str, session: &str, commit: &Commit<'_>, typing: &str) -> Vec<(&'static str, String)> {
+    let shout_id = commit.shout_id.map(|id| id.to_string()).unwrap_or_default();
+    let parameters = [
+        ("action", "ssshout"),
+        ("lat", ""),
+        ("lon", ""),
+        ("whisper_to", commit.whisper_to),
+        ("whisper_site", ""),
+        ("your_name", ""),
+        ("passcode", forum),
+        ("remoteapp", "true"),
+        ("ses", session),
+        ("cs", CS),
+        ("typing", typing),
+        ("shout_id", &shout_id),
+        ("msg_id", &commit.msg_id.to_string()),
+        ("message", commit.text),
+    ];
+    parameters.map(|(name, value)| (name, value.to_owned())).into()
+}
+
+/// What says that a message is to be seen no more, or only its typing row.
+pub fn hide(forum: &str, session: &str, id: u64, just_typing: bool) -> Vec<(&'static str, String)> {
+    let mut parameters =
+        vec![("mid", id.to_string()), ("passcode", forum.to_owned()), ("ses", session.to_owned())];
+    if just_typing {
+        parameters.push(("just_typing", "on".to_owned()));
+    }
+    parameters
+}
+
+/// The ids and texts an answer shows, newest first.
+pub fn rows(answer: &Value) -> Option<Vec<(u64, String)>> {
+    let row = |row: &Value| Some((row["id"].as_str()?.parse().ok()?, row["text"].as_str()?.to_owned()));
+    answer["res"].as_array()?.iter().map(row).collect()
+}
+
 /// Parameters as a query string, everything unusual encoded.
-pub fn query(parameters: &[(&str, &str)]) -> String {
-    let pairs = parameters.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value)));
+pub fn query(parameters: &[(&str, impl AsRef<str>)]) -> String {
+    let pairs = parameters.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value.as_ref())));
     pairs.collect::<Vec<_>>().join("&")
 }
 

@@ -98,7 +98,7 @@ async fn converse(system: &System, secrets: &mut Secrets) -> Result<()> {
         visitor.commit(&hubs[(at + 1) % hubs.len()], &commit).await?;
         let gone = sid(&visitor.commit(hub, &Commit::new(2, "gone soon")).await?).expect("an id");
         visitor.hide(hub, gone, false).await?;
-        let page = query(&[("uniqueFeedbackId", forum), ("ses", visitor.session())]);
+        let page = query(&[("uniqueFeedbackId", forum.as_str()), ("ses", visitor.session())]);
         for script in ["search-secure.php", "logged-status.php", "confirm.php", "download.php"] {
             let url = format!("{hub}/{script}?passcode={}&{page}&callback=c", visitor.forum());
             let answer = client(std::time::Duration::from_secs(10)).get(url).send().await?;

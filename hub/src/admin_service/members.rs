@@ -1,16 +1,19 @@
-//! The group of hubs as this one sees it, and how a new hub enters.
+//! The group of hubs as this one sees it, how a new hub enters and how one leaves.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use loop_proto::v1;
 use loop_raft_store::raft_types::HubNode;
-use openraft::{ChangeMembers, async_runtime::watch::WatchReceiver};
-use tonic::Status;
+use openraft::{ChangeMembers, Instant, async_runtime::watch::WatchReceiver};
+use tonic::{Request, Status};
 
-use crate::{config::is_authority, hub::Hub};
+use super::pass_on::{self, Leader};
+use crate::{config::is_authority, hub::Hub, membership};
 
 /// How long a new hub may take to copy the log before it becomes a voter.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(120);
+/// A hub that has not answered the leader for longer does not count when another one is to go.
+const ALIVE_WITHIN: Duration = Duration::from_secs(2);
 
 pub(super) fn status(hub: &Hub) -> v1::StatusReply {
     let metrics = hub.raft.metrics().borrow_watched().clone();
@@ -89,4 +92,60 @@ async fn admit(hub: &Hub, node: v1::HubNode) -> Result<(), Status> {
     raft.change_membership(voters, false).await.map_err(|e| Status::unavailable(e.to_string()))?;
     tracing::info!(hub = id, "a hub has entered the group");
     Ok(())
+}
+
+pub(super) async fn remove_hub(
+    hub: &Arc<Hub>,
+    request: &Request<v1::RemoveHubRequest>,
+) -> Result<v1::RemoveHubReply, Status> {
+    let id = request.get_ref().node_id;
+    if hub.raft.is_leader() {
+        may_go(hub, id)?;
+        if id != hub.group.own_id() {
+            return dismiss(hub, id).await;
+        }
+        // It could not see its own end through: whoever leads next does.
+        membership::hand_over(hub).await;
+    }
+    let ask = |mut leader: Leader, request| async move { leader.remove_hub(request).await };
+    pass_on::to_leader(hub, request, v1::RemoveHubRequest { node_id: id }, ask).await
+}
+
+/// Whether the group can go on without it: with it gone, most of the others must be there now.
+fn may_go(hub: &Hub, id: u64) -> Result<(), Status> {
+    let metrics = hub.raft.metrics().borrow_watched().clone();
+    let membership = metrics.membership_config.membership();
+    if membership.get_node(&id).is_none() {
+        return Err(Status::not_found(format!("no hub h{id} in the group: `hubctl status` lists them")));
+    }
+    let heard = metrics.heartbeat.unwrap_or_default();
+    let alive = |voter: &u64| {
+        let at = heard.get(voter).and_then(Option::as_ref);
+        *voter == hub.group.own_id() || at.is_some_and(|at| at.elapsed() < ALIVE_WITHIN)
+    };
+    let staying: Vec<u64> = membership.voter_ids().filter(|voter| *voter != id).collect();
+    let there = staying.iter().filter(|voter| alive(voter)).count();
+    if there * 2 > staying.len() {
+        return Ok(());
+    }
+    Err(Status::failed_precondition(match staying.len() {
+        0 => format!("h{id} is the only hub there is"),
+        all => format!(
+            "of the {all} hubs that would stay only {there} are there now, which is no majority: start the others, or \
+             add hubs, first"
+        ),
+    }))
+}
+
+async fn dismiss(hub: &Hub, id: u64) -> Result<v1::RemoveHubReply, Status> {
+    let voters: BTreeSet<u64> =
+        hub.raft.metrics().borrow_watched().membership_config.membership().voter_ids().collect();
+    let change = match voters.contains(&id) {
+        true => ChangeMembers::RemoveVoters(BTreeSet::from([id])),
+        false => ChangeMembers::RemoveNodes(BTreeSet::from([id])),
+    };
+    hub.raft.change_membership(change, false).await.map_err(|e| Status::unavailable(e.to_string()))?;
+    tracing::info!(hub = id, "a hub was taken out of the group");
+    let members = hub.group.all().into_iter().filter(|node| node.node_id != id).collect();
+    Ok(v1::RemoveHubReply { members })
 }

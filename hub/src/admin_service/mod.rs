@@ -9,6 +9,7 @@ mod guard;
 mod invitations;
 mod lists;
 mod members;
+mod pass_on;
 mod plan;
 mod refusal;
 mod verify;
@@ -77,6 +78,10 @@ impl AdminService for AdminGrpc {
 
     async fn add_hub(&self, request: Request<v1::AddHubRequest>) -> Answer<v1::AddHubReply> {
         members::add_hub(&self.hub, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn remove_hub(&self, request: Request<v1::RemoveHubRequest>) -> Answer<v1::RemoveHubReply> {
+        members::remove_hub(&self.hub, &request).await.map(Response::new)
     }
 
     async fn move_forum(&self, request: Request<v1::MoveForumRequest>) -> Answer<v1::MoveForumReply> {

@@ -2,14 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use loop_proto::{
-    ids::PeerId,
-    v1::{self, admin_service_client::AdminServiceClient},
-};
-use tokio::time::{Instant, sleep, timeout};
-use tonic::{Code, Request, Status, metadata::MetadataValue};
+use loop_proto::{ids::PeerId, v1};
+use tokio::time::{Instant, sleep};
+use tonic::{Request, Status};
 
-use super::guard::authorized;
+use super::pass_on::{self, Leader};
 use crate::{
     hub::Hub,
     leader::{
@@ -18,10 +15,6 @@ use crate::{
     },
 };
 
-/// Marks a question one hub passes on to another, which does not pass it on again.
-const PASSED_ON: &str = "loop-passed-on";
-/// How long the leader may take. Less than hubctl waits for one hub.
-const ASK_WITHIN: Duration = Duration::from_secs(4);
 /// How long a new leader may take to plan.
 const PLANNED_WITHIN: Duration = Duration::from_millis(3500);
 /// How often its plan is looked for.
@@ -36,10 +29,8 @@ pub(super) async fn show(
         let planned_in_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         return Ok(v1::ShowPlanReply { steps: steps.iter().map(step).collect(), planned_in_us });
     }
-    if request.metadata().contains_key(PASSED_ON) {
-        return Err(Status::unavailable("the lead is moving from hub to hub: ask again"));
-    }
-    ask_leader(hub).await
+    let ask = |mut leader: Leader, request| async move { leader.show_plan(request).await };
+    pass_on::to_leader(hub, request, v1::ShowPlanRequest {}, ask).await
 }
 
 /// The plan in force, which is a second old at most. A new leader has none before it has seen who is there.
@@ -55,31 +46,6 @@ async fn newest(hub: &Hub) -> Result<Planned, Status> {
             ));
         }
         sleep(LOOK).await;
-    }
-}
-
-async fn ask_leader(hub: &Hub) -> Result<v1::ShowPlanReply, Status> {
-    let leader = hub.raft.current_leader().await;
-    let channel = leader.and_then(|leader| Some((leader, hub.group.channel(leader)?)));
-    let Some((leader, channel)) = channel else {
-        return Err(Status::unavailable("no hub leads at the moment, so nobody plans: ask again"));
-    };
-    let request = Request::new(v1::ShowPlanRequest {});
-    let mut request = authorized(request, hub.config.admin_token.as_ref());
-    request.metadata_mut().insert(PASSED_ON, MetadataValue::from_static("1"));
-    let mut client = AdminServiceClient::new(channel);
-    match timeout(ASK_WITHIN, client.show_plan(request)).await {
-        Ok(Ok(reply)) => Ok(reply.into_inner()),
-        Ok(Err(status)) if matches!(status.code(), Code::PermissionDenied | Code::Unauthenticated) => {
-            Err(Status::failed_precondition(format!(
-                "h{leader} leads and takes no questions from this hub: give all hubs the same --admin-token, or ask \
-                 h{leader} itself (`hubctl status` shows its address)"
-            )))
-        }
-        Ok(Err(status)) => Err(Status::unavailable(format!("h{leader} leads: {}", status.message()))),
-        Err(_) => {
-            Err(Status::unavailable(format!("h{leader} leads and did not answer within {ASK_WITHIN:?}")))
-        }
     }
 }
 

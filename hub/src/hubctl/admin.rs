@@ -53,6 +53,13 @@ impl Admin {
         self.ask(v1::StatusRequest {}, |mut hub, request| async move { hub.status(request).await }).await
     }
 
+    /// Takes a hub out of the group. The numbers of those that stay.
+    pub async fn remove_hub(&self, node_id: u64) -> Result<Vec<u64>, CtlError> {
+        let ask = |mut hub: Client, request| async move { hub.remove_hub(request).await };
+        let reply = self.ask(v1::RemoveHubRequest { node_id }, ask).await?;
+        Ok(reply.members.into_iter().map(|node| node.node_id).collect())
+    }
+
     /// All peers that ever joined.
     pub async fn peers(&self) -> Result<Vec<v1::PeerInfo>, CtlError> {
         let ask = |mut hub: Client, request| async move { hub.list_peers(request).await };

@@ -49,6 +49,9 @@ pub struct Args {
 pub enum Command {
     /// The group: its hubs, who leads, how far it has come
     Status,
+    /// Which hubs form the group
+    #[command(subcommand)]
+    Hub(HubCommand),
     /// The volunteers' machines
     Peers,
     /// What becomes of one of them
@@ -112,6 +115,18 @@ pub enum Command {
     },
     /// The numbers given next to messages, tasks, users and forums
     Ids,
+}
+
+/// What may become of a hub.
+#[derive(Clone, Debug, Subcommand)]
+pub enum HubCommand {
+    /// Take it out of the group for ever, running or not. To replace it, start a new one with `--join`, an empty data
+    /// folder and a number no hub has had: before this if the old one still runs, else after
+    Remove {
+        /// The hub, as `3` or `h3`
+        #[arg(value_name = "HUB", value_parser = hub_id)]
+        hub: u64,
+    },
 }
 
 /// What can be asked about one forum.
@@ -221,6 +236,11 @@ fn peer_id(text: &str) -> Result<u32, String> {
     id.ok_or_else(|| "a peer's id is a number from 1 on, as 3 or p3".to_owned())
 }
 
+fn hub_id(text: &str) -> Result<u64, String> {
+    let id = number(text, 'h').filter(|id| *id > 0);
+    id.map(u64::from).ok_or_else(|| "a hub's number is 1 or more, as 3 or h3".to_owned())
+}
+
 fn number(text: &str, prefix: char) -> Option<u32> {
     text.strip_prefix(prefix).unwrap_or(text).parse().ok()
 }
@@ -283,6 +303,8 @@ mod tests {
             "hubctl peer pause 3",
             "hubctl peer resume p3",
             "hubctl peer remove p3 --yes",
+            "hubctl hub remove h3",
+            "hubctl hub remove 3",
             "hubctl invitations --open --limit 5",
             "hubctl migrations --watch --interval-ms 200 --json",
             "hubctl plan",
@@ -318,6 +340,9 @@ mod tests {
             "hubctl peer drain",
             "hubctl peer drain f3",
             "hubctl peer explode p3",
+            "hubctl hub remove",
+            "hubctl hub remove p3",
+            "hubctl hub remove 0",
             "hubctl invitations --limit 0",
             "hubctl migrations --interval-ms 200",
             "hubctl migrations --watch --interval-ms 1",

@@ -12,6 +12,6 @@ mod view;
 mod watch;
 
 pub use admin::Admin;
-pub use args::{Args, Command, ForumCommand, ForumRef, PeerCommand};
+pub use args::{Args, Command, ForumCommand, ForumRef, HubCommand, PeerCommand};
 pub use error::CtlError;
 pub use run::{Outside, run};

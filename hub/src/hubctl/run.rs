@@ -11,10 +11,10 @@ use loop_proto::{
 };
 
 use super::{
-    Admin, Args, Command, CtlError, ForumCommand, PeerCommand,
+    Admin, Args, Command, CtlError, ForumCommand, HubCommand, PeerCommand,
     view::{
-        ForumView, ForumsView, IdsView, InvitationsView, Invited, MigrationsView, PeerChanged, PeersView,
-        PlanView, ReplicasChanged, StatusView, TasksView, VerifyView, View,
+        ForumView, ForumsView, HubRemoved, IdsView, InvitationsView, Invited, MigrationsView, PeerChanged,
+        PeersView, PlanView, ReplicasChanged, StatusView, TasksView, VerifyView, View,
     },
     watch::{self, Shown},
 };
@@ -46,6 +46,10 @@ pub async fn run<I: Read, O: Write>(args: &Args, mut outside: Outside<I, O>) -> 
     let (json, now_ms, out) = (args.json, outside.now_ms, &mut outside.out);
     match &args.command {
         Command::Status => print(&StatusView::from(admin.status().await?), json, now_ms, out),
+        Command::Hub(HubCommand::Remove { hub }) => {
+            let staying = admin.remove_hub(*hub).await?;
+            print(&HubRemoved { hub: *hub, staying }, json, now_ms, out)
+        }
         Command::Peers => print(&PeersView::from(admin.peers().await?), json, now_ms, out),
         Command::Peer(command) => {
             let (peer, state) = wanted(command)?;

@@ -7,7 +7,7 @@ use loop_proto::{
     ids::PeerId,
     v1::{self, command},
 };
-use loop_raft_store::machine::{Forum, HubState, PeerState};
+use loop_raft_store::machine::{Forum, HubState, PeerState, Replica};
 
 use super::watch::{Present, Watch};
 use crate::hub::Hub;
@@ -24,17 +24,20 @@ const TRIM_PART: u64 = 20;
 /// again.
 pub(super) async fn step(hub: &Arc<Hub>, watch: &Watch, present: &Present) {
     let (through, kept_through) = hub.state.read(|state| {
-        let worth = (state.bounds().records_max / TRIM_PART).clamp(1, TRIM_MIN);
-        let worth = if breakage::is_on(Breakage::TrimPastSeeding) { 1 } else { worth };
+        let eager = breakage::is_on(Breakage::TrimPastSeeding);
+        let (worth_max, keep) = if eager { (1, 0) } else { (TRIM_MIN, KEEP) };
+        let worth = (state.bounds().records_max / TRIM_PART).clamp(1, worth_max);
         if state.newest() < state.kept_through().min(state.trimmed_through()) + worth {
             return (0, None);
         }
-        let waited_for = |peer: &PeerId| !watch.is_lost(state, *peer, hub.config.peer_grace, present.at);
+        let waited_for = |peer: &PeerId| {
+            !watch.is_lost(state, *peer, hub.config.peer_grace, present.at)
+                && !(eager && is_seeding(state, *peer))
+        };
         let kept = kept_through(state, |peer| watch.cursor(peer));
         let slowest =
             slowest(state.peers().map(|peer| peer.id).filter(waited_for), |peer| watch.cursor(peer));
-        let through = slowest.unwrap_or(kept).min(kept).min(state.newest().saturating_sub(KEEP));
-        let through = if breakage::is_on(Breakage::TrimPastSeeding) { kept } else { through };
+        let through = slowest.unwrap_or(kept).min(kept).min(state.newest().saturating_sub(keep));
         let trims = through >= state.trimmed_through() + worth;
         let keeps = kept >= state.kept_through() + worth;
         (if trims { through } else { state.trimmed_through() }, (trims || keeps).then_some(kept))
@@ -44,6 +47,12 @@ pub(super) async fn step(hub: &Arc<Hub>, watch: &Watch, present: &Present) {
     if let Err(error) = hub.proposer.propose(hub.new_request_id(), trim, Duration::from_secs(1)).await {
         tracing::debug!(%error, "could not trim the log");
     }
+}
+
+/// Whether a copy is on its way to this peer.
+fn is_seeding(state: &HubState, peer: PeerId) -> bool {
+    let joins = |forum: &Forum| forum.replica(peer).and_then(Replica::joining).is_some();
+    state.forums_of(peer).any(joins)
 }
 
 /// The lowest cursor of these peers; 0 if one of them was never seen; `None` if there are none.

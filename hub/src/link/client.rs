@@ -7,11 +7,10 @@ use loop_proto::{
     ids::PeerId,
     v1::{self, hub_service_client::HubServiceClient, link_reply, link_request},
 };
-use tokio::{sync::mpsc, task::JoinHandle};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::task::JoinHandle;
 
-use super::{Link, OUTGOING_MAX};
-use crate::{channel::MESSAGE_BYTES_MAX, hub::Hub};
+use super::{Link, OUTGOING_KILOBYTES_MAX, OUTGOING_MAX};
+use crate::{channel::MESSAGE_BYTES_MAX, hub::Hub, queue::Queue};
 
 /// How often the set of hubs is looked at, and how long a broken link waits.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -45,14 +44,14 @@ pub async fn keep_links(hub: Arc<Hub>) {
 /// One link, until it breaks.
 async fn run(hub: Arc<Hub>, other: u64) {
     let Some(channel) = hub.group.channel(other) else { return };
-    let (tx, rx) = mpsc::channel(OUTGOING_MAX);
+    let (tx, rx) = Queue::new(OUTGOING_MAX, OUTGOING_KILOBYTES_MAX);
     let hello = link_request::Kind::Hello(hub.group.own_id());
     // The channel is new and has room for its first message.
     let _ = tx.try_send(v1::LinkRequest { kind: Some(hello) });
     let mut client = HubServiceClient::new(channel)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let Ok(replies) = client.link(ReceiverStream::new(rx)).await else { return };
+    let Ok(replies) = client.link(rx).await else { return };
     let link = Link { outgoing: tx, reads: Arc::default(), next_read: Arc::default() };
     hub.links.open.lock().insert(other, link.clone());
     tracing::debug!(hub = other, "a link to another hub is open");

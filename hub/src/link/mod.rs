@@ -15,15 +15,17 @@ use std::{
 
 use loop_proto::v1::{self, link_reply, link_request};
 use parking_lot::Mutex;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, oneshot};
 
 pub use client::keep_links;
 pub use service::serve;
 
-use crate::presence::Gone;
+use crate::queue::{Gone, Queue};
 
 /// Messages that may wait for a slow link; what does not fit is dropped, and its reader asks elsewhere.
 const OUTGOING_MAX: usize = 1024;
+/// And their kilobytes: bodies are some eight of them each.
+const OUTGOING_KILOBYTES_MAX: u32 = 64 * 1024;
 
 /// News for all other hubs that a slow link may be behind with; older ones are lost to it.
 const NEWS_MAX: usize = 256;
@@ -44,7 +46,7 @@ impl Default for Links {
 /// One open link.
 #[derive(Clone)]
 struct Link {
-    outgoing: mpsc::Sender<v1::LinkRequest>,
+    outgoing: Queue<v1::LinkRequest>,
     reads: Arc<Mutex<BTreeMap<u64, oneshot::Sender<v1::ReadReply>>>>,
     next_read: Arc<AtomicU64>,
 }
@@ -57,6 +59,20 @@ impl Links {
     /// How many other hubs can be reached.
     pub fn count(&self) -> usize {
         self.open.lock().len()
+    }
+
+    /// What waits for the slowest link, and what may.
+    pub fn held(&self) -> [(&'static str, (usize, usize)); 3] {
+        let open = self.open.lock();
+        let most = |held: fn(&Link) -> usize| open.values().map(held).max().unwrap_or(0);
+        [
+            ("link_messages", (most(|link| link.outgoing.waiting()), OUTGOING_MAX)),
+            (
+                "link_kilobytes",
+                (most(|link| link.outgoing.kilobytes_waiting()), OUTGOING_KILOBYTES_MAX as usize),
+            ),
+            ("link_news", (self.news.len(), NEWS_MAX)),
+        ]
     }
 
     /// Tells every hub that has a link to this one.

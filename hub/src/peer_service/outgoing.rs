@@ -13,7 +13,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::{
     feed::{self, Held, Trimmed},
     hub::Hub,
-    presence::{Gone, PeerConnection},
+    presence::PeerConnection,
+    queue::Gone,
 };
 
 /// Writes one peer's stream until it is gone.

@@ -7,14 +7,14 @@ use loop_proto::{
     ids::PeerId,
     v1::{self, command, hub_to_peer, outcome, peer_to_hub},
 };
-use tokio::{sync::mpsc, time::Instant};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use super::{answers, identity::identify, outgoing, reports, started_over::restart_replicas};
 use crate::{
     hub::{Hub, PROPOSE_WITHIN},
-    presence::{OUTGOING_MAX, PeerConnection},
+    presence::{OUTGOING_KILOBYTES_MAX, OUTGOING_MAX, PeerConnection},
+    queue::Queue,
     reads,
 };
 
@@ -43,7 +43,7 @@ pub(super) async fn accept(
             hello.cursor
         )));
     }
-    let (tx, rx) = mpsc::channel(OUTGOING_MAX);
+    let (tx, outgoing) = Queue::new(OUTGOING_MAX, OUTGOING_KILOBYTES_MAX);
     let (serial, limits) = (hub.presence.next_serial(), hello.limits.unwrap_or_default());
     let connection = PeerConnection::new(peer, serial, hello.cursor, limits, tx);
     let version: String = hello.version.chars().filter(|c| !c.is_control()).take(32).collect();
@@ -67,7 +67,7 @@ pub(super) async fn accept(
         hub.presence.left(&connection);
         tracing::info!(%peer, why, "a peer's connection has ended");
     });
-    Ok(ReceiverStream::new(rx).boxed())
+    Ok(outgoing.map(Ok).boxed())
 }
 
 /// A restarted peer no longer knows what it had answered, and such an answer may still be on its way into the log: a

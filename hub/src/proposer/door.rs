@@ -2,13 +2,16 @@
 //!
 //! Owns the clock of the log. Never retries: that is the proposer's.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use loop_proto::{
     breakage::{self, Breakage},
     v1::{self, from_leader, to_leader},
@@ -81,34 +84,42 @@ impl LeaderDoor {
     }
 
     async fn write(&self, seqs: Vec<u64>, commands: Vec<Proposal>, tx: mpsc::Sender<v1::FromLeader>) {
-        let indeterminate =
-            |why: String| from_leader::Kind::Indeterminate(why.chars().take(200).collect::<String>());
         match self.raft.client_write_many(commands).await {
             Ok(outcomes) => {
-                // When Raft stops it ends early, and must not be asked again then.
-                let mut outcomes = outcomes.fuse();
-                tokio::spawn(async move {
-                    for seq in seqs {
-                        let kind = match outcomes.next().await {
-                            Some(Ok(Ok(response))) => from_leader::Kind::Outcome(response.response.0),
-                            Some(Ok(Err(error))) => indeterminate(error.to_string()),
-                            Some(Err(fatal)) => indeterminate(fatal.to_string()),
-                            None => indeterminate("the leader stepped down".into()),
-                        };
-                        if tx.send(v1::FromLeader { seq, kind: Some(kind) }).await.is_err() {
-                            return;
-                        }
-                    }
+                let outcomes = outcomes.map(|outcome| match outcome {
+                    Ok(Ok(response)) => from_leader::Kind::Outcome(response.response.0),
+                    Ok(Err(error)) => indeterminate(&error),
+                    Err(fatal) => indeterminate(&fatal),
                 });
+                tokio::spawn(tell(seqs, outcomes, tx));
             }
             Err(fatal) => {
                 for seq in seqs {
-                    let kind = Some(indeterminate(fatal.to_string()));
+                    let kind = Some(indeterminate(&fatal));
                     if tx.send(v1::FromLeader { seq, kind }).await.is_err() {
                         return;
                     }
                 }
             }
+        }
+    }
+}
+
+fn indeterminate(why: &dyn std::fmt::Display) -> from_leader::Kind {
+    from_leader::Kind::Indeterminate(why.to_string().chars().take(200).collect())
+}
+
+/// Tells what each command came to. When Raft stops, `outcomes` ends early, and must not be asked again then.
+async fn tell(
+    seqs: Vec<u64>,
+    outcomes: impl Stream<Item = from_leader::Kind>,
+    tx: mpsc::Sender<v1::FromLeader>,
+) {
+    let mut outcomes = pin!(outcomes.fuse());
+    for seq in seqs {
+        let kind = outcomes.next().await.unwrap_or_else(|| indeterminate(&"the leader stepped down"));
+        if tx.send(v1::FromLeader { seq, kind: Some(kind) }).await.is_err() {
+            return;
         }
     }
 }
@@ -127,4 +138,27 @@ async fn read_index(raft: HubRaftNode, seq: u64, tx: mpsc::Sender<v1::FromLeader
     };
     // A caller that has hung up asks again elsewhere.
     let _ = tx.send(v1::FromLeader { seq, kind: Some(kind) }).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Panics if it is polled again after its end, as an async generator does.
+    fn ends_after(outcomes: usize) -> impl Stream<Item = from_leader::Kind> {
+        futures::stream::unfold(0, move |told| async move {
+            (told < outcomes).then(|| (from_leader::Kind::Outcome(v1::Outcome::default()), told + 1))
+        })
+    }
+
+    #[tokio::test]
+    async fn a_raft_that_stops_in_the_middle_of_a_batch_leaves_the_rest_indeterminate() {
+        let (tx, mut rx) = mpsc::channel(8);
+        tell(vec![1, 2, 3, 4], ends_after(1), tx).await;
+        let mut told = Vec::new();
+        while let Some(v1::FromLeader { seq, kind: Some(kind) }) = rx.recv().await {
+            told.push((seq, matches!(kind, from_leader::Kind::Indeterminate(_))));
+        }
+        assert_eq!(told, [(1, false), (2, true), (3, true), (4, true)]);
+    }
 }

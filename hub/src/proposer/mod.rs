@@ -9,6 +9,10 @@ mod service;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -72,6 +76,14 @@ impl Pending {
 pub struct Proposer {
     commands: mpsc::Sender<Pending>,
     read_indexes: mpsc::Sender<oneshot::Sender<u64>>,
+    depths: Arc<Depths>,
+}
+
+/// How many wait for an answer, as of the driver's last turn.
+#[derive(Default)]
+struct Depths {
+    commands: AtomicUsize,
+    readers: AtomicUsize,
 }
 
 impl Proposer {
@@ -79,6 +91,7 @@ impl Proposer {
     pub fn start(routes: Routes, leader: watch::Receiver<Option<u64>>, shutdown: CancellationToken) -> Self {
         let (commands, commands_rx) = mpsc::channel(PENDING_MAX);
         let (read_indexes, read_indexes_rx) = mpsc::channel(PENDING_MAX);
+        let depths = Arc::<Depths>::default();
         let driver = Driver {
             routes,
             leader,
@@ -91,9 +104,10 @@ impl Proposer {
             round: None,
             waiting_readers: Vec::new(),
             completions: mpsc::channel(PENDING_MAX),
+            depths: depths.clone(),
         };
         tokio::spawn(driver.run(commands_rx, read_indexes_rx, shutdown));
-        Self { commands, read_indexes }
+        Self { commands, read_indexes, depths }
     }
 
     /// Proposes `body`; commands submitted one after another reach the leader in that order. Waits while too many
@@ -144,6 +158,16 @@ impl Proposer {
         }
     }
 
+    /// What waits for the leader, and what may.
+    pub fn held(&self) -> [(&'static str, (usize, usize)); 4] {
+        [
+            ("commands_queued", (PENDING_MAX - self.commands.capacity(), PENDING_MAX)),
+            ("commands_pending", (self.depths.commands.load(Ordering::Relaxed), PENDING_MAX)),
+            ("readers_queued", (PENDING_MAX - self.read_indexes.capacity(), PENDING_MAX)),
+            ("readers_pending", (self.depths.readers.load(Ordering::Relaxed), 2 * PENDING_MAX)),
+        ]
+    }
+
     /// Whether a new write would have to wait behind a full queue.
     pub fn is_full(&self) -> bool {
         self.commands.capacity() == 0
@@ -185,6 +209,7 @@ struct Driver {
     round: Option<Round>,
     waiting_readers: Vec<oneshot::Sender<u64>>,
     completions: (mpsc::Sender<Completion>, mpsc::Receiver<Completion>),
+    depths: Arc<Depths>,
 }
 
 impl Driver {
@@ -200,6 +225,7 @@ impl Driver {
         self.reroute();
         loop {
             let room = PENDING_MAX - self.pending.len();
+            let readers_room = PENDING_MAX.saturating_sub(self.waiting_readers.len());
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
@@ -218,15 +244,24 @@ impl Driver {
                         self.next_seq += 1;
                     }
                 }
-                _ = readers.recv_many(&mut new_readers, BATCH_MAX) => self.waiting_readers.append(&mut new_readers),
+                _ = readers.recv_many(&mut new_readers, BATCH_MAX.min(readers_room)), if readers_room > 0 => {
+                    self.waiting_readers.append(&mut new_readers);
+                }
                 _ = retry.tick() => self.expire(),
             }
             self.start_round();
             self.send_waiting();
+            self.tell_depths();
         }
         for pending in std::mem::take(&mut self.pending).into_values() {
             (pending.on_outcome)(Err(ProposeError::Closed));
         }
+    }
+
+    fn tell_depths(&self) {
+        let asking = self.round.as_ref().map_or(0, |round| round.readers.len());
+        self.depths.commands.store(self.pending.len(), Ordering::Relaxed);
+        self.depths.readers.store(self.waiting_readers.len() + asking, Ordering::Relaxed);
     }
 
     /// Opens a route to the hub that leads now. Everything unanswered will be sent again on it.

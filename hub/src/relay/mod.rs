@@ -77,6 +77,11 @@ impl Relays {
         })
     }
 
+    /// Copies that pass, and how many may.
+    pub fn held(&self) -> (usize, usize) {
+        (RELAYS_MAX - self.room.available_permits(), RELAYS_MAX)
+    }
+
     /// Expects `peer` to give; what it gives comes out of `chunks`' other end.
     fn expect(&self, peer: PeerId, wanted: Wanted, chunks: Chunks) -> Ticket {
         let id = self.next.fetch_add(1, Ordering::Relaxed);

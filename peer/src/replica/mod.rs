@@ -22,7 +22,6 @@ use std::{
 
 use bytes::Bytes;
 use loop_proto::{
-    breakage::{self, Breakage},
     ids::{ForumEpoch, ForumId, PeerId, TaskId},
     v1,
 };
@@ -127,8 +126,7 @@ impl Replica {
 
     /// The epoch under which this peer serves a forum; `None` if it does not, or not yet, or no more.
     pub fn epoch_of(&self, forum: ForumId) -> Option<ForumEpoch> {
-        let unseeded = breakage::is_on(Breakage::ReadBeforeSeeded);
-        let serves = |known: &&Forum| unseeded || known.role.serves() && self.copies.is_whole(forum);
+        let serves = |known: &&Forum| known.role.serves() && self.copies.is_whole(forum);
         self.forums.get(&forum).filter(serves).map(|forum| forum.epoch)
     }
 
@@ -145,6 +143,18 @@ impl Replica {
     /// How many forums wait for their checkpoint beside this one.
     pub fn unseeded_beside(&self, forum: ForumId) -> usize {
         self.copies.unseeded_beside(forum)
+    }
+
+    /// What is kept in memory, and the most that may be.
+    pub fn held(&self) -> [(&'static str, (usize, usize)); 5] {
+        let kept = self.kept.values().map(|(_, answers)| answers.len()).sum();
+        [
+            ("open_tasks", (self.open_count, OPEN_TASKS_MAX)),
+            ("open_task_bytes", (self.open_bytes, OPEN_TASK_BYTES_MAX)),
+            ("answers_unconfirmed", (self.unconfirmed + self.running.len(), UNCONFIRMED_MAX)),
+            ("answers_kept", (kept, UNCONFIRMED_MAX)),
+            ("forums", (self.copies.len(), FORUMS_MAX)),
+        ]
     }
 
     /// Tasks this peer should execute and has not.

@@ -105,6 +105,11 @@ impl Giving {
         });
     }
 
+    /// Files kept, and the most that may be.
+    pub fn held(&self) -> (usize, usize) {
+        (self.kept.lock().len(), KEPT_MAX)
+    }
+
     /// Removes files nobody has asked for lately.
     pub fn expire(&self, now: Instant) {
         self.kept.lock().retain(|_, kept| now.duration_since(kept.used_at) < KEPT_FOR);

@@ -12,6 +12,7 @@ mod outbox;
 mod parts;
 mod reads;
 mod seeding;
+mod sizes;
 mod start_over;
 mod static_files;
 mod throttle;

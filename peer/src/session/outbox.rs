@@ -32,6 +32,13 @@ impl Outbox {
         (Self { queue, room }, ReceiverStream::new(waiting).map(|(message, _permit)| message))
     }
 
+    /// What waits to be sent, and the most that may.
+    pub fn held(&self) -> [(&'static str, (usize, usize)); 2] {
+        let messages = self.queue.max_capacity() - self.queue.capacity();
+        let kilobytes = (KILOBYTES_MAX as usize).saturating_sub(self.room.available_permits());
+        [("messages", (messages, MESSAGES_MAX)), ("kilobytes", (kilobytes, KILOBYTES_MAX as usize))]
+    }
+
     /// Queues a message, waiting for room.
     pub async fn send(&self, kind: v1::peer_to_hub::Kind) -> Result<(), Closed> {
         let message = v1::PeerToHub { kind: Some(kind) };

@@ -147,6 +147,12 @@ impl Reads {
         self.parked.len() + self.jobs.len()
     }
 
+    /// What waits or runs, and the most that may.
+    pub fn held(&self) -> [(&'static str, (usize, usize)); 2] {
+        let kilobytes = READ_KILOBYTES_MAX - self.room.available_permits();
+        [("reads", (self.count(), READS_MAX)), ("read_kilobytes", (kilobytes, READ_KILOBYTES_MAX))]
+    }
+
     /// When to call [`Self::expire`].
     pub fn deadline(&self) -> Option<Instant> {
         self.wake

@@ -22,6 +22,7 @@ use super::{
     outbox::Outbox,
     reads::Reads,
     seeding::{ORDERS_MAX, Report, Result as Seeded},
+    sizes,
     timers::{Due, Later, Timers},
     user_ids::LEASE_COUNT,
 };
@@ -214,6 +215,7 @@ impl<'a> Worker<'a> {
                     self.disk_bytes = self.peer.backend.disk_bytes();
                     self.memory_bytes = (self.peer.courier.io.memory_bytes)();
                     self.peer.giving.expire(now);
+                    sizes::tell(self.peer, &self.outbox, &self.reads);
                     self.ask_for_ids().await?;
                     self.send_status().await?;
                 }

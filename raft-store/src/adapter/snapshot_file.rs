@@ -16,7 +16,10 @@ use parking_lot::Mutex;
 use prost::Message;
 
 use crate::{
-    log_store::disk::{Dir, File, read_exact_at},
+    log_store::{
+        REPLACE,
+        disk::{Dir, File, read_exact_at},
+    },
     raft_codec::{snapshot_data_matches, snapshot_meta_from_proto, snapshot_meta_to_proto},
     raft_types::{LogId, SnapshotMeta},
 };
@@ -52,8 +55,8 @@ impl SnapshotFile {
     pub fn unusable(&self, why: impl fmt::Display) -> io::Error {
         let dir = self.dir.path().display();
         let message = format!(
-            "the snapshot {dir}/{NAME} is unusable: {why}. This hub must not serve from it: move {dir} and the \
-             log's directory aside and start the hub again; it rejoins from the leader's snapshot"
+            "the snapshot {dir}/{NAME} is unusable: {why}. This hub must not serve from it. Keep {dir} and the log's \
+             directory aside if you want to know why, and replace this hub: {REPLACE}"
         );
         io::Error::new(ErrorKind::InvalidData, message)
     }

@@ -2,6 +2,12 @@
 
 use std::{fmt, io, path::PathBuf};
 
+/// How an operator replaces a hub that has lost what it had promised to keep.
+///
+/// Under its old number it would be believed: it could elect a leader that lacks what it had helped to commit.
+pub const REPLACE: &str = "take it out of the group (`hubctl hub remove N` with its number, at another hub), and start a \
+    new one with --join, an empty data folder and a number no hub has had; it gets everything from the others";
+
 /// Why the log store cannot be opened. The same reasons as at work.
 pub type OpenError = LogError;
 
@@ -32,8 +38,8 @@ pub enum LogError {
     },
     /// The directory holds a log of the other engine.
     #[error(
-        "{dir} holds a log of the {found} engine; configure that engine, or move the directory aside and let \
-         this hub rejoin from the leader's snapshot", dir = dir.display()
+        "{dir} holds a log of the {found} engine; configure that engine, or replace this hub: {REPLACE}",
+        dir = dir.display()
     )]
     OtherEngine {
         /// The directory of the log.
@@ -57,7 +63,7 @@ pub enum LogError {
 /// Where and how a log is damaged, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Corruption {
-    /// The directory to move aside.
+    /// The directory that cannot be used any more.
     pub dir: PathBuf,
     /// The entry that is damaged or missing, as far as it can be told.
     pub index: Option<u64>,
@@ -76,8 +82,8 @@ impl fmt::Display for Corruption {
         }
         write!(
             f,
-            " ({}): {}. This hub must not serve from it: move {dir} aside and start the hub again; it rejoins \
-             from the leader's snapshot",
+            " ({}): {}. This hub must not serve from it. Keep {dir} aside if you want to know why, and replace this \
+             hub: {REPLACE}",
             self.place, self.what
         )
     }

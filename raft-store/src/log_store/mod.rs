@@ -39,7 +39,7 @@ use self::{
     wal::{Op, Wal},
 };
 pub use self::{
-    error::{Corruption, LogError, OpenError},
+    error::{Corruption, LogError, OpenError, REPLACE},
     metrics::LogMetrics,
 };
 use crate::{

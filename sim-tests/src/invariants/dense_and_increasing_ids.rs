@@ -1,5 +1,5 @@
 //! Record ids are dense. Message ids are unique over all forums and increase in log order, time never falls; and
-//! what was acknowledged before another commit was sent has the smaller id.
+//! what was acknowledged before another message's id was asked for has the smaller id.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ impl Invariant for DenseAndIncreasingIds {
     fn on_ack(&mut self, commit: &Commit) -> Result<(), String> {
         let Some((id, at)) = commit.acked else { return Ok(()) };
         if let Some((_, before)) =
-            self.acked.range(..commit.sent).next_back().filter(|(_, before)| **before >= id)
+            self.acked.range(..commit.id_asked()).next_back().filter(|(_, before)| **before >= id)
         {
             return Err(format!(
                 "{} was sent after message {before} had been acknowledged, and is message {id}",
@@ -79,12 +79,14 @@ mod tests {
 
     #[test]
     fn a_later_message_with_a_smaller_id_is_seen() {
-        let commit =
-            |sent, at, id| Commit { forum: 0, text: "x".into(), sent, sendings: 1, acked: Some((id, at)) };
+        let commit = |sent, at, id| Commit { sent, acked: Some((id, at)), ..Commit::default() };
         let mut rule = DenseAndIncreasingIds::default();
         assert_eq!(rule.on_ack(&commit(1, 5, 20)), Ok(()));
         assert_eq!(rule.on_ack(&commit(4, 7, 10)), Ok(()), "both were under way at once");
         assert!(rule.on_ack(&commit(6, 8, 15)).is_err());
         assert_eq!(rule.on_ack(&commit(6, 9, 21)), Ok(()));
+        let typed = |asked| Commit { typed: Some((15, asked)), ..commit(10, 11, 15) };
+        assert_eq!(rule.on_ack(&typed(4)), Ok(()), "it was typed while the others were under way");
+        assert!(rule.on_ack(&typed(6)).is_err());
     }
 }

@@ -1,19 +1,19 @@
-//! Whoever writes in a session is the same user all along: nothing has to be typed again because another peer executes.
+//! A session is one user for its whole life: in every forum, on whichever peer its requests are executed, and no other
+//! session's. What was acknowledged has been committed by then.
 
 use std::collections::BTreeMap;
 
-use loop_proto::v1::{self, fact, record::Body};
-use prost::Message;
+use loop_proto::v1::{self, fact::Kind};
 
-use super::Invariant;
+use super::{Commit, Invariant, facts_of};
 
-/// The rule. Nobody logs in in a simulation, so a session's user never changes.
+/// The rule.
 #[derive(Default)]
 pub struct OneUserPerSession {
-    /// The session of each open task that has one.
-    open: BTreeMap<u64, String>,
-    /// Who wrote first in a session, and in answer to which task.
-    users: BTreeMap<String, (u32, u64)>,
+    /// Each message's author, by the log.
+    authors: BTreeMap<u64, Option<u32>>,
+    users: BTreeMap<usize, u32>,
+    sessions: BTreeMap<u32, usize>,
 }
 
 impl Invariant for OneUserPerSession {
@@ -22,65 +22,70 @@ impl Invariant for OneUserPerSession {
     }
 
     fn on_record(&mut self, record: &v1::Record) -> Result<(), String> {
-        match &record.body {
-            Some(Body::Task(task)) => {
-                let request = v1::ClientRequest::decode(task.request.clone());
-                let session = request.map_err(|error| format!("task {}: {error}", record.id))?.session_id;
-                if !session.is_empty() {
-                    self.open.insert(record.id, session);
-                }
-                Ok(())
+        for fact in facts_of(record) {
+            if let Kind::MessageStored(row) = fact {
+                self.authors.insert(row.id.into(), row.author_id);
             }
-            Some(Body::Facts(facts)) => self.answered(facts).map_or(Ok(()), Err),
-            _ => Ok(()),
         }
+        Ok(())
     }
-}
 
-impl OneUserPerSession {
-    /// What is wrong with the author of what this answer wrote.
-    fn answered(&mut self, facts: &v1::TaskFacts) -> Option<String> {
-        let task = facts.task_id?;
-        let session = self.open.remove(&task)?;
-        let rows = v1::Facts::decode(facts.facts.clone()).ok()?.facts;
-        let author = rows.into_iter().find_map(|fact| match fact.kind? {
-            fact::Kind::MessageStored(message) => message.author_id,
-            _ => None,
-        })?;
-        let (first, first_task) = *self.users.entry(session).or_insert((author, task));
-        (author != first).then(|| {
-            format!(
-                "one session wrote as user {first} in answer to task {first_task} and as {author} to {task}"
-            )
-        })
+    fn on_ack(&mut self, commit: &Commit) -> Result<(), String> {
+        let Some((id, _)) = commit.acked else { return Ok(()) };
+        let (text, by) = (&commit.text, commit.by);
+        let user = match self.authors.get(&id) {
+            Some(Some(user)) => *user,
+            Some(None) => return Err(format!("{text} was stored without an author")),
+            None => return Err(format!("{text} was acknowledged as {id}, which no hub has committed")),
+        };
+        let known = *self.users.entry(by).or_insert(user);
+        if known != user {
+            return Err(format!("{text} of session {by} was written by user {user}, who was {known} before"));
+        }
+        let first = *self.sessions.entry(user).or_insert(by);
+        if first != by {
+            return Err(format!("{text} of session {by} was written by user {user}, who is session {first}"));
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use loop_proto::v1::record::Body;
+    use prost::Message;
+
     use super::*;
 
-    fn task(id: u64, session: &str) -> v1::Record {
-        let request = v1::ClientRequest { session_id: session.into(), ..Default::default() };
-        let task = v1::Task { request: request.encode_to_vec().into(), ..Default::default() };
-        v1::Record { id, at_ms: 1, forum_id: 1, body: Some(Body::Task(task)) }
+    fn stored(id: u32, author_id: Option<u32>) -> v1::Record {
+        let kind = Kind::MessageStored(v1::MessageStored { id, author_id, ..Default::default() });
+        let facts = v1::Facts { facts: vec![v1::Fact { kind: Some(kind) }] }.encode_to_vec().into();
+        let body = Some(Body::Facts(v1::TaskFacts { facts, ..Default::default() }));
+        v1::Record { id: 1, at_ms: 1, forum_id: 1, body }
     }
 
-    fn answer(id: u64, to: u64, author: u32) -> v1::Record {
-        let message = v1::MessageStored { id: 1, forum_id: 1, author_id: Some(author), ..Default::default() };
-        let fact = v1::Fact { kind: Some(fact::Kind::MessageStored(message)) };
-        let facts = v1::Facts { facts: vec![fact] }.encode_to_vec().into();
-        let facts = v1::TaskFacts { task_id: Some(to), facts, ..Default::default() };
-        v1::Record { id, at_ms: 1, forum_id: 1, body: Some(Body::Facts(facts)) }
+    fn ack(by: usize, id: u64) -> Commit {
+        Commit { by, acked: Some((id, 1)), ..Commit::default() }
     }
 
     #[test]
-    fn a_session_that_becomes_somebody_else_is_seen_and_two_sessions_are_two_users() {
+    fn a_session_that_becomes_somebody_else_and_a_user_of_two_sessions_are_seen() {
         let mut rule = OneUserPerSession::default();
-        let log = [task(1, "a"), task(2, "b"), answer(3, 1, 414), answer(4, 2, 415), task(5, "a")];
-        assert_eq!(log.iter().try_for_each(|record| rule.on_record(record)), Ok(()));
-        assert!(rule.on_record(&answer(6, 5, 415)).is_err());
-        let log = [task(7, "a"), answer(8, 7, 414), task(9, ""), answer(10, 9, 416)];
-        assert_eq!(log.iter().try_for_each(|record| rule.on_record(record)), Ok(()));
+        for (id, user) in [(1, 414), (2, 414), (3, 415), (4, 416)] {
+            rule.on_record(&stored(id, Some(user))).unwrap();
+        }
+        assert_eq!(rule.on_ack(&ack(0, 1)), Ok(()));
+        assert_eq!(rule.on_ack(&ack(0, 2)), Ok(()));
+        assert_eq!(rule.on_ack(&ack(1, 3)), Ok(()));
+        assert!(rule.on_ack(&ack(0, 4)).is_err(), "the session was user 414");
+        assert!(rule.on_ack(&ack(2, 2)).is_err(), "user 414 is session 0");
+    }
+
+    #[test]
+    fn an_answer_without_its_facts_and_a_message_without_author_are_seen() {
+        let mut rule = OneUserPerSession::default();
+        assert!(rule.on_ack(&ack(0, 1)).is_err());
+        rule.on_record(&stored(1, None)).unwrap();
+        assert!(rule.on_ack(&ack(0, 1)).is_err());
     }
 }

@@ -47,8 +47,6 @@ pub struct Knobs {
 /// What has happened on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Syncs of files.
-    pub syncs: u64,
     /// Writes lost by power cuts.
     pub lost: u64,
     /// Writes of which some sectors were kept.
@@ -219,11 +217,6 @@ impl SimDisk {
         self.0.lock().knobs = knobs;
     }
 
-    /// What is wrong with it.
-    pub fn knobs(&self) -> Knobs {
-        self.0.lock().knobs
-    }
-
     /// What has happened on it.
     pub fn counts(&self) -> Counts {
         self.0.lock().counts
@@ -245,8 +238,12 @@ impl SimDisk {
             let content = platter.files.get_mut(&file).expect("a file that has a name");
             let length = content.durable.written.len();
             if at < length {
-                content.durable.written[at] ^= 1 << platter.rng.random_range(0..8_u32);
-                content.live = content.durable.clone();
+                let bit = 1 << platter.rng.random_range(0..8_u32);
+                content.durable.written[at] ^= bit;
+                // What is in memory of the file goes with the process that reads it next.
+                if let Some(byte) = content.live.written.get_mut(at) {
+                    *byte ^= bit;
+                }
                 return true;
             }
             at -= length;
@@ -425,7 +422,6 @@ impl File for SimFile {
             content.sync();
             Ok(())
         })?;
-        self.disk.0.lock().counts.syncs += 1;
         Ok(())
     }
 

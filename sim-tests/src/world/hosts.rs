@@ -21,7 +21,9 @@ use super::{
     derive,
     disk::SimDisk,
     ledger::Ledger,
+    liar::Tongue,
     net::{GRPC_PORT, HTTP_PORT, Net},
+    sizes::Sizes,
     trace::Trace,
 };
 
@@ -30,6 +32,9 @@ const EPOCH_MS: u64 = 1_795_000_000_000;
 const TOKEN: &str = "simulated-token";
 /// What operators show the hubs.
 pub const ADMIN_TOKEN: &str = "simulated-operator-token";
+
+/// How often a healthy peer's database commits.
+pub const COMMIT_EVERY: Duration = Duration::from_millis(20);
 
 /// What changes during a run, and what a machine says of itself.
 struct State {
@@ -62,7 +67,7 @@ impl Machine {
             life: 0,
             ended: None,
             clock_off_ms: 0,
-            commit_every: Duration::from_millis(20),
+            commit_every: COMMIT_EVERY,
         };
         Self { name, number, seed, trace, net, state: Mutex::new(state) }
     }
@@ -94,6 +99,11 @@ impl Machine {
         self.state.lock().ended.clone()
     }
 
+    /// Its way to the network.
+    pub fn net(&self) -> &Net {
+        &self.net
+    }
+
     /// How much its clock is ahead, milliseconds.
     pub fn set_clock(&self, off_ms: i64) {
         self.state.lock().clock_off_ms = off_ms;
@@ -113,15 +123,41 @@ impl Machine {
     }
 }
 
-/// How many replicas hubs want and how long they wait for peers; shorter than anybody would, so that things happen.
+/// How hubs are set up: how many replicas they want, how long they wait for peers, what they keep; less of everything
+/// than anybody would choose, so that things happen.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct Tuning {
     /// Replicas of a forum.
     pub replicas: u32,
     /// A peer away for longer is replaced.
     pub peer_grace_s: u64,
     /// An invitation that stands still for longer is closed.
     pub invitation_timeout_s: u64,
+    /// Raft entries between snapshots.
+    pub snapshot_entries: u64,
+    /// Records kept for peers that are away.
+    pub retained_records: u64,
+}
+
+/// The hubs there are, by their host names: what an operator has told peers and browsers. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Roster(Arc<Mutex<Vec<String>>>);
+
+impl Roster {
+    /// All of them.
+    pub fn names(&self) -> Vec<String> {
+        self.0.lock().clone()
+    }
+
+    /// One more.
+    pub fn add(&self, name: String) {
+        self.0.lock().push(name);
+    }
+
+    /// One less.
+    pub fn remove(&self, name: &str) {
+        self.0.lock().retain(|known| known != name);
+    }
 }
 
 /// A hub and its disk.
@@ -133,36 +169,42 @@ pub struct HubHost {
     pub id: u64,
     /// Its disk.
     pub disk: SimDisk,
-    /// The first members, for its configuration.
+    /// The first members, or itself alone, for its configuration.
     pub cluster: String,
-    /// Raft entries between snapshots.
-    pub snapshot_entries: u64,
-    /// How it treats peers.
-    pub patience: Patience,
+    /// A member to ask for admission; `None`: it is one of the first members.
+    pub join: Option<String>,
+    /// How it is set up, as of the beginning of each of its lives.
+    pub tuning: Arc<Mutex<Tuning>>,
     /// Where its records are held against the others'.
     pub ledger: Ledger,
+    /// Where it is told how much it keeps.
+    pub sizes: Sizes,
 }
 
 impl HubHost {
     fn config(&self) -> Result<HubConfig, loop_hub::config::ConfigError> {
+        let tuning = *self.tuning.lock();
         let options = Options {
             node_id: Some(self.id),
             data_dir: Some(PathBuf::from("/data")),
             http_listen: Some(([0, 0, 0, 0], HTTP_PORT).into()),
             grpc_listen: Some(([0, 0, 0, 0], GRPC_PORT).into()),
             cluster: Some(self.cluster.clone()),
-            bootstrap: Some(true),
+            bootstrap: Some(self.join.is_none()),
+            join: self.join.clone(),
             join_token: Some(TOKEN.into()),
             admin_token: Some(ADMIN_TOKEN.into()),
             log_engine: Some(LogEngineKind::Segment),
-            snapshot_entries: Some(self.snapshot_entries),
-            replicas: Some(self.patience.replicas),
-            peer_grace_s: Some(self.patience.peer_grace_s),
-            invitation_timeout_s: Some(self.patience.invitation_timeout_s),
+            snapshot_entries: Some(tuning.snapshot_entries),
+            replicas: Some(tuning.replicas),
+            peer_grace_s: Some(tuning.peer_grace_s),
+            invitation_timeout_s: Some(tuning.invitation_timeout_s),
             insecure_plaintext: Some(true),
             ..Options::default()
         };
-        HubConfig::try_from(options)
+        let config = HubConfig::try_from(options)?;
+        // Less than an operator may choose: a simulated run is short.
+        Ok(HubConfig { retained_records: tuning.retained_records, ..config })
     }
 
     fn io(&self, seed: u64) -> loop_hub::io::Io {
@@ -183,6 +225,7 @@ impl HubHost {
         loop_hub::io::Io::new(Arc::new(bind), Arc::new(dial), self.machine.clock(), rng)
             .with_disk(Arc::new(move |path: &Path| Ok(disk.dir(path))))
             .with_witness(self.ledger.witness(self.id))
+            .with_sizes(self.sizes.of_hub(&self.machine.name))
     }
 
     /// One life, until it is asked to stop or cannot go on.
@@ -203,15 +246,24 @@ pub struct PeerHost {
     pub machine: Arc<Machine>,
     /// A real folder: what SQLite has committed survives the peer.
     pub folder: PathBuf,
-    /// The hubs it is told of.
-    pub hubs: Vec<String>,
+    /// The hubs it is told of when it starts.
+    pub hubs: Roster,
+    /// Which of them it tries first.
+    pub first: usize,
+    /// What makes its words what they are when they leave it.
+    pub tongue: Tongue,
+    /// Where it is told how much it keeps.
+    pub sizes: Sizes,
 }
 
 impl PeerHost {
     fn config(&self) -> Result<Config, loop_peer::config::ConfigError> {
+        let mut hubs = self.hubs.names();
+        let first = self.first % hubs.len().max(1);
+        hubs.rotate_left(first);
         let flags = Flags {
             data_dir: Some(self.folder.clone()),
-            hub: self.hubs.iter().map(|hub| format!("{hub}:{GRPC_PORT}")).collect(),
+            hub: hubs.iter().map(|hub| format!("{hub}:{GRPC_PORT}")).collect(),
             join_token: Some(TOKEN.into()),
             owner: Some(self.machine.name.clone()),
             insecure_plaintext: true,
@@ -222,13 +274,10 @@ impl PeerHost {
 
     fn io(&self, seed: u64) -> loop_peer::io::Io {
         use rand::Rng;
-        let net = self.machine.net.clone();
+        let (net, tongue) = (self.machine.net.clone(), self.tongue.clone());
         let dial = move |authority: &str| -> BoxFuture<'static, _> {
-            let (net, authority) = (net.clone(), authority.to_owned());
-            Box::pin(async move {
-                let socket = net.dial(&authority).await?;
-                Ok(Box::new(socket) as loop_peer::io::BoxedIo)
-            })
+            let (net, tongue, authority) = (net.clone(), tongue.clone(), authority.to_owned());
+            Box::pin(async move { tongue.behind(net.dial(&authority).await?) })
         };
         let mut bytes = [0; 32];
         StdRng::seed_from_u64(seed).fill_bytes(&mut bytes);
@@ -238,6 +287,7 @@ impl PeerHost {
             wall_ms: self.machine.clock(),
             blocking: loop_peer::io::Blocking::Inline,
             memory_bytes: Arc::new(|| 0),
+            sizes: self.sizes.of_peer(&self.machine.name),
         }
     }
 

@@ -44,6 +44,12 @@ impl Ledger {
         self.inner.lock().records.len() as u64
     }
 
+    /// The record of this id.
+    pub fn record(&self, id: u64) -> Option<v1::Record> {
+        let at = usize::try_from(id).ok()?.checked_sub(1)?;
+        self.inner.lock().records.get(at).map(|(_, record)| record.clone())
+    }
+
     /// The newest record of a forum's stream up to `through`; 0: none.
     pub fn newest_of(&self, forum: u32, through: u64) -> u64 {
         let inner = self.inner.lock();

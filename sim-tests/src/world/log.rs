@@ -27,6 +27,8 @@ pub struct Logged {
     pub leader: Option<u64>,
     /// How often another one took the lead.
     pub elections: u64,
+    /// How often a peer was below the trim point and started again from what others have.
+    pub started_over: u64,
 }
 
 /// Listens for as long as the guard lives, on this thread.
@@ -88,6 +90,7 @@ impl<S: Subscriber> Layer<S> for Listener {
             if level == Level::ERROR {
                 logged.errors.push(format!("{node}: {}", fields.text));
             }
+            logged.started_over += u64::from(fields.text.contains("started over: all users are here"));
             if fields.leader.is_some_and(|leader| node == format!("hub-{leader}")) {
                 logged.elections += u64::from(logged.leader.is_some() && logged.leader != fields.leader);
                 logged.leader = fields.leader;

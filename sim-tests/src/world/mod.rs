@@ -8,6 +8,7 @@ pub mod faults;
 mod frames;
 mod hosts;
 mod ledger;
+pub mod liar;
 mod log;
 mod net;
 mod operator;
@@ -15,10 +16,16 @@ mod oracle;
 pub mod report;
 pub mod scenario;
 mod settle;
+mod sizes;
 mod trace;
 mod visitor;
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -26,14 +33,16 @@ use tempfile::TempDir;
 
 use self::{
     disk::SimDisk,
-    hosts::{HubHost, Machine, PeerHost},
+    hosts::{HubHost, Machine, PeerHost, Roster, Tuning},
     ledger::Ledger,
+    liar::Tongue,
     log::Logged,
-    net::{GRPC_PORT, HTTP_PORT, Net},
+    net::{GRPC_PORT, HTTP_PORT, LATENCY_MAX, LATENCY_MIN, Net},
     operator::{Desk, Operator},
     oracle::Oracle,
+    sizes::Sizes,
     trace::{Fnv, Trace},
-    visitor::Visitor,
+    visitor::{Manner, Visitor},
 };
 use crate::invariants::Invariants;
 
@@ -106,10 +115,15 @@ pub struct World {
     pub oracle: Oracle,
     /// What must hold.
     pub invariants: Invariants,
+    sizes: Sizes,
     hubs: Vec<HubHost>,
+    /// Hubs that are gone for good.
+    gone: BTreeSet<usize>,
+    roster: Roster,
+    tuning: Arc<Mutex<Tuning>>,
     peers: Vec<PeerHost>,
     forums: Vec<String>,
-    visitors: Vec<String>,
+    visitors: Vec<(String, Net)>,
     logged: Arc<Mutex<Logged>>,
     faults: faults::Active,
     desk: Desk,
@@ -129,16 +143,29 @@ impl World {
         let invariants = Invariants::all();
         let logged = Arc::new(Mutex::new(Logged::default()));
         loop_raft_store::raft_types::seed_thread(Some(derive(seed, "raft", 0)));
+        let mut rng = StdRng::seed_from_u64(derive(seed, "world", 0));
+        let tuning = Tuning {
+            // Small enough that snapshots and purges happen in most runs, large enough that not in all.
+            snapshot_entries: rng.random_range(100..2000),
+            replicas: rng.random_range(1..=3),
+            peer_grace_s: rng.random_range(2..20),
+            invitation_timeout_s: rng.random_range(2..10),
+            retained_records: 1_000_000,
+        };
         let mut world = Self {
             sim: simulation(seed),
             seed,
-            rng: StdRng::seed_from_u64(derive(seed, "world", 0)),
+            rng,
             ledger: Ledger::new(invariants.clone(), trace.clone()),
             oracle: Oracle::new(invariants.clone(), trace.clone(), logged.clone()),
             _listening: log::listen(trace.clone(), logged.clone()),
             trace,
+            sizes: Sizes::new(invariants.clone()),
             invariants,
             hubs: Vec::new(),
+            gone: BTreeSet::new(),
+            roster: Roster::default(),
+            tuning: Arc::new(Mutex::new(tuning)),
             peers: Vec::new(),
             forums: (0..shape.forums).map(|number| format!("forum{number}x{seed:x}")).collect(),
             visitors: Vec::new(),
@@ -156,43 +183,55 @@ impl World {
         Ok(world)
     }
 
+    /// Changes how hubs are set up, from the beginning of their next lives on.
+    pub fn tune(&mut self, change: impl FnOnce(&mut Tuning)) {
+        change(&mut self.tuning.lock());
+    }
+
     fn add_hubs(&mut self, count: usize) {
-        let member = |id| format!("{id}=hub-{id}:{GRPC_PORT}/hub-{id}:{HTTP_PORT}");
-        let cluster = (1..=count).map(member).collect::<Vec<_>>().join(",");
-        // Small enough that snapshots and purges happen in most runs, large enough that not in all.
-        let snapshot_entries = self.rng.random_range(100..2000);
-        let patience = hosts::Patience {
-            replicas: self.rng.random_range(1..=3),
-            peer_grace_s: self.rng.random_range(2..20),
-            invitation_timeout_s: self.rng.random_range(2..10),
-        };
-        for id in 1..=count as u64 {
-            let name = format!("hub-{id}");
-            let host = HubHost {
-                machine: Arc::new(Machine::new(name.clone(), id, self.seed, self.trace.clone())),
-                id,
-                disk: SimDisk::new(derive(self.seed, "disk", id)),
-                cluster: cluster.clone(),
-                snapshot_entries,
-                patience,
-                ledger: self.ledger.clone(),
-            };
-            self.hubs.push(host.clone());
-            self.sim.host(name, move || host.clone().live());
+        let cluster = (1..=count as u64).map(member).collect::<Vec<_>>().join(",");
+        for _ in 0..count {
+            self.start_hub(&cluster, None);
         }
     }
 
+    /// A new hub starts, under a number no hub has had, and asks to enter the group.
+    pub fn add_hub(&mut self) -> usize {
+        let id = self.hubs.len() as u64 + 1;
+        let known = self.roster.names();
+        let at = &known[self.rng.random_range(0..known.len())];
+        self.start_hub(&member(id), Some(format!("{at}:{GRPC_PORT}")))
+    }
+
+    fn start_hub(&mut self, cluster: &str, join: Option<String>) -> usize {
+        let id = self.hubs.len() as u64 + 1;
+        let name = format!("hub-{id}");
+        let host = HubHost {
+            machine: Arc::new(Machine::new(name.clone(), id, self.seed, self.trace.clone())),
+            id,
+            disk: SimDisk::new(derive(self.seed, "disk", id)),
+            cluster: cluster.to_owned(),
+            join,
+            tuning: self.tuning.clone(),
+            ledger: self.ledger.clone(),
+            sizes: self.sizes.clone(),
+        };
+        self.hubs.push(host.clone());
+        self.roster.add(name.clone());
+        self.sim.host(name, move || host.clone().live());
+        self.hubs.len() - 1
+    }
+
     fn add_peers(&mut self, count: usize) {
-        let hubs = self.hub_names();
         for number in 1..=count as u64 {
             let name = format!("peer-{number}");
-            let mut hubs = hubs.clone();
-            let first = self.rng.random_range(0..hubs.len());
-            hubs.rotate_left(first);
             let host = PeerHost {
                 machine: Arc::new(Machine::new(name.clone(), 100 + number, self.seed, self.trace.clone())),
                 folder: self.folder.path().join(&name),
-                hubs,
+                hubs: self.roster.clone(),
+                first: self.rng.random_range(0..self.hubs.len()),
+                tongue: Tongue::new(derive(self.seed, &name, 1)),
+                sizes: self.sizes.clone(),
             };
             self.peers.push(host.clone());
             self.sim.host(name, move || host.clone().live());
@@ -203,29 +242,48 @@ impl World {
         let operator = Operator {
             desk: self.desk.clone(),
             net: Net::new(300, self.trace.clone()),
-            hubs: self.hub_names(),
+            hubs: self.roster.clone(),
             trace: self.trace.clone(),
             invariants: self.invariants.clone(),
         };
         self.sim.host("operator", move || operator.clone().sit());
     }
 
-    fn hub_names(&self) -> Vec<String> {
-        self.hubs.iter().map(|hub| hub.machine.name.clone()).collect()
+    /// The hubs that are not gone for good.
+    fn hubs_left(&self) -> Vec<usize> {
+        (0..self.hubs.len()).filter(|hub| !self.gone.contains(hub)).collect()
     }
 
-    /// Browsers come.
+    /// Browsers come, each to a forum of its own as long as there are enough.
     pub fn add_visitors(&mut self, count: usize) {
+        self.add_visitors_who(count, Manner::default());
+    }
+
+    /// Browsers come that behave like this.
+    fn add_visitors_who(&mut self, count: usize, manner: Manner) {
         for _ in 0..count {
-            let number = self.visitors.len();
-            let (name, forum) = (format!("web-{}", number + 1), number % self.forums.len());
-            let net = Net::new(200 + number as u64, self.trace.clone());
-            let seed = derive(self.seed, &name, 0);
-            let forum = (forum, self.forums[forum].clone());
-            let visitor = Visitor::new(name.clone(), net, self.hub_names(), forum, self.oracle.clone(), seed);
-            self.sim.client(name.clone(), visitor.stay());
-            self.visitors.push(name);
+            self.add_visitor_who(self.visitors.len() % self.forums.len(), manner);
         }
+    }
+
+    /// A browser comes to this forum.
+    pub fn add_visitor(&mut self, forum: usize) {
+        self.add_visitor_who(forum, Manner::default());
+    }
+
+    /// A browser comes to this forum, looks into the next one now and then, and behaves like this.
+    fn add_visitor_who(&mut self, forum: usize, manner: Manner) {
+        let number = self.visitors.len();
+        let name = format!("web-{}", number + 1);
+        let net = Net::new(1000 + number as u64, self.trace.clone());
+        let seed = derive(self.seed, &name, 0);
+        let mut forums: Vec<_> = self.forums.iter().cloned().enumerate().collect();
+        forums.rotate_left(forum);
+        forums.truncate(2);
+        let (hubs, oracle) = (self.roster.clone(), self.oracle.clone());
+        let visitor = Visitor::new((name.clone(), number), net.clone(), hubs, forums, oracle, manner, seed);
+        self.sim.client(name.clone(), visitor.stay());
+        self.visitors.push((name, net));
     }
 
     /// Simulated time since the beginning.
@@ -296,8 +354,13 @@ impl World {
     /// The hub that leads, by its own word; its number among the hubs.
     pub fn leader(&self) -> Option<usize> {
         let leader = self.logged.lock().leader?;
-        self.hubs.iter().position(|hub| hub.id == leader)
+        self.hubs_left().into_iter().find(|hub| self.hubs[*hub].id == leader)
     }
+}
+
+/// A hub as `--cluster` names it.
+fn member(id: u64) -> String {
+    format!("{id}=hub-{id}:{GRPC_PORT}/hub-{id}:{HTTP_PORT}")
 }
 
 fn simulation(seed: u64) -> turmoil::Sim<'static> {
@@ -307,8 +370,8 @@ fn simulation(seed: u64) -> turmoil::Sim<'static> {
         .epoch(std::time::UNIX_EPOCH)
         .simulation_duration(LONGEST)
         .tick_duration(TICK)
-        .min_message_latency(Duration::from_millis(1))
-        .max_message_latency(Duration::from_millis(20))
+        .min_message_latency(LATENCY_MIN)
+        .max_message_latency(LATENCY_MAX)
         .tcp_capacity(65_536)
         .enable_random_order();
     builder.build()

@@ -1,5 +1,5 @@
 //! The simulated network as hubs, peers and browsers get it: turmoil's sockets, with everything sent going into the
-//! trace.
+//! trace. A machine may be made to read slowly, or to lose its connections.
 
 use std::{
     io,
@@ -7,14 +7,18 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use futures::future::BoxFuture;
 use loop_hub::io::{Acceptor, BoxedConnection};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
 use turmoil::net::{TcpListener, TcpStream};
 
 use super::{frames::Frames, trace::Trace};
@@ -23,26 +27,56 @@ use super::{frames::Frames, trace::Trace};
 pub const HTTP_PORT: u16 = 8080;
 /// Where every hub serves hubs and peers.
 pub const GRPC_PORT: u16 = 9080;
+/// How long anything takes from one machine to another while nothing is wrong: at least, and at most.
+pub const LATENCY_MIN: Duration = Duration::from_millis(1);
+/// See [`LATENCY_MIN`].
+pub const LATENCY_MAX: Duration = Duration::from_millis(20);
 
-/// One host's way to the network.
+/// How long a slow reader waits before it reads on.
+const SIP_EVERY: Duration = Duration::from_millis(10);
+/// Most that a slow reader reads at once, bytes.
+const SIP_MAX: usize = 1024;
+
+/// One host's way to the network. Clones are the same way.
 #[derive(Clone)]
 pub struct Net {
     /// The host's number, for the trace.
     host: u64,
     trace: Trace,
-    connections: Arc<AtomicU64>,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Counts the host's connections.
+    connections: AtomicU64,
+    /// Connections before this one are broken.
+    hung_up: AtomicU64,
+    /// Bytes each connection reads in 10 ms; 0: as many as there are.
+    sip: AtomicUsize,
 }
 
 impl Net {
     /// For the host of this number.
     pub fn new(host: u64, trace: Trace) -> Self {
-        Self { host, trace, connections: Arc::default() }
+        Self { host, trace, state: Arc::default() }
     }
 
     fn wrap(&self, stream: TcpStream, port: u16, is_client: bool) -> Socket {
-        let serial = self.connections.fetch_add(1, Ordering::Relaxed);
+        let serial = self.state.connections.fetch_add(1, Ordering::Relaxed);
         let frames = (port == GRPC_PORT).then(|| Frames::new(is_client));
-        Socket { stream, trace: self.trace.clone(), label: self.host << 32 | serial, frames }
+        let (trace, state, label) = (self.trace.clone(), self.state.clone(), self.host << 32 | serial);
+        Socket { stream, trace, state, serial, label, frames, pause: None }
+    }
+
+    /// Each of its connections reads this many bytes in 10 ms from now on; 0: as many as there are.
+    pub fn read_slowly(&self, bytes: usize) {
+        self.state.sip.store(bytes.min(SIP_MAX), Ordering::Relaxed);
+    }
+
+    /// Breaks the connections it has; noticed at the next thing sent.
+    pub fn hang_up(&self) {
+        self.state.hung_up.store(self.state.connections.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Connects to `host:port`.
@@ -82,8 +116,21 @@ impl Acceptor for Listening {
 pub struct Socket {
     stream: TcpStream,
     trace: Trace,
+    state: Arc<State>,
+    serial: u64,
     label: u64,
     frames: Option<Frames>,
+    /// Of a slow reader, until it reads on.
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl Socket {
+    fn check(&self) -> io::Result<()> {
+        match self.serial < self.state.hung_up.load(Ordering::Relaxed) {
+            true => Err(io::ErrorKind::ConnectionReset.into()),
+            false => Ok(()),
+        }
+    }
 }
 
 impl AsyncRead for Socket {
@@ -92,12 +139,27 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        self.check()?;
+        let sip = self.state.sip.load(Ordering::Relaxed);
+        if sip == 0 {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+        }
+        let mut bytes = [0; SIP_MAX];
+        let mut few = ReadBuf::new(&mut bytes[..sip.min(buf.remaining())]);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut few))?;
+        buf.put_slice(few.filled());
+        self.pause = Some(Box::pin(sleep(SIP_EVERY)));
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.check()?;
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         if let Poll::Ready(Ok(count)) = written {
             let Self { trace, label, frames, .. } = &mut *self;

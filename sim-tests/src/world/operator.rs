@@ -1,9 +1,10 @@
-//! The operator's desk: asks the hubs for moves, states of peers and comparisons, through any hub that answers.
+//! The operator's desk: asks the hubs for moves, states of peers, comparisons and who is of the group, through any hub
+//! that answers.
 //!
 //! Runs on a machine of its own on the simulated network. Never repeats an order that may have been taken.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -12,13 +13,13 @@ use hyper_util::rt::TokioIo;
 use loop_proto::v1::{self, PeerState, admin_service_client::AdminServiceClient};
 use parking_lot::Mutex;
 use tonic::{
-    Request, Status,
+    Code, Request, Status,
     transport::{Channel, Endpoint, Uri},
 };
 use tower::service_fn;
 
 use super::{
-    hosts::ADMIN_TOKEN,
+    hosts::{ADMIN_TOKEN, Roster},
     net::{GRPC_PORT, Net},
     trace::Trace,
 };
@@ -44,6 +45,10 @@ pub enum Order {
     State(u32, PeerState),
     /// Compare a forum's replicas.
     Verify(u32),
+    /// Tell who is of the group.
+    Members,
+    /// Take a hub out of the group, for ever.
+    RemoveHub(u64),
 }
 
 /// Orders that wait, and what became of those that were given. Clones share it.
@@ -55,7 +60,11 @@ struct Inner {
     orders: VecDeque<Order>,
     busy: bool,
     /// Forums whose replicas were found equal since the last time that was asked.
-    equal: BTreeMap<u32, u32>,
+    equal: BTreeSet<u32>,
+    /// The group's voters when that was last asked.
+    voters: Vec<u64>,
+    /// Hubs that are out of the group.
+    removed: BTreeSet<u64>,
 }
 
 impl Desk {
@@ -75,9 +84,19 @@ impl Desk {
         inner.orders.is_empty() && !inner.busy
     }
 
-    /// With how many replicas a forum was found equal, and forgets it.
-    pub fn take_equal(&self, forum: u32) -> Option<u32> {
+    /// Whether a forum's replicas were found equal since that was asked last.
+    pub fn take_equal(&self, forum: u32) -> bool {
         self.0.lock().equal.remove(&forum)
+    }
+
+    /// The group's voters when that was last asked.
+    pub fn voters(&self) -> Vec<u64> {
+        self.0.lock().voters.clone()
+    }
+
+    /// Whether a hub was taken out of the group.
+    pub fn is_removed(&self, hub: u64) -> bool {
+        self.0.lock().removed.contains(&hub)
     }
 }
 
@@ -88,8 +107,8 @@ pub struct Operator {
     pub desk: Desk,
     /// Its way to the network.
     pub net: Net,
-    /// The hubs' host names.
-    pub hubs: Vec<String>,
+    /// The hubs there are.
+    pub hubs: Roster,
     /// What happened.
     pub trace: Trace,
     /// What must hold.
@@ -99,7 +118,7 @@ pub struct Operator {
 impl Operator {
     /// Carries out orders, one after the other, for ever.
     pub async fn sit(self) -> turmoil::Result {
-        let hubs: Vec<_> = self.hubs.iter().map(|hub| client(&self.net, hub)).collect::<Result<_, _>>()?;
+        let mut clients: BTreeMap<String, AdminServiceClient<Channel>> = BTreeMap::new();
         for turn in 0.. {
             let order = {
                 let mut inner = self.desk.0.lock();
@@ -111,7 +130,12 @@ impl Operator {
                 tokio::time::sleep(LOOK_EVERY).await;
                 continue;
             };
-            let asked = tokio::time::timeout(WITHIN, self.carry_out(order, hubs[turn % hubs.len()].clone()));
+            let hubs = self.hubs.names();
+            let name = &hubs[turn % hubs.len()];
+            if !clients.contains_key(name) {
+                clients.insert(name.clone(), client(&self.net, name)?);
+            }
+            let asked = tokio::time::timeout(WITHIN, self.carry_out(order, clients[name].clone()));
             match asked.await {
                 Ok(Ok(what)) => self.trace.tell("operator", &format!("{order:?}: {what}")),
                 Ok(Err(status)) => {
@@ -140,24 +164,45 @@ impl Operator {
                 hub.change_peer_state(signed(request)).await?;
                 Ok("done".into())
             }
-            Order::Verify(forum) => {
-                let request = v1::VerifyForumRequest { forum_id: forum, ..Default::default() };
-                let reply = hub.verify_forum(signed(request)).await?.into_inner();
-                let told = reply.replicas.iter().filter(|replica| replica.digest.len() == 32);
-                let mut digests: Vec<&[u8]> = told.map(|replica| &replica.digest[..]).collect();
-                let count = digests.len();
-                digests.dedup();
-                if digests.len() > 1 {
-                    let what = format!("forum {forum}: digests differ at record {}", reply.record_id);
-                    self.invariants.broken("replicas agree", what);
+            Order::Verify(forum) => self.verify(forum, hub).await,
+            Order::Members => {
+                let reply = hub.status(signed(v1::StatusRequest {})).await?.into_inner();
+                let voters = reply.hubs.iter().filter(|hub| hub.voter).filter_map(|hub| hub.node.as_ref());
+                let voters: Vec<u64> = voters.map(|node| node.node_id).collect();
+                let told = format!("voters {voters:?}, leader {:?}", reply.leader);
+                if reply.leader.is_some() {
+                    self.desk.0.lock().voters = voters;
                 }
-                if reply.equal && count == reply.replicas.len() && count > 0 {
-                    let count = u32::try_from(count).unwrap_or(u32::MAX);
-                    self.desk.0.lock().equal.insert(forum, count);
+                Ok(told)
+            }
+            Order::RemoveHub(node_id) => {
+                match hub.remove_hub(signed(v1::RemoveHubRequest { node_id })).await {
+                    Ok(_) => {}
+                    // An answer that was lost: it is out already.
+                    Err(status) if status.code() == Code::NotFound => {}
+                    Err(status) => return Err(status),
                 }
-                Ok(format!("{count} of {} replicas told", reply.replicas.len()))
+                self.desk.0.lock().removed.insert(node_id);
+                Ok("done".into())
             }
         }
+    }
+
+    async fn verify(&self, forum: u32, mut hub: AdminServiceClient<Channel>) -> Result<String, Status> {
+        let request = v1::VerifyForumRequest { forum_id: forum, ..Default::default() };
+        let reply = hub.verify_forum(signed(request)).await?.into_inner();
+        let told = reply.replicas.iter().filter(|replica| replica.digest.len() == 32);
+        let mut digests: Vec<&[u8]> = told.map(|replica| &replica.digest[..]).collect();
+        let count = digests.len();
+        digests.dedup();
+        if digests.len() > 1 {
+            let what = format!("forum {forum}: digests differ at record {}", reply.record_id);
+            self.invariants.broken("replicas agree", what);
+        }
+        if reply.equal && count == reply.replicas.len() && count > 0 {
+            self.desk.0.lock().equal.insert(forum);
+        }
+        Ok(format!("{count} of {} replicas told", reply.replicas.len()))
     }
 }
 

@@ -1,11 +1,11 @@
 //! What clients sent, were promised and were shown, kept outside the system.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
 use super::{log::Logged, trace::Trace};
-use crate::invariants::{Commit, Invariants, Shown};
+use crate::invariants::{Commit, Hide, Invariants, Shown, Typing};
 
 /// The clients' side of a run. Clones share it.
 #[derive(Clone)]
@@ -19,6 +19,8 @@ pub struct Oracle {
 #[derive(Default)]
 struct Inner {
     commits: Vec<Commit>,
+    /// When each forum last acknowledged a commit, simulated.
+    served: BTreeMap<usize, Duration>,
     /// Counts everything clients do and are told, so that it has one order.
     order: u64,
     counts: Counts,
@@ -35,6 +37,12 @@ pub struct Counts {
     pub acked_after_resend: u64,
     /// Reads answered.
     pub shown: u64,
+    /// Hides of somebody's own message answered.
+    pub hidden: u64,
+    /// Hides of somebody else's message answered; nothing may come of them.
+    pub meddled: u64,
+    /// Typing rows told.
+    pub typed: u64,
 }
 
 impl Oracle {
@@ -66,10 +74,13 @@ impl Oracle {
     }
 
     /// A commit is about to be sent for the first time; returns its number.
-    pub fn sends(&self, forum: usize, text: &str) -> usize {
+    pub fn sends(&self, by: usize, forum: usize, text: &str, typed: Option<(u64, u64)>) -> usize {
         let sent = self.now();
+        let commit =
+            Commit { by, forum, text: text.to_owned(), typed, sent, sendings: 1, ..Commit::default() };
+        self.invariants.each(|invariant| invariant.on_sent(&commit));
         let mut inner = self.inner.lock();
-        inner.commits.push(Commit { forum, text: text.to_owned(), sent, sendings: 1, acked: None });
+        inner.commits.push(commit);
         inner.commits.len() - 1
     }
 
@@ -78,8 +89,8 @@ impl Oracle {
         self.inner.lock().commits[commit].sendings += 1;
     }
 
-    /// It was acknowledged.
-    pub fn acked(&self, who: &str, commit: usize, id: u64) {
+    /// It was acknowledged. Returns it as it is known then.
+    pub fn acked(&self, who: &str, commit: usize, id: u64) -> Commit {
         let now = self.now();
         let commit = {
             let mut inner = self.inner.lock();
@@ -88,19 +99,61 @@ impl Oracle {
             let commit = commit.clone();
             inner.counts.acked += 1;
             inner.counts.acked_after_resend += u64::from(commit.sendings > 1);
+            inner.served.insert(commit.forum, self.trace.now());
             commit
         };
         self.trace.tell(who, &format!("{} is message {id}, sent {} times", commit.text, commit.sendings));
         self.invariants.each(|invariant| invariant.on_ack(&commit));
+        commit
+    }
+
+    /// When a forum last acknowledged a commit, simulated.
+    pub fn served(&self, forum: usize) -> Duration {
+        self.inner.lock().served.get(&forum).copied().unwrap_or_default()
+    }
+
+    /// Somebody begins to type.
+    pub fn types(&self, forum: usize) -> Typing {
+        let typing = Typing { forum, asked: self.now(), told: None };
+        self.invariants.each(|invariant| invariant.on_typing(&typing));
+        typing
+    }
+
+    /// The typing row's id was told.
+    pub fn typed(&self, who: &str, typing: &mut Typing, id: u64) {
+        typing.told = Some((id, self.now()));
+        self.inner.lock().counts.typed += 1;
+        self.trace.tell(who, &format!("types message {id}"));
+        self.invariants.each(|invariant| invariant.on_typing(typing));
+    }
+
+    /// A message is to be hidden.
+    pub fn hides(&self, who: &str, forum: usize, id: u64, own: bool) -> Hide {
+        let hide = Hide { forum, id, own, asked: self.now(), answered: None };
+        self.trace.tell(who, &format!("hides {} message {id}", if own { "its" } else { "another's" }));
+        self.invariants.each(|invariant| invariant.on_hide(&hide));
+        hide
+    }
+
+    /// That was answered.
+    pub fn hidden(&self, who: &str, mut hide: Hide) {
+        hide.answered = Some(self.now());
+        {
+            let counts = &mut self.inner.lock().counts;
+            let count = if hide.own { &mut counts.hidden } else { &mut counts.meddled };
+            *count += 1;
+        }
+        self.trace.tell(who, &format!("is answered about message {}", hide.id));
+        self.invariants.each(|invariant| invariant.on_hide(&hide));
     }
 
     /// A read was answered.
-    pub fn shown(&self, who: &str, shown: &Shown) {
-        self.now();
+    pub fn shown(&self, who: &str, mut shown: Shown) {
+        shown.answered = self.now();
         self.inner.lock().counts.shown += 1;
         let newest = shown.rows.first().map_or(0, |(id, _)| *id);
         self.trace.tell(who, &format!("is shown {} messages to {newest}", shown.rows.len()));
-        self.invariants.each(|invariant| invariant.on_shown(shown));
+        self.invariants.each(|invariant| invariant.on_shown(&shown));
     }
 
     /// A call had no usable answer, which can happen.
@@ -113,6 +166,11 @@ impl Oracle {
     pub fn wronged(&self, who: &str, what: String) {
         self.trace.tell(who, &what);
         self.invariants.broken("answers are what was asked for", format!("{who}: {what}"));
+    }
+
+    /// Whether a commit is on its way.
+    pub fn is_writing(&self) -> bool {
+        self.inner.lock().commits.iter().any(|commit| commit.acked.is_none())
     }
 
     /// All commits ever sent.

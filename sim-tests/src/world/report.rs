@@ -10,7 +10,15 @@ use std::{
 use loop_proto::breakage::{self, Breakage};
 use serde::{Deserialize, Serialize};
 
-use super::{Shape, World, faults, scenario::Scenario};
+use super::{
+    Shape, World,
+    faults::{
+        self, Kind,
+        phases::{PHASES, Phase, during},
+    },
+    liar::LIES,
+    scenario::{self, Scenario},
+};
 
 /// What came of a run. All of it follows from scenario and seed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -121,6 +129,12 @@ fn tell(scenario: &Scenario, mut outcome: Outcome, prints: bool) -> Outcome {
 /// What a set of runs must have seen at least once: otherwise they prove less than they seem to.
 pub fn sometimes() -> Vec<String> {
     let mut all: Vec<String> = faults::ALL.iter().map(|kind| format!("fault {kind:?}")).collect();
+    for kind in faults::ALL {
+        let phases = PHASES.iter().filter(|phase| !NEVER.contains(&(kind, **phase)));
+        all.extend(phases.map(|phase| during(kind, *phase)));
+    }
+    all.extend(LIES.iter().map(|lie| faults::lied(*lie)));
+    all.extend(scenario::move_steps());
     all.extend(SEEN.iter().map(|what| (*what).to_owned()));
     all
 }
@@ -128,11 +142,35 @@ pub fn sometimes() -> Vec<String> {
 const TORN: &str = "disk: a write was torn";
 const LOST: &str = "disk: a write was lost";
 const RESENT: &str = "client: a commit was sent again and acknowledged";
+const TYPED: &str = "client: a typing row was shown";
+const HIDDEN: &str = "client: a message was hidden by its author";
+const MEDDLED: &str = "client: a message was asked to be hidden by another";
 const MOVED: &str = "log: a forum's primary changed";
 const ELECTED: &str = "hubs: the lead changed";
 const SNAPSHOT: &str = "hubs: a snapshot replaced a hub's state";
 const COPIED: &str = "log: an invited peer came to serve";
-const SEEN: [&str; 7] = [TORN, LOST, RESENT, MOVED, ELECTED, COPIED, faults::STOPPED];
+const OVER: &str = "peers: one started over below the trim point";
+/// Faults that do not meet a phase, and why.
+const NEVER: [(Kind, Phase); 0] = [];
+const SEEN: [&str; 17] = [
+    TORN,
+    LOST,
+    RESENT,
+    TYPED,
+    HIDDEN,
+    MEDDLED,
+    MOVED,
+    ELECTED,
+    COPIED,
+    SNAPSHOT,
+    OVER,
+    faults::STOPPED,
+    faults::FOUND,
+    faults::REPLACED,
+    scenario::ALL_REPLACED,
+    scenario::LATE,
+    scenario::GREW,
+];
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
@@ -153,12 +191,18 @@ impl World {
             add(TORN, counts.torn);
             add(LOST, counts.lost);
         }
-        add(RESENT, self.oracle.counts().acked_after_resend);
+        let counts = self.oracle.counts();
+        add(RESENT, counts.acked_after_resend);
+        add(TYPED, counts.typed);
+        add(HIDDEN, counts.hidden);
+        add(MEDDLED, counts.meddled);
         let (moved, copied, replaced) = self.ledger.seen();
         add(MOVED, moved);
         add(COPIED, copied);
         add(SNAPSHOT, replaced);
-        add(ELECTED, self.logged.lock().elections);
+        let logged = self.logged.lock();
+        add(ELECTED, logged.elections);
+        add(OVER, logged.started_over);
         coverage
     }
 }

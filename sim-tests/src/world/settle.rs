@@ -52,9 +52,9 @@ impl World {
         for forum in self.ledger.assignments().into_keys() {
             self.run_until("found equal", VERIFIED_WITHIN, |world| {
                 match world.desk.take_equal(forum) {
-                    Some(_) => return Ok(()),
-                    None if world.desk.is_idle() => world.desk.order(Order::Verify(forum)),
-                    None => {}
+                    true => return Ok(()),
+                    false if world.desk.is_idle() => world.desk.order(Order::Verify(forum)),
+                    false => {}
                 }
                 Err(format!("the replicas of forum {forum}"))
             })?;
@@ -67,6 +67,9 @@ impl World {
         let open = self.ledger.open_tasks();
         if !open.is_empty() {
             return Err(format!("tasks {open:?} are open"));
+        }
+        if self.is_replacing() {
+            return Err("a hub's place is still empty".into());
         }
         for (forum, assignment) in self.ledger.assignments() {
             if !assignment.joining.is_empty() || !assignment.draining.is_empty() {

@@ -1,9 +1,9 @@
-//! AtomJump's browser on the simulated network: writes, reads, and sends a commit without an answer again, the same,
-//! until it is acknowledged.
+//! AtomJump's browser on the simulated network: types, writes, hides, reads, and sends a commit without an answer again,
+//! the same, until it is acknowledged. Any request of its one session may go through any hub, and to any forum.
 
 use std::{io, time::Duration};
 
-use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -11,93 +11,135 @@ use tokio::{
 };
 
 use super::{
+    hosts::Roster,
     net::{HTTP_PORT, Net},
     oracle::Oracle,
 };
 use crate::{
-    client::{CallFailure, query, sid, unwrap_jsonp},
-    invariants::Shown,
+    client::{self, CallFailure, Commit, Parameters, query, sid, unwrap_jsonp},
+    invariants::{Look, Shown},
 };
 
-/// Messages a read asks for.
+/// Messages a read asks for, and an answer to a commit shows.
 const RECORDS: usize = 25;
 /// Longest answer that is taken, bytes; a page of messages is a tenth of it.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
+/// How often a hide is asked for before it is left alone.
+const HIDES_MAX: u32 = 3;
+/// Own messages that may still be hidden later.
+const OWN_MAX: usize = 20;
 
-/// One visitor of one forum.
+/// How a visitor behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// Longest pause between two things it does.
+    pub pause_max: Duration,
+    /// How often in ten it goes to another forum than its own.
+    pub strays: u32,
+    /// Bytes added to each message.
+    pub ballast: usize,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self { pause_max: Duration::from_millis(400), strays: 2, ballast: 0 }
+    }
+}
+
+/// One visitor, with one session.
 pub struct Visitor {
     /// The host it runs on.
     pub name: String,
+    /// Tells its session from the others'.
+    pub number: usize,
     /// Its way to the network.
     pub net: Net,
     /// The hubs' host names.
-    pub hubs: Vec<String>,
-    /// The forum's number and name.
-    pub forum: (usize, String),
+    pub hubs: Roster,
+    /// The forums' numbers and names, its own first.
+    pub forums: Vec<(usize, String)>,
     /// Who is told.
     pub oracle: Oracle,
-    /// Longest pause between two things it does.
-    pub pause_max: Duration,
+    /// How it behaves.
+    pub manner: Manner,
+    state: State,
+}
+
+/// What it has come to know.
+struct State {
     rng: StdRng,
     session: String,
     page: String,
     sent: u64,
+    /// Its messages, with the forum's place among its forums.
+    own: Vec<(usize, u64)>,
+    /// One of another's.
+    other: Option<(usize, u64)>,
 }
 
 impl Visitor {
-    /// A visitor whose every choice follows from `seed`.
-    pub fn new(
-        name: String,
-        net: Net,
-        hubs: Vec<String>,
-        forum: (usize, String),
-        oracle: Oracle,
-        seed: u64,
-    ) -> Self {
+    /// A visitor's first state, from which every choice of it follows.
+    fn state(seed: u64) -> State {
         let mut rng = StdRng::seed_from_u64(seed);
         let page = format!("jQuery1110{}", rng.random_range(1_000_000_u64..10_000_000));
-        let pause_max = Duration::from_millis(400);
-        Self { name, net, hubs, forum, oracle, pause_max, rng, session: String::new(), page, sent: 0 }
+        State { rng, session: String::new(), page, sent: 0, own: Vec::new(), other: None }
+    }
+
+    /// A visitor whose every choice follows from `seed`.
+    pub fn new(
+        (name, number): (String, usize),
+        net: Net,
+        hubs: Roster,
+        forums: Vec<(usize, String)>,
+        oracle: Oracle,
+        manner: Manner,
+        seed: u64,
+    ) -> Self {
+        Self { name, number, net, hubs, forums, oracle, manner, state: Self::state(seed) }
     }
 
     /// Comes, does this and that until everybody is to come to an end, and brings its own to one.
     pub async fn stay(mut self) -> turmoil::Result {
-        while self.session.is_empty() {
-            self.read().await;
+        while self.state.session.is_empty() {
+            self.read(0).await;
             self.pause().await;
         }
         while !self.oracle.is_closing() {
-            match self.rng.random_range(0..10_u32) {
-                0..6 => self.commit().await,
-                _ => drop(self.read().await),
+            let at = self.somewhere();
+            match self.state.rng.random_range(0..20_u32) {
+                0..8 => self.commit(at, None).await,
+                8..11 => self.type_something(at).await,
+                11 => self.hide_own().await,
+                12 => self.meddle().await,
+                _ => drop(self.read(at).await),
             }
             self.pause().await;
         }
         // The last look: what was acknowledged is shown, through whichever hub.
-        while !self.read().await {
-            self.pause().await;
+        for at in 0..self.forums.len() {
+            while !self.read(at).await {
+                self.pause().await;
+            }
         }
         Ok(())
     }
 
+    fn somewhere(&mut self) -> usize {
+        match self.state.rng.random_range(0..10_u32) < self.manner.strays {
+            true => self.state.rng.random_range(0..self.forums.len()),
+            false => 0,
+        }
+    }
+
     async fn pause(&mut self) {
-        let millis = u64::try_from(self.pause_max.as_millis()).unwrap_or(u64::MAX);
-        let pause = self.rng.random_range(1..=millis);
+        let millis = u64::try_from(self.manner.pause_max.as_millis()).unwrap_or(u64::MAX);
+        let pause = self.state.rng.random_range(1..=millis.max(1));
         sleep(Duration::from_millis(pause)).await;
     }
 
     /// Polls once. False: no answer.
-    async fn read(&mut self) -> bool {
-        let records = RECORDS.to_string();
-        let (forum, session) = (self.forum.1.clone(), self.session.clone());
-        let parameters = [
-            ("passcode", forum.as_str()),
-            ("records", &records),
-            ("units", "mi"),
-            ("lang", "en"),
-            ("ses", &session),
-            ("sessionId", &session),
-        ];
+    async fn read(&mut self, at: usize) -> bool {
+        let parameters = client::poll(&self.forums[at].1, &self.state.session, RECORDS as u32);
         let asked = self.oracle.now();
         let answer = match self.call("search-chat.php", &parameters).await {
             Ok(answer) => answer,
@@ -106,39 +148,64 @@ impl Visitor {
                 return false;
             }
         };
-        if session.is_empty() {
-            self.session = answer["ses"].as_str().unwrap_or_default().to_owned();
-            self.oracle.secret(&self.session);
+        if self.state.session.is_empty() {
+            self.state.session = answer["ses"].as_str().unwrap_or_default().to_owned();
+            self.oracle.secret(&self.state.session);
         }
-        let Some(rows) = answer["res"].as_array().and_then(|rows| rows.iter().map(row).collect()) else {
-            self.oracle.wronged(&self.name, "a read without a list of messages".into());
-            return true;
-        };
-        self.oracle.shown(&self.name, &Shown { forum: self.forum.0, asked, records: RECORDS, rows });
+        self.shown(at, asked, &answer);
         true
     }
 
-    /// Sends a message until it is acknowledged.
-    async fn commit(&mut self) {
-        self.sent += 1;
-        let text = format!("{}-n{}", self.name, self.sent);
-        let commit = self.oracle.sends(self.forum.0, &text);
-        loop {
-            match self.shout(&text).await {
-                Ok(answer) => {
-                    let lid = answer["lid"].as_str().map(ToOwned::to_owned);
-                    match sid(&answer) {
-                        Some(id) if lid == Some(self.sent.to_string()) => {
-                            self.oracle.acked(&self.name, commit, id);
-                        }
-                        found => {
-                            let what =
-                                format!("commit {} was answered with {found:?} and {lid:?}", self.sent);
-                            self.oracle.wronged(&self.name, what);
-                        }
-                    }
-                    return;
+    /// Tells what an answer shows of a forum.
+    fn shown(&mut self, at: usize, asked: u64, answer: &Value) {
+        let Some(rows) = client::rows(answer) else {
+            return self.oracle.wronged(&self.name, "an answer without a list of messages".into());
+        };
+        let rows: Vec<_> = rows.into_iter().map(|(id, html)| (id, look(&html))).collect();
+        let mine = format!("{}-n", self.name);
+        let is_others = |look: &Look| matches!(look, Look::Says(text) if !text.contains(&mine));
+        self.state.other = rows.iter().find(|(_, look)| is_others(look)).map(|(id, _)| (at, *id));
+        let forum = self.forums[at].0;
+        self.oracle.shown(&self.name, Shown { forum, asked, answered: asked, records: RECORDS, rows });
+    }
+
+    /// Types, and sends what was typed, takes it back, or goes away and leaves it.
+    async fn type_something(&mut self, at: usize) {
+        let mut typing = self.oracle.types(self.forums[at].0);
+        let begun = Commit::new(self.state.sent + 1, "");
+        let parameters = client::shout(&self.forums[at].1, &self.state.session, &begun, "on");
+        match self.call("index.php", &parameters).await {
+            Ok(answer) => match sid(&answer) {
+                Some(id) => self.oracle.typed(&self.name, &mut typing, id),
+                None => {
+                    self.oracle.wronged(&self.name, format!("typing was answered with {}", answer["sid"]))
                 }
+            },
+            // A browser that was not told the row's id sends the message without it.
+            Err(failure) => self.failed(&failure),
+        }
+        self.pause().await;
+        let typed = typing.told.map(|(id, _)| (id, typing.asked));
+        match (self.state.rng.random_range(0..4_u32), typed) {
+            (0, Some((id, _))) => self.hide(at, id, true).await,
+            (1, Some(_)) => {}
+            _ => self.commit(at, typed).await,
+        }
+    }
+
+    /// Sends a message until it is acknowledged.
+    async fn commit(&mut self, at: usize, typed: Option<(u64, u64)>) {
+        self.state.sent += 1;
+        let msg_id = self.state.sent;
+        let ballast = "x".repeat(self.manner.ballast);
+        let text = format!("{ballast}{}-n{msg_id}", self.name);
+        let (forum, name) = self.forums[at].clone();
+        let commit = self.oracle.sends(self.number, forum, &text, typed);
+        let said = Commit { shout_id: typed.map(|(id, _)| id), ..Commit::new(msg_id, &text) };
+        let parameters = client::shout(&name, &self.state.session, &said, "off");
+        loop {
+            match self.call("index.php", &parameters).await {
+                Ok(answer) => return self.acknowledged(at, commit, msg_id, typed, &answer),
                 Err(failure) => self.failed(&failure),
             }
             self.pause().await;
@@ -146,25 +213,63 @@ impl Visitor {
         }
     }
 
-    async fn shout(&mut self, text: &str) -> Result<Value, CallFailure> {
-        let (msg_id, forum, session) = (self.sent.to_string(), self.forum.1.clone(), self.session.clone());
-        let parameters = [
-            ("action", "ssshout"),
-            ("lat", ""),
-            ("lon", ""),
-            ("whisper_to", ""),
-            ("whisper_site", ""),
-            ("your_name", ""),
-            ("passcode", &forum),
-            ("remoteapp", "true"),
-            ("ses", &session),
-            ("cs", crate::client::CS),
-            ("typing", "off"),
-            ("shout_id", ""),
-            ("msg_id", &msg_id),
-            ("message", text),
-        ];
-        self.call("index.php", &parameters).await
+    fn acknowledged(
+        &mut self,
+        at: usize,
+        commit: usize,
+        msg_id: u64,
+        typed: Option<(u64, u64)>,
+        answer: &Value,
+    ) {
+        let lid = answer["lid"].as_str().map(ToOwned::to_owned);
+        // What was typed has its id already; AtomJump then says nothing.
+        let id = match typed {
+            Some((id, _)) if answer["sid"].as_str() == Some("") => Some(id),
+            Some(_) => None,
+            None => sid(answer),
+        };
+        let Some(id) = id.filter(|_| lid == Some(msg_id.to_string())) else {
+            let what = format!("commit {msg_id} was answered with {} and {lid:?}", answer["sid"]);
+            return self.oracle.wronged(&self.name, what);
+        };
+        self.state.own.push((at, id));
+        if self.state.own.len() > OWN_MAX {
+            self.state.own.remove(0);
+        }
+        let commit = self.oracle.acked(&self.name, commit, id);
+        self.shown(at, commit.sent, answer);
+    }
+
+    async fn hide_own(&mut self) {
+        if let Some((at, id)) = self.state.own.choose(&mut self.state.rng).copied() {
+            self.hide(at, id, false).await;
+        }
+    }
+
+    /// Asks to hide what is another's: nothing may come of it.
+    async fn meddle(&mut self) {
+        let Some((at, id)) = self.state.other else { return };
+        let (forum, name) = self.forums[at].clone();
+        let hide = self.oracle.hides(&self.name, forum, id, false);
+        let parameters = client::hide(&name, &self.state.session, id, self.state.rng.random_bool(0.5));
+        match self.call("de.php", &parameters).await {
+            Ok(_) => self.oracle.hidden(&self.name, hide),
+            Err(failure) => self.failed(&failure),
+        }
+    }
+
+    async fn hide(&mut self, at: usize, id: u64, just_typing: bool) {
+        self.state.own.retain(|own| *own != (at, id));
+        let (forum, name) = self.forums[at].clone();
+        let hide = self.oracle.hides(&self.name, forum, id, true);
+        let parameters = client::hide(&name, &self.state.session, id, just_typing);
+        for _ in 0..HIDES_MAX {
+            match self.call("de.php", &parameters).await {
+                Ok(_) => return self.oracle.hidden(&self.name, hide),
+                Err(failure) => self.failed(&failure),
+            }
+            self.pause().await;
+        }
     }
 
     fn failed(&self, failure: &CallFailure) {
@@ -176,12 +281,13 @@ impl Visitor {
         }
     }
 
-    async fn call(&mut self, script: &str, parameters: &[(&str, &str)]) -> Result<Value, CallFailure> {
-        let hub = self.hubs[self.rng.random_range(0..self.hubs.len())].clone();
-        let callback = format!("{}_{}", self.page, self.page.len());
+    async fn call(&mut self, script: &str, parameters: &Parameters) -> Result<Value, CallFailure> {
+        let (rng, hubs) = (&mut self.state.rng, self.hubs.names());
+        let hub = hubs[rng.random_range(0..hubs.len())].clone();
+        let callback = format!("{}_{}", self.state.page, self.state.page.len());
         let path = format!("/{script}?callback={callback}&{}&_=1", query(parameters));
         // AtomJump's browser waits 20 s; a shorter time makes more re-sends, which is the harder case.
-        let patience = Duration::from_millis(self.rng.random_range(500..8000));
+        let patience = Duration::from_millis(rng.random_range(500..8000));
         let answer = match timeout(patience, get(&self.net, &hub, &path)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return Err(CallFailure::Network(error.kind().to_string())),
@@ -195,8 +301,14 @@ impl Visitor {
     }
 }
 
-fn row(row: &Value) -> Option<(u64, String)> {
-    Some((row["id"].as_str()?.parse().ok()?, row["text"].as_str()?.to_owned()))
+/// What a message's markup says: visitors' texts are one word, after the author's name.
+fn look(html: &str) -> Look {
+    if html.contains("Typing...") {
+        return Look::Typing;
+    }
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let text = html.trim_end();
+    Look::Says(text[text.trim_end_matches(word).len()..].to_owned())
 }
 
 /// One GET over a connection of its own.
@@ -216,4 +328,15 @@ async fn get(net: &Net, hub: &str, path: &str) -> io::Result<(u16, String)> {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok((status.ok_or(io::ErrorKind::InvalidData)?, body.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_message_says_is_its_last_word() {
+        assert_eq!(look("<a href='x'>Anon 07</a>:&nbsp;web-1-n12"), Look::Says("web-1-n12".into()));
+        assert_eq!(look("Anon 07:&nbsp;<i>Typing...</i>"), Look::Typing);
+    }
 }

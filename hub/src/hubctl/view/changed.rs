@@ -21,6 +21,25 @@ impl View for Invited {
     }
 }
 
+/// A hub has left the group.
+#[derive(Debug, Serialize)]
+pub struct HubRemoved {
+    pub hub: u64,
+    /// Who is in it now.
+    pub staying: Vec<u64>,
+}
+
+impl View for HubRemoved {
+    fn text(&self, _now_ms: u64) -> String {
+        let staying: Vec<String> = self.staying.iter().map(|hub| format!("h{hub}")).collect();
+        format!(
+            "h{} is out of the group, which is {} now; stop it if it runs, and never start it on its old data again\n",
+            self.hub,
+            staying.join(", ")
+        )
+    }
+}
+
 /// A forum shall have another number of replicas.
 #[derive(Debug, Serialize)]
 pub struct ReplicasChanged {
@@ -79,6 +98,11 @@ mod tests {
     #[test]
     fn every_change_says_where_to_look_next() {
         assert!(Invited { forum: 12, invitation: 77 }.text(0).contains("t77"));
+        assert!(
+            HubRemoved { hub: 2, staying: vec![1, 3] }
+                .text(0)
+                .contains("h2 is out of the group, which is h1, h3")
+        );
         assert!(ReplicasChanged { forum: 12, replicas: 0 }.text(0).contains("default"));
         assert!(ReplicasChanged { forum: 12, replicas: 1 }.text(0).contains("1 replica;"));
         let removed = PeerChanged::new(3, v1::PeerState::Removed);

@@ -15,7 +15,7 @@ mod verify;
 use loop_proto::v1;
 use serde::Serialize;
 
-pub use changed::{Invited, PeerChanged, ReplicasChanged};
+pub use changed::{HubRemoved, Invited, PeerChanged, ReplicasChanged};
 pub use forums::{ForumView, ForumsView};
 pub use group::{IdsView, StatusView};
 pub use invitations::InvitationsView;

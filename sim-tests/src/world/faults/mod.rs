@@ -3,6 +3,14 @@
 //! Owns every fault under way and its end. At most one at a time on a machine's power, a link, a clock or a disk, so
 //! that mending one never mends another; besides that they overlap as chance has it.
 
+mod burdens;
+mod disks;
+mod hosts;
+mod links;
+pub mod phases;
+mod replaced;
+mod words;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -11,15 +19,21 @@ use std::{
 use loop_proto::v1::PeerState;
 use rand::{RngExt, seq::IndexedRandom};
 
-use super::{World, disk::Knobs, operator::Order};
+use super::{
+    World,
+    disk::Knobs,
+    hosts::COMMIT_EVERY,
+    net::{LATENCY_MAX, LATENCY_MIN},
+    operator::Order,
+};
 
-/// What latency is between faults; as in `simulation`.
-const LATENCY_MIN: Duration = Duration::from_millis(1);
-const LATENCY_MAX: Duration = Duration::from_millis(20);
-/// How often a healthy peer's database commits.
-const COMMIT_EVERY: Duration = Duration::from_millis(20);
 /// After a machine has stopped by itself, its supervisor starts it again.
 const RESTART_AFTER: Duration = Duration::from_millis(700);
+
+pub use self::{
+    replaced::{FOUND, REPLACED},
+    words::lied,
+};
 
 /// Seen when a hub could not go on, for its disk, and said so.
 pub const STOPPED: &str = "hubs: one stopped by itself";
@@ -67,8 +81,16 @@ pub enum Kind {
     FailSync,
     /// A hub's disk is full.
     FullDisk,
+    /// Nothing passes between two machines, and everything does, many times a second.
+    FlapLink,
+    /// A bit of what a hub has synced turns over, and its process ends.
+    RotDisk,
     /// A peer's disk is slow.
     SlowPeerDisk,
+    /// A peer or a browser reads what it is sent very slowly.
+    SlowConsumer,
+    /// A peer says what is not so.
+    LyingPeer,
     /// No fault, but a burden: a forum's replica moves to another peer.
     MoveForum,
     /// A peer is to be emptied, and may come back.
@@ -76,7 +98,7 @@ pub enum Kind {
 }
 
 /// All of them.
-pub const ALL: [Kind; 23] = [
+pub const ALL: [Kind; 27] = [
     Kind::CrashHub,
     Kind::CrashLeader,
     Kind::CrashAllHubs,
@@ -97,7 +119,11 @@ pub const ALL: [Kind; 23] = [
     Kind::SlowDisk,
     Kind::FailSync,
     Kind::FullDisk,
+    Kind::FlapLink,
+    Kind::RotDisk,
     Kind::SlowPeerDisk,
+    Kind::SlowConsumer,
+    Kind::LyingPeer,
     Kind::MoveForum,
     Kind::DrainPeer,
 ];
@@ -110,6 +136,10 @@ enum Place {
     Link(Link),
     Clock(String),
     Disk(String),
+    /// How fast a machine reads from the network.
+    Ears(String),
+    /// What a peer says.
+    Words(String),
     /// A peer's standing with the hubs.
     Standing(u32),
 }
@@ -121,6 +151,7 @@ enum Ailment {
     CutOneWay,
     Held,
     Slow,
+    Flapping,
     Wrong,
 }
 
@@ -130,6 +161,12 @@ pub struct Active {
     ailing: BTreeMap<Place, (Ailment, Duration)>,
     /// Hubs whose disk was ever sick: they may say so, loudly.
     excused: BTreeSet<String>,
+    /// Links that flap: when each turns over next, and whether it is cut now.
+    flapping: BTreeMap<Link, (Duration, bool)>,
+    /// Hubs that were found to have lost what they had promised to keep.
+    replacing: replaced::Replacing,
+    /// Who led when that was last looked at, and since when.
+    led: (Option<usize>, Duration),
 }
 
 impl Active {
@@ -147,6 +184,7 @@ fn link(one: &str, other: &str) -> Link {
 impl World {
     /// Makes one fault of this kind, somewhere, for `time`. False: there was no place for it.
     pub fn strike(&mut self, kind: Kind, time: Duration) -> bool {
+        let phases = self.phases();
         let struck = match kind {
             Kind::CrashHub => self.any_hub().is_some_and(|hub| self.crash_hub(hub, time)),
             Kind::CrashLeader => self.leader().is_some_and(|hub| self.crash_hub(hub, time)),
@@ -160,6 +198,7 @@ impl World {
             Kind::CutOneWay => self.ail_any_link(Ailment::CutOneWay, time),
             Kind::HoldLink => self.ail_any_link(Ailment::Held, time),
             Kind::SlowLink => self.ail_any_link(Ailment::Slow, time),
+            Kind::FlapLink => self.ail_any_link(Ailment::Flapping, time),
             Kind::IsolateHub => self.any_hub().is_some_and(|hub| self.isolate(&self.hub_name(hub), time)),
             Kind::IsolateLeader => self.leader().is_some_and(|hub| self.isolate(&self.hub_name(hub), time)),
             Kind::IsolatePeer => {
@@ -168,12 +207,16 @@ impl World {
             Kind::SplitHubs => self.split_hubs(time),
             Kind::JumpClock => self.any_hub().is_some_and(|hub| self.jump_clock(hub, time)),
             Kind::SlowDisk | Kind::FailSync | Kind::FullDisk => self.ail_hub_disk(kind, time),
+            Kind::RotDisk => self.rot_hub_disk(time),
+            Kind::SlowConsumer => self.slow_consumer(time),
+            Kind::LyingPeer => self.lying_peer(time),
             Kind::SlowPeerDisk => self.any_peer().is_some_and(|peer| self.slow_peer_disk(peer, time)),
             Kind::MoveForum => self.move_forum(),
             Kind::DrainPeer => self.any_peer().is_some_and(|peer| self.drain_peer(peer, time)),
         };
         if struck {
             self.saw(format!("fault {kind:?}"));
+            phases.iter().for_each(|phase| self.saw(phases::during(kind, *phase)));
         }
         struck
     }
@@ -186,23 +229,43 @@ impl World {
         self.peers[peer].machine.name.clone()
     }
 
-    fn any_hub(&mut self) -> Option<usize> {
-        Some(self.rng.random_range(0..self.hubs.len()))
+    /// The peer the hubs know by this id.
+    pub(super) fn peer_of(&self, id: u32) -> Option<usize> {
+        (0..self.peers.len()).find(|peer| self.peer_id(*peer) == Some(id))
     }
 
-    fn any_peer(&mut self) -> Option<usize> {
+    /// What the hubs call the peers.
+    pub(super) fn all_peer_ids(&self) -> Vec<u32> {
+        (0..self.peers.len()).filter_map(|peer| self.peer_id(peer)).collect()
+    }
+
+    /// Whether any fault is on.
+    pub fn is_ailing(&self) -> bool {
+        !self.faults.ailing.is_empty()
+    }
+
+    /// How often a peer started again from what others have.
+    pub fn started_over(&self) -> u64 {
+        self.logged.lock().started_over
+    }
+
+    fn any_hub(&mut self) -> Option<usize> {
+        self.hubs_left().choose(&mut self.rng).copied()
+    }
+
+    pub(super) fn any_peer(&mut self) -> Option<usize> {
         Some(self.rng.random_range(0..self.peers.len()))
     }
 
-    fn any_primary(&mut self) -> Option<usize> {
+    pub(super) fn any_primary(&mut self) -> Option<usize> {
         let primaries: Vec<u32> =
             self.ledger.assignments().into_values().map(|assignment| assignment.primary).collect();
         let primary = *primaries.choose(&mut self.rng)?;
-        (0..self.peers.len()).find(|peer| self.peer_id(*peer) == Some(primary))
+        self.peer_of(primary)
     }
 
     fn each_hub(&mut self, mut act: impl FnMut(&mut Self, usize) -> bool) -> bool {
-        (0..self.hubs.len()).filter(|hub| act(self, *hub)).count() > 0
+        self.hubs_left().into_iter().filter(|hub| act(self, *hub)).count() > 0
     }
 
     fn each_peer(&mut self, mut act: impl FnMut(&mut Self, usize) -> bool) -> bool {
@@ -219,174 +282,17 @@ impl World {
         true
     }
 
-    /// Takes a hub's power away for `time`.
-    pub fn crash_hub(&mut self, hub: usize, time: Duration) -> bool {
-        let name = self.hub_name(hub);
-        if !self.note(Place::Power(name.clone()), Ailment::Down, time) {
-            return false;
-        }
-        self.sim.crash(name);
-        self.hubs[hub].disk.cut_power();
-        true
-    }
-
-    /// Ends a peer's process for `time`.
-    pub fn crash_peer(&mut self, peer: usize, time: Duration) -> bool {
-        let name = self.peer_name(peer);
-        if !self.note(Place::Power(name.clone()), Ailment::Down, time) {
-            return false;
-        }
-        self.sim.crash(name);
-        true
-    }
-
-    /// Asks a hub to stop, and starts it again after `time`.
-    pub fn stop_hub(&mut self, hub: usize, time: Duration) -> bool {
-        let machine = self.hubs[hub].machine.clone();
-        let stops = self.note(Place::Power(machine.name.clone()), Ailment::Down, time);
-        if stops {
-            machine.stop();
-        }
-        stops
-    }
-
-    /// Asks a peer to stop, and starts it again after `time`.
-    pub fn stop_peer(&mut self, peer: usize, time: Duration) -> bool {
-        let machine = self.peers[peer].machine.clone();
-        let stops = self.note(Place::Power(machine.name.clone()), Ailment::Down, time);
-        if stops {
-            machine.stop();
-        }
-        stops
-    }
-
-    fn everybody(&self) -> Vec<String> {
-        let hubs = self.hubs.iter().map(|hub| hub.machine.name.clone());
-        let peers = self.peers.iter().map(|peer| peer.machine.name.clone());
-        hubs.chain(peers).chain(self.visitors.iter().cloned()).collect()
-    }
-
-    fn ail_any_link(&mut self, ailment: Ailment, time: Duration) -> bool {
-        let everybody = self.everybody();
-        let hub = self.rng.random_range(0..self.hubs.len());
-        let other = self.rng.random_range(0..everybody.len());
-        other != hub && self.ail_link(&everybody[hub], &everybody[other], ailment, time)
-    }
-
-    fn ail_link(&mut self, one: &str, other: &str, ailment: Ailment, time: Duration) -> bool {
-        if !self.note(Place::Link(link(one, other)), ailment, time) {
-            return false;
-        }
-        match ailment {
-            Ailment::Cut => self.sim.partition(one, other),
-            Ailment::CutOneWay => match self.rng.random_bool(0.5) {
-                true => self.sim.partition_oneway(one, other),
-                false => self.sim.partition_oneway(other, one),
-            },
-            Ailment::Held => self.sim.hold(one, other),
-            Ailment::Slow | Ailment::Down | Ailment::Wrong => {
-                let latency = Duration::from_millis(self.rng.random_range(50..600));
-                self.sim.set_link_latency(one, other, latency);
-            }
-        }
-        true
-    }
-
-    /// Cuts a machine off from everybody.
-    pub fn isolate(&mut self, name: &str, time: Duration) -> bool {
-        let others: Vec<String> = self.everybody().into_iter().filter(|other| other != name).collect();
-        others.iter().filter(|other| self.ail_link(name, other, Ailment::Cut, time)).count() > 0
-    }
-
-    /// Cuts the links between two groups of hubs; everybody else reaches all.
-    fn split_hubs(&mut self, time: Duration) -> bool {
-        let names = self.hub_names();
-        let side: Vec<bool> = names.iter().map(|_| self.rng.random_bool(0.5)).collect();
-        let mut any = false;
-        for one in 0..names.len() {
-            for other in one + 1..names.len() {
-                if side[one] != side[other] {
-                    any |= self.ail_link(&names[one], &names[other], Ailment::Cut, time);
-                }
-            }
-        }
-        any
-    }
-
-    fn jump_clock(&mut self, hub: usize, time: Duration) -> bool {
-        let machine = self.hubs[hub].machine.clone();
-        let off_ms = self.rng.random_range(-3_600_000_i64..3_600_000);
-        let jumps = self.note(Place::Clock(machine.name.clone()), Ailment::Wrong, time);
-        if jumps {
-            machine.set_clock(off_ms);
-        }
-        jumps
-    }
-
-    /// One hub's disk at a time: with more of them nobody could say what must survive.
-    fn ail_hub_disk(&mut self, kind: Kind, time: Duration) -> bool {
-        let sick = |place: &Place| matches!(place, Place::Disk(name) if name.starts_with("hub"));
-        if self.faults.ailing.keys().any(sick) {
-            return false;
-        }
-        let hub = self.rng.random_range(0..self.hubs.len());
-        let name = self.hub_name(hub);
-        self.note(Place::Disk(name.clone()), Ailment::Wrong, time);
-        let mut knobs = Knobs::default();
-        match kind {
-            Kind::FailSync => knobs.failing = true,
-            Kind::FullDisk => knobs.full = true,
-            _ => knobs.slow = Duration::from_millis(self.rng.random_range(20..1000)),
-        }
-        if kind != Kind::SlowDisk {
-            self.faults.excused.insert(name);
-        }
-        self.hubs[hub].disk.set(knobs);
-        true
-    }
-
-    fn slow_peer_disk(&mut self, peer: usize, time: Duration) -> bool {
-        let machine = self.peers[peer].machine.clone();
-        let every = Duration::from_millis(self.rng.random_range(100..5000));
-        let slows = self.note(Place::Disk(machine.name.clone()), Ailment::Wrong, time);
-        if slows {
-            machine.set_commit_every(every);
-        }
-        slows
-    }
-
-    /// Has a replica of some forum moved to a peer that has none, or one replica more made there.
-    fn move_forum(&mut self) -> bool {
-        let assignments: Vec<_> = self.ledger.assignments().into_iter().collect();
-        let Some((forum, held)) = assignments.choose(&mut self.rng).cloned() else { return false };
-        let peers: Vec<u32> = (0..self.peers.len()).filter_map(|peer| self.peer_id(peer)).collect();
-        let outside: Vec<u32> = peers.into_iter().filter(|peer| !held.replicas.contains(peer)).collect();
-        let Some(to) = outside.choose(&mut self.rng).copied() else { return false };
-        let from = match self.rng.random_bool(0.2) {
-            true => 0,
-            false => held.replicas.choose(&mut self.rng).copied().unwrap_or(0),
-        };
-        self.desk.order(Order::Move { forum, from, to });
-        true
-    }
-
-    fn drain_peer(&mut self, peer: usize, time: Duration) -> bool {
-        let Some(id) = self.peer_id(peer) else { return false };
-        let drains = self.note(Place::Standing(id), Ailment::Wrong, time);
-        if drains {
-            self.desk.order(Order::State(id, PeerState::Draining));
-        }
-        drains
-    }
-
     /// Ends the faults whose time is over, and starts machines again that have stopped by themselves.
     pub(super) fn faults_step(&mut self) {
         let now = self.sim.elapsed();
         let over = self.faults.ailing.iter().filter(|(_, (_, until))| *until <= now);
         let over: Vec<Place> = over.map(|(place, _)| place.clone()).collect();
         over.iter().for_each(|place| self.mend(place));
-        let machines =
-            self.hubs.iter().map(|hub| &hub.machine).chain(self.peers.iter().map(|peer| &peer.machine));
+        self.flap();
+        self.replacing_step();
+        self.watch_the_lead();
+        let hubs = self.hubs_left().into_iter().map(|hub| &self.hubs[hub].machine);
+        let machines = hubs.chain(self.peers.iter().map(|peer| &peer.machine));
         let mut stopped = Vec::new();
         for machine in machines {
             let place = Place::Power(machine.name.clone());
@@ -401,6 +307,9 @@ impl World {
                 self.invariants.broken("nobody stops without a reason", format!("{name}: {why}"));
             }
             self.saw(STOPPED);
+            if self.must_be_replaced(&name, &why) {
+                continue;
+            }
             self.note(place, Ailment::Down, RESTART_AFTER);
         }
     }
@@ -416,7 +325,14 @@ impl World {
         let Some((ailment, _)) = self.faults.ailing.remove(place) else { return };
         self.trace.tell("fault", &format!("{place:?} {ailment:?} is over"));
         match (place, ailment) {
+            (Place::Power(name), _) if self.is_gone(name) => {}
             (Place::Power(name), _) => self.sim.bounce(name.as_str()),
+            (Place::Link(link), Ailment::Flapping) => {
+                self.faults.flapping.remove(link);
+                self.sim.repair(link.0.as_str(), link.1.as_str());
+            }
+            (Place::Ears(name), _) => self.net_of(name).into_iter().for_each(|net| net.read_slowly(0)),
+            (Place::Words(name), _) => self.tongue_of(name).into_iter().for_each(|tongue| tongue.set(None)),
             (Place::Link((one, other)), Ailment::Cut) => self.sim.repair(one.as_str(), other.as_str()),
             (Place::Link((one, other)), Ailment::CutOneWay) => {
                 self.sim.repair_oneway(one.as_str(), other.as_str());
