@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test verify fix bench sim clean
+.PHONY: help run build test verify fix bench sim breakages clean
 
 # For `make run`: more flags for loop-local, for example  make run ARGS="--http-port 8090 --data-dir /tmp/loop"
 ARGS ?=
@@ -59,9 +59,13 @@ bench: ## Measure parts and the whole, interleaved with etcd; prints ratios (ROU
 	target/release/load suite --rounds $(ROUNDS); \
 	target/release/load migrate
 
-sim: ## Simulated clusters from seeds: SEEDS=100, SCENARIO=chaos (list: all), FIRST=1; SEED=7 for one, TRACE=1 tells it
+sim: ## Simulated clusters from seeds: SEEDS=100, SCENARIO=chaos (list: all), FIRST=1; SEED=7 for one, TRACE=1 tells it, BREAK=name breaks it
 	@cargo build --locked --profile sim --package loop-sim-tests --bin sim
-	@target/sim/sim --scenario $(SCENARIO) $(if $(SEED),--seed $(SEED) $(if $(TRACE),--trace),--seeds $(SEEDS) --first $(FIRST))
+	@target/sim/sim --scenario $(SCENARIO) $(if $(BREAK),--break $(BREAK)) $(if $(SEED),--seed $(SEED) $(if $(TRACE),--trace),--seeds $(SEEDS) --first $(FIRST))
+
+breakages: ## Switch on each bug in turn until the simulation notices; writes sim-tests/BREAKAGES.md
+	@cargo build --locked --profile sim --package loop-sim-tests --bin sim
+	@target/sim/sim --break all --write sim-tests/BREAKAGES.md
 
 clean: ## Remove what was built and fetched; ./data stays
 	cargo clean

@@ -78,8 +78,6 @@ breakages! {
     FeedSkipsToLive = "feed-skips-to-live",
     /// What was staged while a copy was on its way is not written on top of it.
     StagedFactsDropped = "staged-facts-dropped",
-    /// A peer says an answer once: lost on its way, it is never repeated.
-    AnswerSaidOnce = "answer-said-once",
 }
 
 impl Breakage {

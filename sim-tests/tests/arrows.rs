@@ -144,3 +144,27 @@ fn a_peer_carries_no_part_of_a_hub() {
         assert!(carried.is_empty(), "loop-peer carries {carried:?}");
     }
 }
+
+#[test]
+fn what_ships_has_no_switch_for_bugs() {
+    let metadata = metadata();
+    let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+    for package in list(&metadata["packages"]) {
+        let name = package["name"].as_str().expect("a name");
+        let turned_on = list(&package["dependencies"])
+            .iter()
+            .any(|to| list(&to["features"]).contains(&"breakages".into()));
+        assert_eq!(turned_on, name == "loop-sim-tests", "{name} turns on `breakages`: {turned_on}");
+    }
+    // Neither does a feature that is on by default, nor anything in between.
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let tree = Command::new(cargo)
+        .args(["tree", "-p", "loop-hub", "-p", "loop-peer", "-p", "loop-benches", "-e", "features,normal"])
+        .args(["--prefix", "none", "--offline", "--locked"])
+        .current_dir(repository())
+        .output()
+        .expect("cargo runs");
+    let text = String::from_utf8_lossy(&tree.stdout);
+    assert!(text.contains("loop-proto feature \"grpc\""), "{}", String::from_utf8_lossy(&tree.stderr));
+    assert!(!text.contains("feature \"breakages\""), "{text}");
+}

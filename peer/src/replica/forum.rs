@@ -9,7 +9,6 @@ use std::{
 };
 
 use loop_proto::{
-    breakage::{self, Breakage},
     ids::{ForumEpoch, PeerId, TaskId},
     v1,
 };
@@ -153,8 +152,7 @@ impl Forum {
 
     /// All answers on their way once more, oldest first.
     pub fn repeat(&self) -> impl Iterator<Item = Output> {
-        let said = self.sent.values().filter(|_| !breakage::is_on(Breakage::AnswerSaidOnce));
-        said.map(|answer| Output::Send(Box::new(answer.clone())))
+        self.sent.values().map(|answer| Output::Send(Box::new(answer.clone())))
     }
 
     /// Forgets what is on its way. Returns how many answers that were.

@@ -22,11 +22,12 @@ pub(super) fn outvoted_leader(world: &mut World) -> Result<(), Failure> {
 
 /// Snapshots are made all the time; hubs lose power and go on from them, while answers are lost and commits come again.
 pub(super) fn from_snapshots(world: &mut World) -> Result<(), Failure> {
-    world.tune(|tuning| tuning.snapshot_entries = 20);
+    world.tune(|tuning| tuning.snapshot_entries = 100);
     begin(world)?;
-    world.add_visitors(3);
+    world.add_visitors(6);
+    world.run_for(secs(3))?;
     for _ in 0..16 {
-        let (time, pause) = (millis(world, 500, 3000), millis(world, 50, 600));
+        let (time, pause) = (millis(world, 500, 3000), millis(world, 100, 900));
         world.lose_answers(time);
         world.run_for(pause)?;
         let down = millis(world, 50, 500);
