@@ -19,6 +19,7 @@ use loop_sim_tests::{
     hunt,
     runs::{self, Order},
     world::{
+        faults::phases,
         report::{self, Outcome},
         scenario::{self, SCENARIOS},
     },
@@ -202,9 +203,10 @@ fn show(line: &str) {
 
 fn conclude(tally: &Tally, wall: Duration) {
     println!("{:<60} {:>8} {:>10}", "seen", "runs", "times");
-    for (what, (runs, times)) in &tally.coverage {
+    for (what, (runs, times)) in tally.coverage.iter().filter(|(what, _)| !phases::is_in_table(what)) {
         println!("{what:<60} {runs:>8} {times:>10}");
     }
+    println!("{}", phases::table(|what| tally.coverage.get(what).map_or(0, |(_, times)| *times)));
     let seconds = wall.as_secs_f64().max(0.001);
     println!(
         "{} seeds in {seconds:.0} s: {:.2} seeds/s, {:.1} simulated s per s; {} failed",

@@ -202,7 +202,7 @@ impl World {
         add(SNAPSHOT, replaced);
         let logged = self.logged.lock();
         add(ELECTED, logged.elections);
-        add(OVER, logged.started_over);
+        add(OVER, logged.started_over.len() as u64);
         coverage
     }
 }
