@@ -274,8 +274,10 @@ impl PeerHost {
 
     fn io(&self, seed: u64) -> loop_peer::io::Io {
         use rand::Rng;
-        let (net, tongue) = (self.machine.net.clone(), self.tongue.clone());
+        let (net, tongue, trace) =
+            (self.machine.net.clone(), self.tongue.clone(), self.machine.trace.clone());
         let dial = move |authority: &str| -> BoxFuture<'static, _> {
+            trace.dials_hub(authority);
             let (net, tongue, authority) = (net.clone(), tongue.clone(), authority.to_owned());
             Box::pin(async move { tongue.behind(net.dial(&authority).await?) })
         };

@@ -223,7 +223,8 @@ impl World {
     }
 
     fn add_peers(&mut self, count: usize) {
-        for number in 1..=count as u64 {
+        for _ in 0..count {
+            let number = self.peers.len() as u64 + 1;
             let name = format!("peer-{number}");
             let host = PeerHost {
                 machine: Arc::new(Machine::new(name.clone(), 100 + number, self.seed, self.trace.clone())),
@@ -279,7 +280,9 @@ impl World {
         let seed = derive(self.seed, &name, 0);
         let mut forums: Vec<_> = self.forums.iter().cloned().enumerate().collect();
         forums.rotate_left(forum);
-        forums.truncate(2);
+        if manner.strays < 10 {
+            forums.truncate(2);
+        }
         let (hubs, oracle) = (self.roster.clone(), self.oracle.clone());
         let visitor = Visitor::new((name.clone(), number), net.clone(), hubs, forums, oracle, manner, seed);
         self.sim.client(name.clone(), visitor.stay());

@@ -90,6 +90,32 @@ impl World {
         Ok(())
     }
 
+    /// Whether a peer has on disk what the forums it serves were at by record `due`.
+    pub(super) fn has_all_of(&mut self, peer: usize, due: u64) -> Result<(), String> {
+        let Some(id) = self.peer_id(peer) else { return Err("it has not joined".into()) };
+        let cursor = match self.open(peer)? {
+            Some(db) => cursor(&db).map_err(|error| error.to_string())?,
+            None => 0,
+        };
+        for (forum, assignment) in self.ledger.assignments() {
+            let newest = self.ledger.newest_of(forum, due);
+            if assignment.replicas.contains(&id) && cursor < newest {
+                return Err(format!("it has {cursor} of forum {forum}, which was at {newest}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The number among the run's forums of one that a hub has opened.
+    pub(super) fn forum_number(&self, forum: u32) -> Option<usize> {
+        (0..self.peers.len()).find_map(|peer| {
+            let db = self.open(peer).ok()??;
+            let sql = "SELECT passcode FROM tbl_layer WHERE int_layer_id = ?1";
+            let key: String = db.query_row(sql, [forum], |row| row.get(0)).optional().ok()??;
+            self.forums.iter().position(|name| ForumKey::of_name(name.as_bytes()).to_hex() == key)
+        })
+    }
+
     /// Looks at every copy there is and holds it against the others.
     pub(super) fn look_at_copies(&mut self) -> Result<(), Failure> {
         let copies = self.copies(false).map_err(Failure)?;

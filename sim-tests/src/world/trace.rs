@@ -3,7 +3,7 @@
 //! Owns the only record by which two runs of one seed are compared: every byte sent, every line logged, every fault
 //! and promise, with its simulated time. Never decides anything.
 
-use std::{fmt::Write, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
@@ -21,6 +21,8 @@ struct Inner {
     marks: Vec<u64>,
     /// Lines are printed as they come.
     prints: bool,
+    /// How often peers dialled each hub, by tenths of a second.
+    dials: BTreeMap<(String, Duration), u32>,
     /// The newest lines, for the end of a run that failed.
     newest: std::collections::VecDeque<String>,
 }
@@ -39,6 +41,7 @@ impl Trace {
             now: Duration::ZERO,
             marks: Vec::new(),
             prints,
+            dials: BTreeMap::new(),
             newest,
         })))
     }
@@ -79,6 +82,18 @@ impl Trace {
         inner.hash.add(who.as_bytes());
         inner.hash.add(what.as_bytes());
         inner.line(now, who, what);
+    }
+
+    /// A peer dials a hub.
+    pub fn dials_hub(&self, authority: &str) {
+        let tenth = self.now().as_millis() / MARK_EVERY.as_millis();
+        let window = MARK_EVERY * u32::try_from(tenth).unwrap_or(u32::MAX);
+        *self.0.lock().dials.entry((authority.to_owned(), window)).or_default() += 1;
+    }
+
+    /// How often peers dialled each hub, by tenths of a second.
+    pub fn dials(&self) -> BTreeMap<(String, Duration), u32> {
+        self.0.lock().dials.clone()
     }
 
     /// A line that is no part of what is compared.

@@ -65,6 +65,18 @@ impl World {
         cuts
     }
 
+    /// Nothing of what one sends to the other arrives, `lost` for good or held back, and neither end is told.
+    pub fn silence(&mut self, one: &str, other: &str, lost: bool, time: Duration) -> bool {
+        let ailment = if lost { Ailment::CutOneWay } else { Ailment::Held };
+        let silences = self.note(Place::Link(link(one, other)), ailment, time);
+        match lost {
+            _ if !silences => {}
+            true => self.sim.partition_oneway(one, other),
+            false => self.sim.hold(one, other),
+        }
+        silences
+    }
+
     /// Cuts a machine off from everybody.
     pub fn isolate(&mut self, name: &str, time: Duration) -> bool {
         let others: Vec<String> = self.everybody().into_iter().filter(|other| other != name).collect();

@@ -1,11 +1,13 @@
 //! The stories a world can go through, by name.
 
 mod caught;
+mod famous;
 mod hubs;
 mod mixed;
 mod moves;
 mod peers;
 mod phased;
+mod sessions;
 
 use std::time::Duration;
 
@@ -132,6 +134,30 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "hubs go on from snapshots while commits come again",
         tell: caught::from_snapshots,
     },
+        name: "session-across-peers",
+        about: "one session's requests run everywhere, and peers are lost in between",
+        tell: sessions::session_across_peers,
+    },
+    Scenario { name: "nats-7564", about: "acknowledged before fsync", tell: famous::nats_7564 },
+    Scenario { name: "nats-4736", about: "a subscriber is silently stuck", tell: famous::nats_4736 },
+    Scenario { name: "etcd-17529", about: "events are lost under load", tell: famous::etcd_17529 },
+    Scenario { name: "etcd-18089", about: "compaction eats an event", tell: famous::etcd_18089 },
+    Scenario {
+        name: "vitess-16563",
+        about: "a cut-over's position is taken before writes stopped",
+        tell: famous::vitess_16563,
+    },
+    Scenario {
+        name: "vitess-17326",
+        about: "a failed switch leaves nobody serving",
+        tell: famous::vitess_17326,
+    },
+    Scenario {
+        name: "hub-monorepo-823",
+        about: "a slow subscriber eats the hub's memory",
+        tell: famous::hub_monorepo_823,
+    },
+    Scenario { name: "socketio-5413", about: "everybody reconnects at once", tell: famous::socketio_5413 },
     Scenario { name: "phases", about: "every fault in every phase", tell: phased::phases },
     Scenario { name: "chaos", about: "everything, overlapping, in any order", tell: mixed::chaos },
 ];
