@@ -134,6 +134,7 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "hubs go on from snapshots while commits come again",
         tell: caught::from_snapshots,
     },
+    Scenario {
         name: "session-across-peers",
         about: "one session's requests run everywhere, and peers are lost in between",
         tell: sessions::session_across_peers,

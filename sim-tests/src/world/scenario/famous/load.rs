@@ -74,7 +74,9 @@ fn check_spread(world: &mut World, lost: Duration, down: Duration) -> Result<(),
     let most = since(lost + SPREAD_AFTER).map(|(_, count)| *count).max().unwrap_or(0);
     world.trace.tell("peers", &format!("dialled {total} times in {down:?}, at most {most} at once"));
     if most as usize > peers / 2 {
-        return Err(Failure(format!("{most} of {peers} peers dialled one hub in the same tenth of a second")));
+        return Err(Failure(format!(
+            "{most} of {peers} peers dialled one hub in the same tenth of a second"
+        )));
     }
     // Three hubs in a round, each round's pauses twice as long: some twelve attempts in three seconds.
     let each = 30 + 4 * down.as_secs();

@@ -38,8 +38,7 @@ pub fn nats_7564(world: &mut World) -> Result<(), Failure> {
 }
 
 fn slow_disks(world: &World, slow: Option<Duration>) {
-    let healthy = world.healthy_disk();
-    let knobs = slow.map_or(healthy, |slow| Knobs { slow, ..healthy });
+    let knobs = Knobs { slow: slow.unwrap_or_default(), ..Knobs::default() };
     world.hubs.iter().for_each(|hub| hub.disk.set(knobs));
 }
 
