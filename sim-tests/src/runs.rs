@@ -37,14 +37,18 @@ impl Order<'_> {
         if let Some(breakage) = self.broken {
             command.args(["--break", breakage.name()]);
         }
-        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
     }
 
     fn finish(&self, child: Child) -> io::Result<Outcome> {
         let output = child.wait_with_output()?;
-        Ok(serde_json::from_slice(&output.stdout).unwrap_or_else(|_| Outcome {
-            failure: Some(format!("it ended with {} and said nothing", output.status)),
-            ..Outcome::of(self.scenario, self.seed, self.broken)
+        Ok(serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {
+            // A panic while another one takes the world apart leaves nobody to tell of it.
+            let said = String::from_utf8_lossy(&output.stderr);
+            let why =
+                said.lines().skip_while(|line| !line.contains("panicked at")).nth(1).unwrap_or_default();
+            let failure = Some(format!("the run's process fell: {}: {why}", output.status));
+            Outcome { failure, ..Outcome::of(self.scenario, self.seed, self.broken) }
         }))
     }
 }

@@ -30,10 +30,10 @@ pub(super) async fn step(hub: &Arc<Hub>, watch: &Watch, present: &Present) {
         if state.newest() < state.kept_through().min(state.trimmed_through()) + worth {
             return (0, None);
         }
-        let waited_for = |peer: &PeerId| {
-            !watch.is_lost(state, *peer, hub.config.peer_grace, present.at)
-                && !(eager && is_seeding(state, *peer))
+        let given_up = |peer: PeerId| {
+            watch.is_lost(state, peer, hub.config.peer_grace, present.at) || eager && is_seeding(state, peer)
         };
+        let waited_for = |peer: &PeerId| !given_up(*peer);
         let kept = kept_through(state, |peer| watch.cursor(peer));
         let slowest =
             slowest(state.peers().map(|peer| peer.id).filter(waited_for), |peer| watch.cursor(peer));

@@ -7,7 +7,9 @@
 mod read;
 mod wire;
 
-use super::state::HubState;
+use loop_proto::breakage::{self, Breakage};
+
+use super::{sessions::Sessions, state::HubState};
 
 /// First bytes of every snapshot.
 const MAGIC: [u8; 8] = *b"LOOPHUB\0";
@@ -66,7 +68,13 @@ pub fn decode(bytes: &[u8]) -> Result<HubState, BadSnapshot> {
     if crc32fast::hash(body).to_le_bytes() != crc {
         return Err(BadSnapshot::Checksum);
     }
-    let state = read::state(&body[HEAD_BYTES..], found)?;
+    let mut state = read::state(&body[HEAD_BYTES..], found)?;
     state.check_invariants().map_err(|broken| BadSnapshot::Content(broken.0))?;
+    if breakage::is_on(Breakage::IdReuseAfterFailover) {
+        state.next_message = u64::from(state.bounds.message_id_first);
+    }
+    if breakage::is_on(Breakage::SnapshotForgetsSessions) {
+        state.sessions = Sessions::default();
+    }
     Ok(state)
 }

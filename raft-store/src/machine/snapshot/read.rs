@@ -18,7 +18,7 @@ use super::{
         peers::{Peer, PeerState, Peers},
         receipts::{Made, SeenAnswer},
         record::Record,
-        sessions::{self, Session, SessionId, Sessions},
+        sessions::{self, Session, SessionId},
         state::HubState,
         tasks::Tasks,
     },
@@ -70,9 +70,7 @@ pub(super) fn state(bytes: &[u8], version: u32) -> Read<HubState> {
     }
     let mut state = HubState::new((&head.bounds).into());
     state.now = HubTime(head.now_ms);
-    if !breakage::is_on(Breakage::IdReuseAfterFailover) {
-        state.next_message = head.next_message;
-    }
+    state.next_message = head.next_message;
     state.next_user = head.next_user;
     state.directory_newest = head.directory_newest;
     state.kept_through = head.kept_through;
@@ -87,9 +85,6 @@ pub(super) fn state(bytes: &[u8], version: u32) -> Read<HubState> {
     }
     if state.sessions.len() as u64 != head.sessions {
         return Err(bad("a session is kept twice"));
-    }
-    if breakage::is_on(Breakage::SnapshotForgetsSessions) {
-        state.sessions = Sessions::default();
     }
     if !frames.rest.is_empty() {
         return Err(bad("bytes follow the last frame"));
