@@ -11,14 +11,14 @@ use std::{
 use futures::future::join_all;
 use loop_proto::{
     ids::{ForumId, PeerId},
-    v1::{self, command, outcome},
+    v1::{self, outcome},
 };
 use loop_raft_store::machine::HubState;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
-    balance::{self, Action, Heat, Load, PeerLoad, Policy, Step},
+    balance::{self, Heat, Load, PeerLoad, Policy, Step},
     watch::{Present, Watch},
 };
 use crate::{config::HubConfig, hub::Hub, presence::Whereabouts};
@@ -156,25 +156,7 @@ fn millis(duration: Duration) -> u64 {
 
 /// Proposes one step; the forum, if it was taken. What was refused is planned anew from what is there then.
 async fn propose(hub: &Arc<Hub>, step: Step) -> Option<ForumId> {
-    let forum_id = step.forum.get();
-    let body = match step.action {
-        Action::Invite { target, source, replaces } => command::Body::InvitePeer(v1::InvitePeer {
-            forum_id,
-            target: target.get(),
-            source: source.get(),
-            replaces: replaces.map_or(0, PeerId::get),
-            cause: step.why.cause().into(),
-        }),
-        Action::MovePrimary { to, epoch } => command::Body::MovePrimary(v1::MovePrimary {
-            forum_id,
-            to_peer: to.get(),
-            expected_epoch: epoch.0,
-        }),
-        Action::Remove { peer } => {
-            command::Body::RemoveReplica(v1::RemoveReplica { forum_id, peer_id: peer.get(), passed: 0 })
-        }
-    };
-    match hub.proposer.propose(hub.new_request_id(), body, Duration::from_secs(1)).await {
+    match hub.proposer.propose(hub.new_request_id(), step.command(), Duration::from_secs(1)).await {
         Ok(v1::Outcome { kind: Some(outcome::Kind::Rejection(no)) }) => {
             tracing::debug!(forum = %step.forum, action = ?step.action, code = ?no.code(), "not taken");
             None

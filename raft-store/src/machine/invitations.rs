@@ -101,7 +101,9 @@ impl Invitations {
 
     /// Those that are open, oldest first.
     pub fn open(&self) -> impl Iterator<Item = &Invitation> {
-        self.by_id.values().filter(|invitation| invitation.status.is_open())
+        // By the index: leaders ask many times a second, and what is remembered is mostly over.
+        let ids: BTreeSet<TaskId> = self.open_by_target.iter().map(|(_, id)| *id).collect();
+        ids.into_iter().filter_map(|id| self.get(id))
     }
 
     /// Those that are open and ask this peer, oldest first.
@@ -154,7 +156,8 @@ impl Invitations {
         let open = |invitation: &Invitation| {
             self.open_by_target.contains(&(invitation.target, invitation.id)) == invitation.status.is_open()
         };
-        if !self.by_id.values().all(open) || self.open().count() != self.open_by_target.len() {
+        let open_len = self.by_id.values().filter(|invitation| invitation.status.is_open()).count();
+        if !self.by_id.values().all(open) || open_len != self.open_by_target.len() {
             return Err("the index of open invitations is wrong");
         }
         let over = self.ended.iter().filter(|id| self.get(**id).is_some_and(|i| !i.status.is_open()));

@@ -23,7 +23,7 @@ use std::fmt;
 
 use loop_proto::{
     ids::{ForumEpoch, ForumId, PeerId},
-    v1::InvitationCause,
+    v1::{self, InvitationCause, command},
 };
 use loop_raft_store::machine::HubState;
 
@@ -80,6 +80,30 @@ pub struct Step {
     pub why: Why,
     /// It is due, but as much as may is under way.
     pub held_back: bool,
+}
+
+impl Step {
+    /// The command that does it.
+    pub fn command(&self) -> command::Body {
+        let forum_id = self.forum.get();
+        match self.action {
+            Action::Invite { target, source, replaces } => command::Body::InvitePeer(v1::InvitePeer {
+                forum_id,
+                target: target.get(),
+                source: source.get(),
+                replaces: replaces.map_or(0, PeerId::get),
+                cause: self.why.cause().into(),
+            }),
+            Action::MovePrimary { to, epoch } => command::Body::MovePrimary(v1::MovePrimary {
+                forum_id,
+                to_peer: to.get(),
+                expected_epoch: epoch.0,
+            }),
+            Action::Remove { peer } => {
+                command::Body::RemoveReplica(v1::RemoveReplica { forum_id, peer_id: peer.get(), passed: 0 })
+            }
+        }
+    }
 }
 
 /// What to do with a forum.

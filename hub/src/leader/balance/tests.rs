@@ -106,25 +106,7 @@ impl World {
     }
 
     fn carry_out(&mut self, step: &Step) -> outcome::Kind {
-        let forum_id = step.forum.get();
-        self.apply(match step.action {
-            Action::Invite { target, source, replaces } => command::Body::InvitePeer(v1::InvitePeer {
-                forum_id,
-                target: target.get(),
-                source: source.get(),
-                replaces: replaces.map_or(0, PeerId::get),
-                cause: step.why.cause().into(),
-            }),
-            Action::MovePrimary { to, epoch } => command::Body::MovePrimary(v1::MovePrimary {
-                forum_id,
-                to_peer: to.get(),
-                expected_epoch: epoch.0,
-            }),
-            Action::Remove { peer } => {
-                let peer_id = peer.get();
-                command::Body::RemoveReplica(v1::RemoveReplica { forum_id, peer_id, passed: 0 })
-            }
-        })
+        self.apply(step.command())
     }
 
     /// Every invited peer comes to serve, every replaced one goes.

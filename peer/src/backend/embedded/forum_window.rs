@@ -79,8 +79,8 @@ impl ForumWindow {
 
     /// The forum's row, a pending one too if `pending`.
     pub fn forum(&self, pending: bool) -> Option<&v1::ForumStored> {
-        let newest = self.pending.iter().rev().find_map(|execution| execution.forum.as_ref());
-        newest.filter(|_| pending).or(self.forum.as_ref())
+        let newest = || self.pending.iter().rev().find_map(|execution| execution.forum.as_ref());
+        pending.then(newest).flatten().or(self.forum.as_ref())
     }
 
     /// Whether `user` is an active subscriber.

@@ -36,13 +36,9 @@ impl JoiningForums {
         self.open.get(&forum).copied()
     }
 
-    /// Opens an invitation. False: it is open already, and nothing changes.
-    pub fn begin(&mut self, forum: u32, invitation: u64) -> bool {
-        if self.get(forum).is_some_and(|open| open.invitation == invitation) {
-            return false;
-        }
+    /// Opens an invitation, in the place of another one.
+    pub fn begin(&mut self, forum: u32, invitation: u64) {
         self.open.insert(forum, Invited { invitation, installed: None });
-        true
     }
 
     /// Notes that the checkpoint of `cursor` is in place.

@@ -38,19 +38,7 @@ pub(super) fn invite_peer(state: &HubState, proposal: RequestId, command: &Invit
     }
     let id = next_record(state, 0)?;
     let mut next = NextSet::of(state, forum);
-    next.invite(Invitation {
-        id,
-        forum: forum.id,
-        source: command.source,
-        target: command.target,
-        replaces: command.replaces,
-        cause: command.cause,
-        status: InvitationStatus::Waiting,
-        reason: v1::RejectReason::Unspecified,
-        invited_at: state.now,
-        changed_at: state.now,
-        cut_over_at: None,
-    });
+    next.invite(id, command.source, command.target, command.replaces, command.cause);
     let (_, mut changes) = next.recorded(id);
     let made = Made::Invited { forum: forum.id, invitation: id };
     changes.push(Change::ProposalMade { proposal, made });
@@ -118,8 +106,12 @@ fn step(
 }
 
 impl Step<'_> {
-    fn unknown(&self) -> v1::Rejection {
-        rejection(RejectionCode::UnknownInvitation, self.invitation.id.get(), 0)
+    /// It has ended: well, then the step was taken before, or without its target.
+    fn over(&self) -> Decided {
+        match self.completed() {
+            true => Ok(unchanged(self.forum, 0)),
+            false => Err(rejection(RejectionCode::UnknownInvitation, self.invitation.id.get(), 0)),
+        }
     }
 
     fn wrong_stage(&self) -> v1::Rejection {
@@ -171,8 +163,7 @@ pub(super) fn answer_invitation(state: &HubState, command: &AnswerInvitation) ->
             step.reach(state, JoinStage::Seeding)
         }
         Some(JoinStage::Seeding | JoinStage::CatchingUp) => Ok(unchanged(step.forum, 0)),
-        None if step.completed() => Ok(unchanged(step.forum, 0)),
-        None => Err(step.unknown()),
+        None => step.over(),
     }
 }
 
@@ -195,8 +186,7 @@ pub(super) fn seed_replica(
             step.reach(state, JoinStage::CatchingUp)
         }
         Some(JoinStage::CatchingUp) => Ok(unchanged(step.forum, 0)),
-        None if step.completed() => Ok(unchanged(step.forum, 0)),
-        None => Err(step.unknown()),
+        None => step.over(),
     }
 }
 
@@ -207,8 +197,7 @@ pub(super) fn cut_over(state: &HubState, forum: ForumId, invitation: TaskId, thr
     match step.stage {
         Some(JoinStage::CatchingUp) => {}
         Some(_) => return Err(step.wrong_stage()),
-        None if step.completed() => return Ok(unchanged(forum, 0)),
-        None => return Err(step.unknown()),
+        None => return step.over(),
     }
     step.check_target(state)?;
     let least = forum.newest_record.saturating_sub(CUT_OVER_LAG_MAX);

@@ -64,11 +64,29 @@ impl<'a> NextSet<'a> {
         }
     }
 
-    /// Makes the target of a new invitation a replica.
-    pub fn invite(&mut self, invitation: Invitation) {
-        let Invitation { id, source, target, .. } = invitation;
+    /// Makes `target` a replica by a new invitation, which is the record `id`.
+    pub fn invite(
+        &mut self,
+        id: TaskId,
+        source: PeerId,
+        target: PeerId,
+        replaces: Option<PeerId>,
+        cause: Cause,
+    ) {
         self.set(target, ReplicaRole::Joining { invitation: id, source, stage: JoinStage::Invited });
-        self.note(invitation);
+        self.note(Invitation {
+            id,
+            forum: self.forum.id,
+            source,
+            target,
+            replaces,
+            cause,
+            status: InvitationStatus::Waiting,
+            reason: v1::RejectReason::Unspecified,
+            invited_at: self.state.now,
+            changed_at: self.state.now,
+            cut_over_at: None,
+        });
     }
 
     /// What has become of an invitation.
@@ -176,10 +194,10 @@ pub(super) fn restart_replica(
                 next.end(before, InvitationStatus::Timeout, v1::RejectReason::Unspecified);
                 before.replaces
             });
-            invite_again(&mut next, id, peer, replaces);
+            next.invite(id, next.primary, peer, replaces, Cause::Behind);
         }
         ReplicaRole::Serving { .. } if fits && replacing(state, forum, peer).is_none() => {
-            invite_again(&mut next, id, peer, None);
+            next.invite(id, next.primary, peer, None, Cause::Behind);
         }
         ReplicaRole::Serving { .. } | ReplicaRole::Draining { .. } => next.remove(peer),
     }
@@ -187,23 +205,6 @@ pub(super) fn restart_replica(
     let made = Made::Restarted { forum: forum.id, record: id.get() };
     changes.push(Change::ProposalMade { proposal, made });
     Ok(Decision { answer: replicas_changed(&assignment, id.get()), changes })
-}
-
-fn invite_again(next: &mut NextSet<'_>, id: TaskId, target: PeerId, replaces: Option<PeerId>) {
-    let invitation = Invitation {
-        id,
-        forum: next.forum.id,
-        source: next.primary,
-        target,
-        replaces,
-        cause: Cause::Behind,
-        status: InvitationStatus::Waiting,
-        reason: v1::RejectReason::Unspecified,
-        invited_at: next.state.now,
-        changed_at: next.state.now,
-        cut_over_at: None,
-    };
-    next.invite(invitation);
 }
 
 /// Who serves when `peer` does not: the first other replica, one whose peer is active if there is one. A removed peer's

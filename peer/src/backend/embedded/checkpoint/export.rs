@@ -9,11 +9,14 @@ use std::{
     path::Path,
 };
 
-use loop_proto::v1::{self, ForumAccess, MessageStatus, fact::Kind};
+use loop_proto::v1::{self, MessageStatus, fact::Kind};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    super::{dates, store::Snapshot},
+    super::{
+        dates,
+        store::{Snapshot, access_word},
+    },
     digest::Digester,
     format::{FORMAT, MARK, STATEMENT_BYTES, STATEMENT_ROWS, Table},
 };
@@ -239,13 +242,11 @@ impl<'a> Sql<'a> {
     }
 
     fn forum(&mut self, forum: &v1::ForumStored) -> Result<(), BackendError> {
-        let access = match forum.access() {
-            ForumAccess::PublicAdminWriteOnly => "public-admin-write-only",
-            ForumAccess::Private => "private",
-            ForumAccess::Public | ForumAccess::Unspecified => "public",
-        };
         let mut row = self.row(Table::Forum)?;
-        row.number(Some(forum.id)).text(access).text(&forum.passcode).number(forum.group_user_id);
+        row.number(Some(forum.id))
+            .text(access_word(forum.access()))
+            .text(&forum.passcode)
+            .number(forum.group_user_id);
         row.optional(forum.password_hash.as_deref()).date(Some(forum.owner_since_s));
         row.optional(forum.subscribers_limit.as_deref()).text(&forum.title).date(forum.decays_at_s);
         row.end();

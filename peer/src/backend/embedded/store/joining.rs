@@ -40,11 +40,7 @@ pub fn begin(connection: &Connection, forum: u32, invitation: u64) -> rusqlite::
     if was_dropped {
         connection.execute("DELETE FROM staged WHERE forum = ?1 AND invitation = ?2", key)?;
     }
-    // What is left of the forum's rows is replaced with the rest.
-    connection.execute(
-        "DELETE FROM discard WHERE forum = ?1 AND invitation = ?2",
-        [forum.into(), rows::signed(ROWS)],
-    )?;
+    keep_rows(connection, forum)?;
     connection.execute("INSERT INTO joining (forum, invitation, installed) VALUES (?1, ?2, NULL)", key)?;
     Ok(())
 }

@@ -23,7 +23,7 @@ use crate::backend::{BackendError, Joining};
 use writer::Writer;
 
 pub use joining::StagedFacts;
-pub use rows::{DeepQuery, Loaded};
+pub use rows::{DeepQuery, Loaded, access_word};
 pub use snapshot::{Scratch, Snapshot};
 
 const DATABASE: &str = "loop.sqlite3";

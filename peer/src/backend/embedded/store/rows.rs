@@ -288,18 +288,22 @@ fn insert_user(connection: &Connection, verb: &str, user: &v1::UserStored) -> ru
     statement.execute(values)
 }
 
+/// Who may do what in a forum, as the column `enm_access` has it.
+pub fn access_word(access: ForumAccess) -> &'static str {
+    match access {
+        ForumAccess::PublicAdminWriteOnly => "public-admin-write-only",
+        ForumAccess::Private => "private",
+        ForumAccess::Public | ForumAccess::Unspecified => "public",
+    }
+}
+
 fn insert_forum(connection: &Connection, verb: &str, forum: &v1::ForumStored) -> rusqlite::Result<usize> {
     let mut statement = connection.prepare_cached(&format!(
         "{verb} INTO tbl_layer ({FORUM_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
     ))?;
-    let access = match forum.access() {
-        ForumAccess::PublicAdminWriteOnly => "public-admin-write-only",
-        ForumAccess::Private => "private",
-        ForumAccess::Public | ForumAccess::Unspecified => "public",
-    };
     let values = params![
         forum.id,
-        access,
+        access_word(forum.access()),
         forum.passcode,
         forum.group_user_id,
         forum.password_hash,
