@@ -41,7 +41,7 @@ pub enum Lie {
     FutureEpoch,
     /// Says it has more on disk than it has.
     CursorAhead,
-    /// Says it has less on disk than it has.
+    /// Says it has less on disk than it has, and asks again for what it has.
     CursorBehind,
     /// Holds its answers back for seconds.
     Late,
@@ -116,24 +116,16 @@ impl Tongue {
         let answers = matches!(message.kind, Some(Kind::Answer(_) | Kind::ReadReply(_)));
         let by = inner.rng.random_range(1..50);
         let lied = match lie {
-            Lie::OldEpoch => change(&mut message, |epoch| *epoch = epoch.saturating_sub(1), |_| false),
-            Lie::FutureEpoch => change(&mut message, |epoch| *epoch += by, |_| false),
-            Lie::CursorAhead => change(
-                &mut message,
-                |_| (),
-                |cursor| {
-                    *cursor += by;
-                    true
-                },
-            ),
-            Lie::CursorBehind => change(
-                &mut message,
-                |_| (),
-                |cursor| {
-                    *cursor = cursor.saturating_sub(by);
-                    true
-                },
-            ),
+            Lie::OldEpoch => about_epoch(&mut message, |epoch| epoch.saturating_sub(1)),
+            Lie::FutureEpoch => about_epoch(&mut message, |epoch| epoch + by),
+            Lie::CursorAhead => about_cursor(&mut message, |cursor| cursor + by),
+            Lie::CursorBehind => {
+                // It asks again for what it has. Asking for less than it needs would be its own loss, and its readers'.
+                if let Some(Kind::Hello(hello)) = &mut message.kind {
+                    hello.cursor = hello.cursor.saturating_sub(by);
+                }
+                about_cursor(&mut message, |cursor| cursor.saturating_sub(by))
+            }
             Lie::Late | Lie::Twice => answers,
         };
         inner.told += u64::from(lied);
@@ -150,28 +142,27 @@ impl Tongue {
     }
 }
 
-/// Changes the epoch of an answer, or the cursor of a report. A cursor in a Hello is a question, not a report: with a
-/// higher one the peer would ask not to be sent what it lacks. Whether anything was there to lie about.
-fn change(
-    message: &mut v1::PeerToHub,
-    epoch: impl FnOnce(&mut u64),
-    cursor: impl FnOnce(&mut u64) -> bool,
-) -> bool {
-    match &mut message.kind {
-        Some(Kind::Answer(answer)) => {
-            let before = answer.epoch;
-            epoch(&mut answer.epoch);
-            answer.epoch != before
-        }
-        Some(Kind::ReadReply(reply)) => {
-            let before = reply.epoch;
-            epoch(&mut reply.epoch);
-            reply.epoch != before
-        }
-        Some(Kind::Status(status)) => cursor(&mut status.cursor),
-        Some(Kind::Seeded(seeded)) => cursor(&mut seeded.cursor),
-        _ => false,
-    }
+/// Changes the epoch of an answer. Whether there was one to lie about.
+fn about_epoch(message: &mut v1::PeerToHub, lie: impl FnOnce(u64) -> u64) -> bool {
+    let epoch = match &mut message.kind {
+        Some(Kind::Answer(answer)) => &mut answer.epoch,
+        Some(Kind::ReadReply(reply)) => &mut reply.epoch,
+        _ => return false,
+    };
+    let truth = *epoch;
+    *epoch = lie(truth);
+    *epoch != truth
+}
+
+/// Changes what a report says is on disk. Whether there was something to lie about.
+fn about_cursor(message: &mut v1::PeerToHub, lie: impl FnOnce(u64) -> u64) -> bool {
+    let cursor = match &mut message.kind {
+        Some(Kind::Status(status)) => &mut status.cursor,
+        Some(Kind::Seeded(seeded)) => &mut seeded.cursor,
+        _ => return false,
+    };
+    *cursor = lie(*cursor);
+    true
 }
 
 /// A channel over this one connection, which is never made again.

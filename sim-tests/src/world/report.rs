@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     Shape, World,
     faults::{
-        self, Kind,
-        phases::{PHASES, Phase, during},
+        self,
+        phases::{PHASES, during},
     },
     liar::LIES,
     scenario::{self, Scenario},
@@ -130,8 +130,7 @@ fn tell(scenario: &Scenario, mut outcome: Outcome, prints: bool) -> Outcome {
 pub fn sometimes() -> Vec<String> {
     let mut all: Vec<String> = faults::ALL.iter().map(|kind| format!("fault {kind:?}")).collect();
     for kind in faults::ALL {
-        let phases = PHASES.iter().filter(|phase| !NEVER.contains(&(kind, **phase)));
-        all.extend(phases.map(|phase| during(kind, *phase)));
+        all.extend(PHASES.map(|phase| during(kind, phase)));
     }
     all.extend(LIES.iter().map(|lie| faults::lied(*lie)));
     all.extend(scenario::move_steps());
@@ -150,8 +149,6 @@ const ELECTED: &str = "hubs: the lead changed";
 const SNAPSHOT: &str = "hubs: a snapshot replaced a hub's state";
 const COPIED: &str = "log: an invited peer came to serve";
 const OVER: &str = "peers: one started over below the trim point";
-/// Faults that do not meet a phase, and why.
-const NEVER: [(Kind, Phase); 0] = [];
 const SEEN: [&str; 17] = [
     TORN,
     LOST,

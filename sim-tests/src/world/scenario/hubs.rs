@@ -53,7 +53,7 @@ pub(super) fn left_behind(world: &mut World) -> Result<(), Failure> {
         let before = world.ledger.newest();
         world.crash_hub(hub, secs(600));
         world.run_until("the log has gone on", secs(120), |world| {
-            match world.ledger.newest() > before + 250 {
+            match world.ledger.newest() > before + 160 {
                 true => Ok(()),
                 false => Err(format!("{} records since", world.ledger.newest() - before)),
             }

@@ -19,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(12);
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 pub(super) fn phases(world: &mut World) -> Result<(), Failure> {
+    world.tune(|tuning| tuning.replicas = 2);
     begin(world)?;
     let pairs = ALL.iter().flat_map(|kind| PHASES.map(|phase| (*kind, phase)));
     let part = world.seed % PARTS;
