@@ -317,7 +317,8 @@ impl Presence {
     /// What waits for the slowest peer here, and what may.
     pub fn held(&self) -> [(&'static str, (usize, usize)); 3] {
         let inner = self.inner.lock();
-        let most = |held: fn(&PeerConnection) -> usize| inner.here.values().map(|c| held(c)).max().unwrap_or(0);
+        let most =
+            |held: fn(&PeerConnection) -> usize| inner.here.values().map(|c| held(c)).max().unwrap_or(0);
         [
             ("peer_messages", (most(|c| c.outgoing.waiting()), OUTGOING_MAX)),
             ("peer_kilobytes", (most(|c| c.outgoing.kilobytes_waiting()), OUTGOING_KILOBYTES_MAX as usize)),

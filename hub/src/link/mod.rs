@@ -67,7 +67,10 @@ impl Links {
         let most = |held: fn(&Link) -> usize| open.values().map(held).max().unwrap_or(0);
         [
             ("link_messages", (most(|link| link.outgoing.waiting()), OUTGOING_MAX)),
-            ("link_kilobytes", (most(|link| link.outgoing.kilobytes_waiting()), OUTGOING_KILOBYTES_MAX as usize)),
+            (
+                "link_kilobytes",
+                (most(|link| link.outgoing.kilobytes_waiting()), OUTGOING_KILOBYTES_MAX as usize),
+            ),
             ("link_news", (self.news.len(), NEWS_MAX)),
         ]
     }

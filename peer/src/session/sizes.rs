@@ -9,6 +9,7 @@ pub fn tell(peer: &Peer, outbox: &Outbox, reads: &Reads) {
     let single = [("audits", audits), ("copies_kept", peer.giving.held())];
     let all = peer.driver.replica().held().into_iter();
     let all = all.chain(outbox.held()).chain(reads.held()).chain(single);
-    let size = |(what, (now, limit)): (_, (usize, usize))| Size { what, now: now as u64, limit: limit as u64 };
+    let size =
+        |(what, (now, limit)): (_, (usize, usize))| Size { what, now: now as u64, limit: limit as u64 };
     (peer.courier.io.sizes)(&all.map(size).collect::<Vec<_>>());
 }

@@ -44,38 +44,38 @@ impl Invariant for AcknowledgedIsKept {
 }
 
 impl AcknowledgedIsKept {
-fn check<'a>(&self, commits: impl Iterator<Item = &'a Commit>, copy: &Copy) -> Result<(), String> {
-    let mut by_text: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-    for row in copy.rows.iter().filter(|row| row.is_final) {
-        // A row's text is `name: text`.
-        let text = row.text.split_once(": ").map_or(row.text.as_str(), |(_, text)| text).trim();
-        by_text.entry(text).or_default().push(row.id);
-    }
-    let peer = copy.peer;
-    if let Some(row) = copy.rows.iter().find(|row| row.active && self.hidden.contains(&row.id)) {
-        return Err(format!("message {} was hidden and is on peer {peer}", row.id));
-    }
-    for commit in commits {
-        let found = by_text.remove(commit.text.as_str()).unwrap_or_default();
-        match (commit.acked, found.as_slice()) {
-            (Some((id, _)), [held]) if id == *held => {}
-            (None, [] | [_]) => {}
-            (Some((id, _)), []) if self.leaving.contains(&id) => {}
-            (acked, found) => {
-                return Err(format!(
-                    "{}, sent {} times, acknowledged as {:?}, is on peer {peer} as {found:?}",
-                    commit.text,
-                    commit.sendings,
-                    acked.map(|(id, _)| id)
-                ));
+    fn check<'a>(&self, commits: impl Iterator<Item = &'a Commit>, copy: &Copy) -> Result<(), String> {
+        let mut by_text: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+        for row in copy.rows.iter().filter(|row| row.is_final) {
+            // A row's text is `name: text`.
+            let text = row.text.split_once(": ").map_or(row.text.as_str(), |(_, text)| text).trim();
+            by_text.entry(text).or_default().push(row.id);
+        }
+        let peer = copy.peer;
+        if let Some(row) = copy.rows.iter().find(|row| row.active && self.hidden.contains(&row.id)) {
+            return Err(format!("message {} was hidden and is on peer {peer}", row.id));
+        }
+        for commit in commits {
+            let found = by_text.remove(commit.text.as_str()).unwrap_or_default();
+            match (commit.acked, found.as_slice()) {
+                (Some((id, _)), [held]) if id == *held => {}
+                (None, [] | [_]) => {}
+                (Some((id, _)), []) if self.leaving.contains(&id) => {}
+                (acked, found) => {
+                    return Err(format!(
+                        "{}, sent {} times, acknowledged as {:?}, is on peer {peer} as {found:?}",
+                        commit.text,
+                        commit.sendings,
+                        acked.map(|(id, _)| id)
+                    ));
+                }
             }
         }
+        match by_text.first_key_value() {
+            Some((text, ids)) => Err(format!("peer {peer} holds {text:?} as {ids:?}, which nobody wrote")),
+            None => Ok(()),
+        }
     }
-    match by_text.first_key_value() {
-        Some((text, ids)) => Err(format!("peer {peer} holds {text:?} as {ids:?}, which nobody wrote")),
-        None => Ok(()),
-    }
-}
 }
 
 #[cfg(test)]

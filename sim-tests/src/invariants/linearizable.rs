@@ -243,7 +243,9 @@ impl Forum {
                 ));
             }
             if *id < newest {
-                return Err(format!("a read shows message {newest} and not {id}, {text}, which comes before it"));
+                return Err(format!(
+                    "a read shows message {newest} and not {id}, {text}, which comes before it"
+                ));
             }
         }
         if from < newest {

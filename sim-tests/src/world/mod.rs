@@ -40,8 +40,8 @@ use self::{
     net::{GRPC_PORT, HTTP_PORT, LATENCY_MAX, LATENCY_MIN, Net},
     operator::{Desk, Operator},
     oracle::Oracle,
-    trace::{Fnv, Trace},
     sizes::Sizes,
+    trace::{Fnv, Trace},
     visitor::{Manner, Visitor},
 };
 use crate::invariants::Invariants;

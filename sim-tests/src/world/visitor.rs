@@ -177,7 +177,9 @@ impl Visitor {
         match self.call("index.php", &parameters).await {
             Ok(answer) => match sid(&answer) {
                 Some(id) => self.oracle.typed(&self.name, &mut typing, id),
-                None => self.oracle.wronged(&self.name, format!("typing was answered with {}", answer["sid"])),
+                None => {
+                    self.oracle.wronged(&self.name, format!("typing was answered with {}", answer["sid"]))
+                }
             },
             // A browser that was not told the row's id sends the message without it.
             Err(failure) => self.failed(&failure),

@@ -45,7 +45,7 @@ pub fn hub_monorepo_823(world: &mut World) -> Result<(), Failure> {
 /// Peers that come beside the usual ones, so that there is a crowd to come back.
 const PEERS_MORE: usize = 10;
 /// What they do in the first moment after a loss is bounded by their number; then they have spread.
-const SPREAD_AFTER: Duration = Duration::from_secs(1);
+const SPREAD_AFTER: Duration = Duration::from_secs(2);
 
 /// socket.io 5413: when a server went down all its clients came back at the same moment, again and again, and took the
 /// next server down, too.
@@ -74,7 +74,9 @@ fn check_spread(world: &mut World, lost: Duration, down: Duration) -> Result<(),
     let most = since(lost + SPREAD_AFTER).map(|(_, count)| *count).max().unwrap_or(0);
     world.trace.tell("peers", &format!("dialled {total} times in {down:?}, at most {most} at once"));
     if most as usize > peers / 2 {
-        return Err(Failure(format!("{most} of {peers} peers dialled one hub in the same tenth of a second")));
+        return Err(Failure(format!(
+            "{most} of {peers} peers dialled one hub in the same tenth of a second"
+        )));
     }
     // Three hubs in a round, each round's pauses twice as long: some twelve attempts in three seconds.
     let each = 30 + 4 * down.as_secs();
