@@ -1,9 +1,10 @@
-//! The group of hubs grows while it serves, loses its first member, and hands over the lead when asked to stop.
+//! The group of hubs grows while it serves, loses its first member, lets hubs go, and hands over the lead when asked to
+//! stop.
 
 use std::{net::TcpListener, path::Path, process::Stdio, time::Duration};
 
 use anyhow::Result;
-use loop_hub::local::Who;
+use loop_hub::{hubctl::Admin, local::Who};
 use loop_sim_tests::{
     client::{Commit, Visitor},
     expect::{eventually, unique},
@@ -43,7 +44,7 @@ impl AddedHub {
 
 /// The ids of the voters, as this hub knows them, and who leads.
 async fn voters(grpc: &str) -> Result<(Vec<u64>, Option<u64>), String> {
-    let admin = loop_hub::hubctl::Admin::new(&[grpc.to_owned()], Duration::from_secs(5));
+    let admin = Admin::new(&[grpc.to_owned()], Duration::from_secs(5));
     let status = admin.map_err(|e| e.to_string())?.status().await.map_err(|e| e.to_string())?;
     let voters = status.hubs.iter().filter(|hub| hub.voter).filter_map(|hub| hub.node.as_ref());
     Ok((voters.map(|node| node.node_id).collect(), status.leader))
@@ -92,6 +93,41 @@ async fn a_lone_hub_becomes_three_and_the_first_can_go() -> Result<()> {
             "{wanted}: {messages:?}"
         );
     }
+    the_lost_one_is_taken_out_and_the_leader_goes_too(&second, &third).await?;
+    let commit = Commit::new(4, "written with one hub again");
+    eventually("the last one serves", SOON, || async {
+        let through_both = [&second.http, &third.http];
+        for hub in through_both {
+            if visitor.commit(hub, &commit).await.is_ok() {
+                return Ok(());
+            }
+        }
+        Err("nobody takes a commit".to_owned())
+    })
+    .await;
+    Ok(())
+}
+
+/// Of three hubs one is dead: it goes first, since without one of the others there would be no majority.
+async fn the_lost_one_is_taken_out_and_the_leader_goes_too(
+    second: &AddedHub,
+    third: &AddedHub,
+) -> Result<()> {
+    let admin = Admin::new(&[second.grpc.clone(), third.grpc.clone()], Duration::from_secs(5))?;
+    let refused = admin.remove_hub(2).await.unwrap_err();
+    assert_eq!(refused.exit_code(), 1, "{refused}");
+    assert!(refused.to_string().contains("no majority"), "{refused}");
+    assert_eq!(admin.remove_hub(9).await.unwrap_err().exit_code(), 4);
+    let staying = admin.remove_hub(1).await?;
+    assert_eq!(staying, [2, 3]);
+    expect_voters(&second.grpc, &[2, 3]).await;
+    // The one that leads hands over before it goes.
+    let leader = admin.status().await?.leader.unwrap_or_default();
+    let (stays, grpc) = if leader == 2 { (3, &third.grpc) } else { (2, &second.grpc) };
+    assert_eq!(admin.remove_hub(leader).await?, [stays]);
+    expect_voters(grpc, &[stays]).await;
+    let last = Admin::new(&[grpc.clone()], Duration::from_secs(5))?.remove_hub(stays).await.unwrap_err();
+    assert!(last.to_string().contains("the only hub"), "{last}");
     Ok(())
 }
 

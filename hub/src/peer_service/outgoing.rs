@@ -25,7 +25,7 @@ pub(super) async fn run(hub: Arc<Hub>, connection: Arc<PeerConnection>, cursor: 
         _ = gone.wait_for(|gone| *gone) => "this connection has ended",
         sent = send_all(&hub, &connection, cursor) => match sent {
             Ok(Trimmed { trimmed_through }) => {
-                tracing::error!(
+                tracing::warn!(
                     peer = %connection.peer, cursor, trimmed_through,
                     "the records this peer needs are gone: it was away longer than the log is kept"
                 );

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use loop_sim_tests::world::{
     BREAKAGES,
+    faults::phases,
     report::{self, Outcome},
     scenario::{self, SCENARIOS},
 };
@@ -200,9 +201,10 @@ fn progress(args: &Args, tally: &Tally, wall: Duration) {
 
 fn conclude(tally: &Tally, wall: Duration) {
     println!("{:<60} {:>8} {:>10}", "seen", "runs", "times");
-    for (what, (runs, times)) in &tally.coverage {
+    for (what, (runs, times)) in tally.coverage.iter().filter(|(what, _)| !phases::is_in_table(what)) {
         println!("{what:<60} {runs:>8} {times:>10}");
     }
+    println!("{}", phases::table(|what| tally.coverage.get(what).map_or(0, |(_, times)| *times)));
     let seconds = wall.as_secs_f64().max(0.001);
     println!(
         "{} seeds in {seconds:.0} s: {:.2} seeds/s, {:.1} simulated s per s; {} failed",

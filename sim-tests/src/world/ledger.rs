@@ -85,15 +85,15 @@ impl Ledger {
         (moved, copied, inner.replaced)
     }
 
-    /// Whether a peer serves a forum, by the newest assignment that is not after `through`.
-    pub fn serves_at(&self, forum: u32, through: u64, peer: u32) -> bool {
+    /// Whether a peer serves a forum, by the newest assignment that is not after `through`, if that is after `after`.
+    pub fn serves_at(&self, forum: u32, after: u64, through: u64, peer: u32) -> bool {
         let inner = self.inner.lock();
         let upto = inner.records.iter().take(usize::try_from(through).unwrap_or(usize::MAX));
         let assignment = upto.rev().find_map(|(_, record)| match &record.body {
-            Some(Body::Assignment(assignment)) if record.forum_id == forum => Some(assignment),
+            Some(Body::Assignment(assignment)) if record.forum_id == forum => Some((record.id, assignment)),
             _ => None,
         });
-        assignment.is_some_and(|assignment| assignment.replicas.contains(&peer))
+        assignment.is_some_and(|(id, assignment)| id > after && assignment.replicas.contains(&peer))
     }
 
     /// Tasks without an answer.

@@ -27,8 +27,8 @@ pub struct Logged {
     pub leader: Option<u64>,
     /// How often another one took the lead.
     pub elections: u64,
-    /// How often a peer was below the trim point and started again from what others have.
-    pub started_over: u64,
+    /// Peers that were below the trim point and started again from what others have, with the cursor of each time.
+    pub started_over: Vec<(String, u64)>,
 }
 
 /// Listens for as long as the guard lives, on this thread.
@@ -90,7 +90,9 @@ impl<S: Subscriber> Layer<S> for Listener {
             if level == Level::ERROR {
                 logged.errors.push(format!("{node}: {}", fields.text));
             }
-            logged.started_over += u64::from(fields.text.contains("started over: all users are here"));
+            if fields.text.contains("started over: all users are here") {
+                logged.started_over.push((node.clone(), fields.cursor));
+            }
             if fields.leader.is_some_and(|leader| node == format!("hub-{leader}")) {
                 logged.elections += u64::from(logged.leader.is_some() && logged.leader != fields.leader);
                 logged.leader = fields.leader;
@@ -109,12 +111,16 @@ struct Fields {
     text: String,
     node: String,
     leader: Option<u64>,
+    cursor: u64,
 }
 
 impl Visit for Fields {
     fn record_u64(&mut self, field: &Field, value: u64) {
         if field.name() == "leader" {
             self.leader = Some(value);
+        }
+        if field.name() == "cursor" {
+            self.cursor = value;
         }
         self.record_debug(field, &value);
     }

@@ -154,7 +154,10 @@ impl World {
         let now = self.ledger.assignments();
         for peer in 0..self.peers.len() {
             let (Some(id), Some(db)) = (self.peer_id(peer), self.open(peer)?) else { continue };
-            let found = self.copies_of(id, &db).map_err(|error| format!("peer {id}'s database: {error}"))?;
+            let after = if all { Some(0) } else { self.whole_after(peer) };
+            let Some(after) = after else { continue };
+            let found =
+                self.copies_of(id, &db, after).map_err(|error| format!("peer {id}'s database: {error}"))?;
             copies.extend(found.into_iter().filter(|copy| {
                 !all || now.get(&copy.forum).is_some_and(|assignment| assignment.replicas.contains(&id))
             }));
@@ -162,7 +165,19 @@ impl World {
         Ok(copies)
     }
 
-    fn copies_of(&self, peer: u32, db: &Connection) -> rusqlite::Result<Vec<Copy>> {
+    /// From which record on a peer's copies can be whole: one that has started over lacks what its cursor jumped over,
+    /// until the log has made each of its copies one that comes anew. `None`: that has only just happened.
+    fn whole_after(&self, peer: usize) -> Option<u64> {
+        let host = &self.peers[peer];
+        if host.folder.join("started-over").exists() {
+            return None;
+        }
+        let logged = self.logged.lock();
+        let last = logged.started_over.iter().rev().find(|(name, _)| *name == host.machine.name);
+        Some(last.map_or(0, |(_, cursor)| *cursor))
+    }
+
+    fn copies_of(&self, peer: u32, db: &Connection, after: u64) -> rusqlite::Result<Vec<Copy>> {
         // One transaction: cursor and rows are of one moment.
         let db = db.unchecked_transaction()?;
         let Some(cursor) = cursor(&db).optional()? else { return Ok(Vec::new()) };
@@ -172,7 +187,7 @@ impl World {
             let forum: Option<u32> = db
                 .query_row("SELECT int_layer_id FROM tbl_layer WHERE passcode = ?1", [key], |row| row.get(0))
                 .optional()?;
-            let Some(forum) = forum.filter(|forum| self.ledger.serves_at(*forum, cursor, peer)) else {
+            let Some(forum) = forum.filter(|forum| self.ledger.serves_at(*forum, after, cursor, peer)) else {
                 continue;
             };
             let newest = self.ledger.newest_of(forum, cursor);

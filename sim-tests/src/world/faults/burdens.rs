@@ -16,7 +16,8 @@ impl World {
         let peers = self.all_peer_ids();
         let outside: Vec<u32> = peers.into_iter().filter(|peer| !held.replicas.contains(peer)).collect();
         let Some(to) = outside.choose(&mut self.rng).copied() else { return false };
-        let from = match self.rng.random_bool(0.2) {
+        // One replica more for good: never on every peer, or nothing could move any more.
+        let from = match outside.len() > 1 && self.rng.random_bool(0.2) {
             true => 0,
             false => held.replicas.choose(&mut self.rng).copied().unwrap_or(0),
         };

@@ -244,8 +244,8 @@ impl World {
     }
 
     /// How often a peer started again from what others have.
-    pub fn started_over(&self) -> u64 {
-        self.logged.lock().started_over
+    pub fn started_over(&self) -> usize {
+        self.logged.lock().started_over.len()
     }
 
     fn any_hub(&mut self) -> Option<usize> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Ailment, Kind, Place, link};
+use super::{ALL, Ailment, Kind, Place, link};
 use crate::world::World;
 
 /// For how long a new leader counts as one that was just elected: everybody else still learns of it.
@@ -29,6 +29,22 @@ pub const PHASES: [Phase; 5] = [Phase::Calm, Phase::Writing, Phase::Moving, Phas
 /// Seen when a fault struck in a phase.
 pub fn during(kind: Kind, phase: Phase) -> String {
     format!("fault {kind:?} while {phase:?}")
+}
+
+/// How often each fault struck in each phase, as a table.
+pub fn table(times: impl Fn(&str) -> u64) -> String {
+    let mut table = format!("{:<16}", "fault while");
+    PHASES.iter().for_each(|phase| table += &format!("{:>10}", format!("{phase:?}")));
+    for kind in ALL {
+        table += &format!("\n{:<16}", format!("{kind:?}"));
+        PHASES.iter().for_each(|phase| table += &format!("{:>10}", times(&during(kind, *phase))));
+    }
+    table
+}
+
+/// Whether this is one of the table's counts.
+pub fn is_in_table(what: &str) -> bool {
+    what.starts_with("fault ") && what.contains(" while ")
 }
 
 impl World {

@@ -50,9 +50,16 @@ pub(super) fn left_behind(world: &mut World) -> Result<(), Failure> {
     world.add_visitors(6);
     for _ in 0..2 {
         let hub = *world.hubs_left().choose(&mut world.rng).expect("some hubs");
-        let away = millis(world, 8_000, 12_000);
-        world.crash_hub(hub, away);
-        world.run_for(away + secs(2))?;
+        let before = world.ledger.newest();
+        world.crash_hub(hub, secs(600));
+        world.run_until("the log has gone on", secs(120), |world| {
+            match world.ledger.newest() > before + 250 {
+                true => Ok(()),
+                false => Err(format!("{} records since", world.ledger.newest() - before)),
+            }
+        })?;
+        world.heal();
+        world.run_for(secs(2))?;
     }
     world.settle()
 }
@@ -100,6 +107,9 @@ pub(super) fn membership(world: &mut World) -> Result<(), Failure> {
                 false => Err(format!("hub-{leaves} is still in the group")),
             }
         })?;
+        // For a while it runs on, and whoever hangs on it must find out.
+        let pause = millis(world, 1, 3000);
+        world.run_for(pause)?;
         world.retire(old);
         let pause = millis(world, 100, 1500);
         world.run_for(pause)?;

@@ -14,9 +14,12 @@ use crate::world::{
 /// How many seeds share the work: as many following seeds see everything.
 pub const PARTS: u64 = 4;
 /// How long a phase may be waited for, with a fault that finds its place.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(12);
+/// How long until a phase that does not come, or passes too soon, is brought about again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 pub(super) fn phases(world: &mut World) -> Result<(), Failure> {
+    world.tune(|tuning| tuning.replicas = 2);
     begin(world)?;
     let pairs = ALL.iter().flat_map(|kind| PHASES.map(|phase| (*kind, phase)));
     let part = world.seed % PARTS;
@@ -47,14 +50,14 @@ fn strike_in(world: &mut World, kind: Kind, phase: Phase) -> Result<(), Failure>
     let time = millis(world, 200, 800);
     bring_about(world, phase);
     let until = world.elapsed() + PATIENCE;
-    let mut again = world.elapsed() + PATIENCE / 4;
+    let mut again = world.elapsed() + AGAIN_AFTER;
     while world.elapsed() < until {
         if world.is_in(phase) && world.strike(kind, time) {
             return Ok(());
         }
         if world.elapsed() >= again {
             bring_about(world, phase);
-            again = world.elapsed() + PATIENCE / 4;
+            again = world.elapsed() + AGAIN_AFTER;
         }
         world.run_for(Duration::from_millis(1))?;
     }
@@ -66,6 +69,6 @@ fn bring_about(world: &mut World, phase: Phase) {
         Phase::Calm | Phase::Writing => {}
         Phase::Moving => drop(world.strike(Kind::MoveForum, Duration::ZERO)),
         Phase::Electing => drop(world.strike(Kind::CrashLeader, Duration::from_millis(900))),
-        Phase::Ailing => drop(world.strike(Kind::SlowLink, PATIENCE)),
+        Phase::Ailing => drop(world.strike(Kind::SlowLink, AGAIN_AFTER)),
     }
 }
