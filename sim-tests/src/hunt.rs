@@ -23,9 +23,8 @@ pub const fn story_of(breakage: Breakage) -> &'static str {
         | Breakage::EpochNotRaised
         | Breakage::FeedSkipsToLive => "primary-lost",
         Breakage::EpochUnchecked => "liars",
-        Breakage::TrimPastSeeding | Breakage::CutOverByWallClock | Breakage::EffectLostAtElection => {
-            "migration"
-        }
+        Breakage::CutOverByWallClock => "vitess-16563",
+        Breakage::TrimPastSeeding | Breakage::EffectLostAtElection => "migration",
         Breakage::StagedFactsDropped => "drain",
         Breakage::DuplicateOnResend => "re-sent-commits",
         Breakage::LostSync => "failover",

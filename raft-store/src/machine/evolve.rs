@@ -60,8 +60,14 @@ pub(super) struct Upkeep {
     pub proposals: usize,
 }
 
+/// Longest step of the log's time that counts as time that has passed. More is a group without requests, where nothing is
+/// lost by remembering for longer, or a leader's wrong clock.
+const STEP_MAX_MS: u64 = 60_000;
+
 /// Moves the log's time forward; it never falls, whatever clock a new leader has.
 pub(super) fn advance_time(state: &mut HubState, at: HubTime) {
+    let step_ms = at.0.saturating_sub(state.now.0);
+    state.skipped_ms = state.skipped_ms.saturating_add(step_ms.saturating_sub(STEP_MAX_MS));
     state.now = if breakage::is_on(Breakage::TimeFalls) { at } else { state.now.max(at) };
 }
 
@@ -93,7 +99,7 @@ pub(super) fn evolve(state: &mut HubState, change: Change, events: &mut Vec<Even
             state.peers.store(peer);
         }
         Change::UserIdsLeased { count } => state.next_user += u64::from(count),
-        Change::ProposalMade { proposal, made } => state.receipts.remember(state.now, proposal, made),
+        Change::ProposalMade { proposal, made } => state.receipts.remember(state.steady(), proposal, made),
         Change::Trimmed { through } => trim(state, through, events),
     }
 }
@@ -179,7 +185,7 @@ fn facts_appended(
             peer: facts.peer,
             record: record.id,
             proposal,
-            at: state.now,
+            at: state.steady(),
             receipt: facts.receipt.clone().unwrap_or_default(),
         };
         state.receipts.answer(task.request_id, answer);

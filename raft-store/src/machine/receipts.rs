@@ -37,7 +37,7 @@ pub struct SeenAnswer {
     pub record: TaskId,
     /// The proposal that carried the answer.
     pub proposal: RequestId,
-    /// When it was committed.
+    /// When it was committed, in the log's time without its jumps.
     pub at: HubTime,
     /// What the client is told.
     pub receipt: Arc<v1::Receipt>,

@@ -23,6 +23,8 @@ use super::{
 pub struct HubState {
     pub(super) bounds: Bounds,
     pub(super) now: HubTime,
+    /// Of the log's time, what it jumped over, milliseconds: time in which nobody is known to have waited.
+    pub(super) skipped_ms: u64,
     pub(super) next_message: u64,
     pub(super) next_user: u64,
     pub(super) directory_newest: u64,
@@ -87,6 +89,7 @@ impl HubState {
         Self {
             bounds,
             now: HubTime::default(),
+            skipped_ms: 0,
             next_message: u64::from(bounds.message_id_first.max(1)),
             next_user: u64::from(bounds.user_id_first.max(1)),
             directory_newest: 0,
@@ -108,6 +111,12 @@ impl HubState {
     /// The log's time: that of the newest command.
     pub fn now(&self) -> HubTime {
         self.now
+    }
+
+    /// The log's time without its jumps: how long memory is kept is counted in it, so that a leader whose clock is an
+    /// hour ahead makes nobody forget what was answered a moment ago.
+    pub(super) fn steady(&self) -> HubTime {
+        HubTime(self.now.0.saturating_sub(self.skipped_ms))
     }
 
     /// The newest record's id; 0: none was ever made.

@@ -15,7 +15,7 @@ fn the_next_primary_answers_and_the_late_answer_is_refused() {
     story.answer(Answer { task: 2, forum: 178, peer: 1, epoch: 2, ..Answer::default() });
     story.answer(Answer { task: 2, forum: 178, peer: 2, epoch: 2, facts: "message", ..Answer::default() });
     story.answer(Answer { task: 2, forum: 178, peer: 1, epoch: 1, ..Answer::default() });
-    story.later(15 * 60_000);
+    story.minutes_pass(15);
     story.lease(1, 1);
     story.answer(Answer { task: 2, forum: 178, peer: 1, epoch: 1, ..Answer::default() });
     expect![[r#"
@@ -34,7 +34,7 @@ fn the_next_primary_answers_and_the_late_answer_is_refused() {
           - t4 f178 facts by p2 e2 closes t2 7B
         > p1 answers t2 under e1
           refused: ALREADY_ANSWERED held 1 current 2
-        … 900000 ms later
+        … 15 minutes pass
         > lease 1 user ids to p1
           1 users from u414
         > p1 answers t2 under e1

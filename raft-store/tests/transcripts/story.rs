@@ -64,6 +64,17 @@ impl Story {
         writeln!(self.told, "… {ms} ms later").unwrap();
     }
 
+    /// So many minutes pass, with something said in each.
+    pub fn minutes_pass(&mut self, minutes: u64) {
+        for _ in 0..minutes {
+            self.now_ms += 60_000;
+            let told = self.told.len();
+            self.trim(0);
+            self.told.truncate(told);
+        }
+        writeln!(self.told, "… {minutes} minutes pass").unwrap();
+    }
+
     /// The leader's clock stands back; log time must not.
     pub fn clock_falls_to(&mut self, ms: u64) {
         self.now_ms = ms;

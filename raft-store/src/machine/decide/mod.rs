@@ -73,7 +73,7 @@ pub(super) fn decide(state: &HubState, stamped: Stamped) -> Decided {
 
 /// What time and bounds make due after a command; `None` for nothing.
 pub(super) fn upkeep(state: &HubState) -> Option<Upkeep> {
-    let (bounds, now) = (&state.bounds, state.now);
+    let (bounds, steady) = (&state.bounds, state.steady());
     let through = state.tasks.trim_point_for(
         bounds.records_max,
         bounds.records_bytes_max,
@@ -82,9 +82,9 @@ pub(super) fn upkeep(state: &HubState) -> Option<Upkeep> {
     );
     let upkeep = Upkeep {
         trim_through: (through > state.trimmed_through()).then_some(through),
-        sessions: state.sessions.due(now, bounds, LAPSED_PER_APPLY_MAX),
-        receipts: state.receipts.answered_due(now, bounds, LAPSED_PER_APPLY_MAX),
-        proposals: state.receipts.proposals_due(now, bounds, LAPSED_PER_APPLY_MAX),
+        sessions: state.sessions.due(state.now, bounds, LAPSED_PER_APPLY_MAX),
+        receipts: state.receipts.answered_due(steady, bounds, LAPSED_PER_APPLY_MAX),
+        proposals: state.receipts.proposals_due(steady, bounds, LAPSED_PER_APPLY_MAX),
     };
     let idle = upkeep.trim_through.is_none()
         && upkeep.sessions == 0

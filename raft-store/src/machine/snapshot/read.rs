@@ -70,6 +70,7 @@ pub(super) fn state(bytes: &[u8], version: u32) -> Read<HubState> {
     }
     let mut state = HubState::new((&head.bounds).into());
     state.now = HubTime(head.now_ms);
+    state.skipped_ms = head.skipped_ms;
     state.next_message = head.next_message;
     state.next_user = head.next_user;
     state.directory_newest = head.directory_newest;

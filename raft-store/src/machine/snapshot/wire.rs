@@ -57,6 +57,9 @@ pub(super) struct Head {
     pub invitations_open: u64,
     #[prost(uint64, tag = "17")]
     pub invitations_ended: u64,
+    // 0 where it was not written: every jump of the log's time counted as time then.
+    #[prost(uint64, tag = "18")]
+    pub skipped_ms: u64,
 }
 
 macro_rules! bounds_frame {
@@ -341,6 +344,7 @@ fn head(state: &HubState, open_records: u64) -> Head {
         kept_through: state.kept_through,
         invitations_open: counts.invitations_open as u64,
         invitations_ended: counts.invitations_ended as u64,
+        skipped_ms: state.skipped_ms,
     }
 }
 

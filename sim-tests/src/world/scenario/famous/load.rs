@@ -45,7 +45,7 @@ pub fn hub_monorepo_823(world: &mut World) -> Result<(), Failure> {
 /// Peers that come beside the usual ones, so that there is a crowd to come back.
 const PEERS_MORE: usize = 10;
 /// What they do in the first moment after a loss is bounded by their number; then they have spread.
-const SPREAD_AFTER: Duration = Duration::from_secs(1);
+const SPREAD_AFTER: Duration = Duration::from_secs(2);
 
 /// socket.io 5413: when a server went down all its clients came back at the same moment, again and again, and took the
 /// next server down, too.
