@@ -1,7 +1,5 @@
 //! Stories of what only a bug would do, and nothing else in the suite would show soon: a leader that is outvoted and can
-//! still be asked, hubs that go on from snapshots while commits are sent again, a peer that is lost with half a copy.
-
-use std::time::Duration;
+//! still be asked, hubs that go on from snapshots while commits are sent again.
 
 use rand::seq::IndexedRandom;
 
@@ -39,29 +37,5 @@ pub(super) fn from_snapshots(world: &mut World) -> Result<(), Failure> {
         world.strike(kind, down);
     }
     world.run_for(secs(1))?;
-    world.settle()
-}
-
-/// Forums move, and each time the peer that is getting the copy is lost for a while: what follows its invitation must
-/// wait for it.
-pub(super) fn target_lost(world: &mut World) -> Result<(), Failure> {
-    begin(world)?;
-    world.add_visitors(3);
-    for _ in 0..6 {
-        world.strike(Kind::MoveForum, Duration::ZERO);
-        let into_it = millis(world, 50, 400);
-        world.run_for(into_it)?;
-        let assignments = world.ledger.assignments().into_values();
-        let targets: Vec<u32> =
-            assignments.flat_map(|held| held.joining).map(|joining| joining.peer_id).collect();
-        for peer in 0..world.peers.len() {
-            if world.peer_id(peer).is_some_and(|id| targets.contains(&id)) {
-                let down = millis(world, 600, 1800);
-                world.crash_peer(peer, down);
-            }
-        }
-        let pause = millis(world, 1000, 3000);
-        world.run_for(pause)?;
-    }
     world.settle()
 }

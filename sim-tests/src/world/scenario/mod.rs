@@ -130,11 +130,6 @@ pub const SCENARIOS: &[Scenario] = &[
         tell: caught::outvoted_leader,
     },
     Scenario {
-        name: "target-lost",
-        about: "whoever is getting a copy is lost in the middle of it",
-        tell: caught::target_lost,
-    },
-    Scenario {
         name: "from-snapshots",
         about: "hubs go on from snapshots while commits come again",
         tell: caught::from_snapshots,
