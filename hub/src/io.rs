@@ -39,7 +39,8 @@ pub trait Acceptor: Send + 'static {
 type Bind = dyn Fn(SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Acceptor>>> + Send + Sync;
 type Dial = dyn Fn(String) -> BoxFuture<'static, io::Result<BoxedConnection>> + Send + Sync;
 
-type TellSizes = dyn Fn(&[Size]) + Send + Sync;
+/// Hears how much a hub keeps.
+pub type TellSizes = dyn Fn(&[Size]) + Send + Sync;
 
 type OpenDir = dyn Fn(&Path) -> io::Result<Arc<dyn Dir>> + Send + Sync;
 
@@ -90,7 +91,7 @@ impl Io {
     }
 
     /// The same, and `told` hears once a second how much this hub keeps.
-    pub fn with_sizes(self, told: Arc<dyn Fn(&[Size]) + Send + Sync>) -> Self {
+    pub fn with_sizes(self, told: Arc<TellSizes>) -> Self {
         Self { sizes: Some(told), ..self }
     }
 

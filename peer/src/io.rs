@@ -77,6 +77,9 @@ pub struct Size {
     pub limit: u64,
 }
 
+/// Hears how much a peer keeps.
+pub type TellSizes = dyn Fn(&[Size]) + Send + Sync;
+
 /// What a peer takes from outside.
 #[derive(Clone)]
 pub struct Io {
@@ -91,7 +94,7 @@ pub struct Io {
     /// Bytes of memory this process holds; 0: unknown. Told to the hubs.
     pub memory_bytes: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// Told with every heartbeat how much this peer keeps in memory.
-    pub sizes: Arc<dyn Fn(&[Size]) + Send + Sync>,
+    pub sizes: Arc<TellSizes>,
 }
 
 impl Io {

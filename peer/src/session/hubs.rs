@@ -11,6 +11,9 @@ use crate::config::{Config, HubAddr};
 const LEARNT_MAX: usize = 16;
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Failures in a row that double the pause each, before whole rounds do: a hub that vanishes answers nobody, and all its
+/// peers wait for it equally long.
+const QUICK_DOUBLINGS: u32 = 3;
 
 /// The hubs a peer knows.
 pub struct Hubs {
@@ -50,12 +53,13 @@ impl Hubs {
         self.failures = 0;
     }
 
-    /// How long to wait after a failure: anything up to a bound that doubles with each round over all hubs, so that
-    /// peers cut off together do not come back together.
+    /// How long to wait after a failure: anything up to a bound that doubles with the first failures, then with each round
+    /// over all hubs, so that peers cut off together do not come back together.
     pub fn pause(&mut self) -> Duration {
         let rounds = self.failures / u32::try_from(self.known().count()).unwrap_or(u32::MAX);
+        let doublings = rounds.max(self.failures.min(QUICK_DOUBLINGS)).min(10);
         self.failures = self.failures.saturating_add(1);
-        let bound = PAUSE_MIN.saturating_mul(1 << rounds.min(10)).min(PAUSE_MAX);
+        let bound = PAUSE_MIN.saturating_mul(1 << doublings).min(PAUSE_MAX);
         bound.mul_f64(self.rng.random::<f64>())
     }
 
@@ -106,6 +110,22 @@ mod tests {
         assert_eq!(hubs.learn(&config, &["10.0.0.7:9080".into()]), 1);
         assert_eq!(hubs.take().as_str(), "127.0.0.1:1");
         assert_eq!(hubs.take().as_str(), "127.0.0.1:1");
+    }
+
+    #[test]
+    fn peers_that_lose_all_hubs_together_are_further_apart_with_each_one_that_does_not_answer() {
+        let (config, _) = hubs(&["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]);
+        let mut peers: Vec<Hubs> = (0..50).map(|seed| Hubs::new(&config, [seed; 32])).collect();
+        let spreads: Vec<Duration> = (0..4)
+            .map(|_| {
+                let pauses: Vec<Duration> = peers.iter_mut().map(Hubs::pause).collect();
+                *pauses.iter().max().unwrap() - *pauses.iter().min().unwrap()
+            })
+            .collect();
+        let bounds = [100, 200, 400, 800].map(Duration::from_millis);
+        for (spread, bound) in spreads.iter().zip(bounds) {
+            assert!(*spread <= bound && *spread > bound / 2, "{spreads:?}");
+        }
     }
 
     #[test]

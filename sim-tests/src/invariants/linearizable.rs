@@ -215,8 +215,8 @@ impl Forum {
         let from = if is_full { plain.last().copied().unwrap_or(u64::MAX) } else { 0 };
         self.shows_all(shown, from)?;
         let view = View::new(shown, from, &self.messages);
-        let beside = self.recent.iter().filter(|earlier| earlier.answered > shown.asked);
-        beside.map(|earlier| earlier.check_beside(&view)).collect::<Result<(), _>>()?;
+        let mut beside = self.recent.iter().filter(|earlier| earlier.answered > shown.asked);
+        beside.try_for_each(|earlier| earlier.check_beside(&view))?;
         self.recent.push_back(view);
         if self.recent.len() > RECENT_MAX {
             self.recent.pop_front();

@@ -20,7 +20,7 @@ impl Sizes {
     }
 
     /// A hub's ear.
-    pub fn of_hub(&self, name: &str) -> Arc<dyn Fn(&[loop_hub::sizes::Size]) + Send + Sync> {
+    pub fn of_hub(&self, name: &str) -> Arc<loop_hub::io::TellSizes> {
         let (sizes, name) = (self.clone(), name.to_owned());
         Arc::new(move |told| {
             told.iter().for_each(|size| sizes.heard(&name, size.what, size.now, size.limit));
@@ -28,7 +28,7 @@ impl Sizes {
     }
 
     /// A peer's ear.
-    pub fn of_peer(&self, name: &str) -> Arc<dyn Fn(&[loop_peer::io::Size]) + Send + Sync> {
+    pub fn of_peer(&self, name: &str) -> Arc<loop_peer::io::TellSizes> {
         let (sizes, name) = (self.clone(), name.to_owned());
         Arc::new(move |told| {
             told.iter().for_each(|size| sizes.heard(&name, size.what, size.now, size.limit));

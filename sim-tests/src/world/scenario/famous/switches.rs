@@ -57,10 +57,10 @@ fn wait_until_over(world: &mut World, forum: u32) -> Result<(), Failure> {
 pub fn vitess_16563(world: &mut World) -> Result<(), Failure> {
     world.tune(|tuning| tuning.replicas = 2);
     begin(world)?;
-    crowd(world, 0, 5);
+    crowd(world, 0, 4);
     world.run_for(secs(1))?;
     let Some(forum) = busiest(world) else { return world.settle() };
-    for _ in 0..4 {
+    for _ in 0..3 {
         let Some((_, to)) = order_switch(world, forum) else { break };
         let time = millis(world, 500, 4000);
         if let Some(name) = world.peer_of(to).map(|peer| world.peer_name(peer)) {
@@ -91,10 +91,10 @@ fn busiest(world: &World) -> Option<u32> {
 pub fn vitess_17326(world: &mut World) -> Result<(), Failure> {
     world.tune(|tuning| tuning.replicas = 2);
     begin(world)?;
-    crowd(world, 0, 3);
+    crowd(world, 0, 2);
     world.run_for(secs(1))?;
     let Some(forum) = busiest(world) else { return world.settle() };
-    for _ in 0..5 {
+    for _ in 0..3 {
         let Some((from, to)) = order_switch(world, forum) else { break };
         let until = world.elapsed() + secs(10);
         while !at_least(world, forum, JoinStage::CatchingUp, to) && world.elapsed() < until {
