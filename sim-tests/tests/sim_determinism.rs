@@ -8,7 +8,16 @@ use sim_support::run;
 /// Two processes, so that neither the state of this one nor where its memory lies can help.
 #[test]
 fn one_seed_is_one_run() {
-    for (scenario, seed) in [("calm", 3), ("failover", 4), ("chaos", 5), ("chaos", 6), ("sick-disks", 7)] {
+    let runs = [
+        ("calm", 3),
+        ("failover", 4),
+        ("chaos", 5),
+        ("chaos", 6),
+        ("sick-disks", 7),
+        ("liars", 8),
+        ("bit-rot", 9),
+    ];
+    for (scenario, seed) in runs {
         let (one, other) = (run(scenario, seed), run(scenario, seed));
         if one.digest == other.digest && one.events == other.events {
             assert_eq!(one, other, "{scenario} {seed}: the same events and another outcome");
