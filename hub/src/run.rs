@@ -11,7 +11,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
+use tonic::{service::interceptor::InterceptedService, transport::Server};
 
 use crate::{
     admin_service,
@@ -21,6 +21,7 @@ use crate::{
     feed::Feed,
     gateway::HubGateway,
     group::Group,
+    group_secret::{HubGuard, ShowSecret},
     http::{self, HttpConfig},
     hub::Hub,
     hub_service::HubGrpc,
@@ -135,7 +136,8 @@ async fn open(
     io: Io,
     down: CancellationToken,
 ) -> Result<(Arc<Hub>, LeaderDoor), HubError> {
-    let group = Group::new(config.own_node(), io.clone());
+    let secret = ShowSecret::new(config.group_secret.as_ref());
+    let group = Group::new(config.own_node(), io.clone(), secret);
     for (id, addrs) in &config.cluster {
         group.learn(v1::HubNode {
             node_id: *id,
@@ -227,6 +229,7 @@ fn serve_grpc(hub: &Arc<Hub>, door: LeaderDoor, acceptor: Box<dyn Acceptor>) -> 
         };
     }
     let down = hub.shutdown.clone();
+    let hubs_only = HubGuard::new(hub.config.group_secret.as_ref());
     let raft = RaftGrpc { raft: hub.raft.clone(), shutdown: down.clone() };
     let propose = ProposeService { door, shutdown: down.clone() };
     let hub_grpc = HubGrpc { hub: hub.clone(), propose };
@@ -246,8 +249,8 @@ fn serve_grpc(hub: &Arc<Hub>, door: LeaderDoor, acceptor: Box<dyn Acceptor>) -> 
             .http2_keepalive_timeout(Some(Duration::from_secs(5)))
             .add_service(health_server)
             .add_service(reflection)
-            .add_service(sized!(RaftServiceServer::new(raft)))
-            .add_service(sized!(HubServiceServer::new(hub_grpc)))
+            .add_service(InterceptedService::new(sized!(RaftServiceServer::new(raft)), hubs_only.clone()))
+            .add_service(InterceptedService::new(sized!(HubServiceServer::new(hub_grpc)), hubs_only))
             .add_service(sized!(PeerServiceServer::new(PeerGrpc { hub: hub.clone() })))
             .add_service(admin_service::guarded(hub))
             .serve_with_incoming_shutdown(channel::incoming(acceptor, down.clone()), down.cancelled_owned())

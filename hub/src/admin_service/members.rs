@@ -8,7 +8,7 @@ use openraft::{ChangeMembers, Instant, async_runtime::watch::WatchReceiver};
 use tonic::{Request, Status};
 
 use super::pass_on::{self, Leader};
-use crate::{config::is_authority, hub::Hub, membership};
+use crate::{config::is_authority, group_secret::HubGuard, hub::Hub, membership};
 
 /// How long a new hub may take to copy the log before it becomes a voter.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(120);
@@ -51,8 +51,13 @@ pub(super) fn status(hub: &Hub) -> v1::StatusReply {
     })
 }
 
-pub(super) async fn add_hub(hub: &Arc<Hub>, request: v1::AddHubRequest) -> Result<v1::AddHubReply, Status> {
-    let node = request.node.ok_or_else(|| Status::invalid_argument("which hub?"))?;
+pub(super) async fn add_hub(
+    hub: &Arc<Hub>,
+    request: Request<v1::AddHubRequest>,
+) -> Result<v1::AddHubReply, Status> {
+    // As a member it could neither reach the others nor be reached, and would stand in their way.
+    HubGuard::new(hub.config.group_secret.as_ref()).check_newcomer(request.metadata())?;
+    let node = request.into_inner().node.ok_or_else(|| Status::invalid_argument("which hub?"))?;
     if node.node_id == 0 || !is_authority(&node.grpc_addr) || !is_authority(&node.http_addr) {
         return Err(Status::invalid_argument("a hub has an id above 0 and two addresses host:port"));
     }
