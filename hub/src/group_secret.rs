@@ -98,7 +98,9 @@ fn check_secret(secret: &Fingerprint, shown: &MetadataMap) -> Result<(), Status>
     })?;
     match secret.matches(shown.as_bytes()) {
         true => Ok(()),
-        false => Err(Status::unauthenticated("this is not the group's secret: give all hubs the same --group-secret")),
+        false => Err(Status::unauthenticated(
+            "this is not the group's secret: give all hubs the same --group-secret",
+        )),
     }
 }
 
@@ -156,7 +158,9 @@ mod tests {
         assert!(with.check_newcomer(&shown(None)).is_err());
         let without = HubGuard::new(None);
         assert!(without.check_newcomer(&shown(None)).is_ok());
-        assert!(without.check_newcomer(&shown(Some(SECRET))).unwrap_err().message().contains("no --group-secret"));
+        assert!(
+            without.check_newcomer(&shown(Some(SECRET))).unwrap_err().message().contains("no --group-secret")
+        );
     }
 
     #[test]

@@ -26,7 +26,7 @@ mod audits;
 mod callers;
 mod channel;
 mod group;
-mod group_secret;
+pub mod group_secret;
 mod hub_service;
 mod link;
 mod membership;

@@ -8,11 +8,11 @@ use std::{
 };
 
 use anyhow::Result;
-use loop_hub::local::Who;
+use loop_hub::local::{LocalCluster, Who};
 use loop_sim_tests::{
     client::{Commit, Visitor},
     expect::{eventually, unique},
-    system::System,
+    system::{ADMIN_TOKEN, System},
 };
 use tokio::process::{Child, Command};
 
@@ -37,11 +37,14 @@ fn binary(name: &str) -> PathBuf {
 }
 
 impl AddedHub {
-    fn start(id: u64, folder: &Path, join: &str, token: &str) -> Result<Self> {
+    fn start(id: u64, folder: &Path, join: &str, cluster: &LocalCluster) -> Result<Self> {
         let (http, grpc) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
         let process = Command::new(binary("loop-hub"))
             .args(["--node-id", &id.to_string(), "--http-listen", &http, "--grpc-listen", &grpc])
-            .args(["--join", join, "--join-token", token, "--log", "warn"])
+            .args(["--join", join, "--log", "warn"])
+            .env("LOOP_HUB_JOIN_TOKEN", cluster.join_token())
+            .env("LOOP_HUB_ADMIN_TOKEN", cluster.admin_token())
+            .env("LOOP_HUB_GROUP_SECRET", cluster.group_secret())
             .arg("--data-dir")
             .arg(folder.join(format!("added-{id}")))
             .stdin(Stdio::null())
@@ -53,7 +56,8 @@ impl AddedHub {
 
 /// The ids of the voters, as this hub knows them, and who leads.
 async fn voters(grpc: &str) -> Result<(Vec<u64>, Option<u64>), String> {
-    let admin = loop_hub::hubctl::Admin::new(&[grpc.to_owned()], Duration::from_secs(5));
+    let admin = loop_hub::hubctl::Admin::new(&[grpc.to_owned()], Duration::from_secs(5))
+        .and_then(|admin| admin.with_token(ADMIN_TOKEN.to_owned().into()));
     let status = admin.map_err(|e| e.to_string())?.status().await.map_err(|e| e.to_string())?;
     let voters = status.hubs.iter().filter(|hub| hub.voter).filter_map(|hub| hub.node.as_ref());
     Ok((voters.map(|node| node.node_id).collect(), status.leader))
@@ -78,11 +82,10 @@ async fn a_lone_hub_becomes_three_and_the_first_can_go() -> Result<()> {
 
     let folder = tempfile::tempdir()?;
     let first = system.cluster.hub_grpc(0).to_string();
-    let token = system.cluster.join_token().to_owned();
-    let second = AddedHub::start(2, folder.path(), &first, &token)?;
+    let second = AddedHub::start(2, folder.path(), &first, &system.cluster)?;
     expect_voters(&second.grpc, &[1, 2]).await;
     // Pointed to a hub that does not lead: it is sent on to the one that does.
-    let third = AddedHub::start(3, folder.path(), &second.grpc, &token)?;
+    let third = AddedHub::start(3, folder.path(), &second.grpc, &system.cluster)?;
     expect_voters(&third.grpc, &[1, 2, 3]).await;
     visitor.commit(&third.http, &Commit::new(2, "written through the third")).await?;
 

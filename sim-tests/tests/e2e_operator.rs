@@ -11,7 +11,7 @@ use loop_sim_tests::{
     client::{Commit, Visitor, sid},
     expect::{eventually, unique},
     operator,
-    system::System,
+    system::{ADMIN_TOKEN, System},
 };
 use serde_json::Value;
 use tokio::{
@@ -34,7 +34,13 @@ struct Said {
 }
 
 async fn hubctl(arguments: &[&str]) -> Result<Said> {
-    let output = Command::new(binary("hubctl")).args(arguments).stdin(Stdio::null()).output().await?;
+    hubctl_showing(Some(ADMIN_TOKEN), arguments).await
+}
+
+async fn hubctl_showing(token: Option<&str>, arguments: &[&str]) -> Result<Said> {
+    let token = token.map(|token| ("LOOP_HUBCTL_ADMIN_TOKEN", token));
+    let output =
+        Command::new(binary("hubctl")).args(arguments).envs(token).stdin(Stdio::null()).output().await?;
     Ok(Said {
         code: output.status.code(),
         out: String::from_utf8(output.stdout)?,
@@ -218,9 +224,8 @@ async fn a_hub_with_an_admin_token_serves_those_who_show_it_and_lets_only_such_h
     let folder = tempfile::tempdir()?;
     let first = LoneHub::start(1, folder.path(), &["--bootstrap", "--admin-token", TOKEN])?;
     let status = |token: Option<&'static str>| {
-        let mut arguments = vec!["--hub".to_owned(), first.grpc.clone(), "--json".into(), "status".into()];
-        arguments.extend(token.map(|token| format!("--admin-token={token}")));
-        async move { hubctl(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await }
+        let arguments = ["--hub".to_owned(), first.grpc.clone(), "--json".into(), "status".into()];
+        async move { hubctl_showing(token, &arguments.each_ref().map(String::as_str)).await }
     };
     eventually("served", Duration::from_secs(30), || async {
         let said = status(Some(TOKEN)).await.map_err(|error| error.to_string())?;
