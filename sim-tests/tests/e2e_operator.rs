@@ -250,13 +250,17 @@ async fn a_hub_with_an_admin_token_serves_those_who_show_it_and_lets_only_such_h
         folder.path(),
         &["--join", &first.grpc, "--admin-token", "another-token-entirely"],
     )?;
+    // Its admin token is right, but it could not speak with the hub that asks for no group secret.
+    let other_group = ["--group-secret", "0123456789-of-other-hubs"];
+    let arguments = [&["--join", &first.grpc, "--admin-token", TOKEN], other_group.as_slice()].concat();
+    let _of_another_group = LoneHub::start(5, folder.path(), &arguments)?;
     let _friend = LoneHub::start(4, folder.path(), &["--join", &first.grpc, "--admin-token", TOKEN])?;
     eventually("joined", Duration::from_secs(60), || async {
         let count = hubs().await?;
         if count >= 2 { Ok(()) } else { Err(format!("{count} hubs")) }
     })
     .await;
-    assert_eq!(hubs().await, Ok(2), "only the hub with the token is in the group");
+    assert_eq!(hubs().await, Ok(2), "only the hub that belongs to it is in the group");
     Ok(())
 }
 
