@@ -75,6 +75,7 @@ pub(super) async fn add_hub(
 async fn admit(hub: &Hub, node: v1::HubNode) -> Result<(), Status> {
     let raft = &hub.raft;
     let id = node.node_id;
+    check_id_is_free(hub, &node)?;
     let hub_node = HubNode { grpc_addr: node.grpc_addr.clone(), http_addr: node.http_addr.clone() };
     tracing::info!(hub = id, addr = node.grpc_addr, "a hub asks to enter the group");
     raft.add_learner(id, hub_node, false).await.map_err(|e| Status::unavailable(e.to_string()))?;
@@ -82,21 +83,38 @@ async fn admit(hub: &Hub, node: v1::HubNode) -> Result<(), Status> {
     // openraft's own waiting is satisfied by an empty learner within the lag threshold, so look at the log itself.
     let caught_up = async {
         loop {
+            if !raft.is_leader() {
+                return Err(Status::unavailable("the lead has moved meanwhile: ask again"));
+            }
             let metrics = raft.metrics().borrow_watched().clone();
             let matched = metrics.replication.as_ref().and_then(|m| m.get(&id)).and_then(|l| l.as_ref());
             if matched.is_some_and(|log_id| log_id.index() >= target) {
-                return;
+                return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     tokio::time::timeout(CATCH_UP_WITHIN, caught_up).await.map_err(|_| {
         Status::deadline_exceeded("the new hub has not copied the log in time; start it and retry")
-    })?;
+    })??;
     let voters = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
     raft.change_membership(voters, false).await.map_err(|e| Status::unavailable(e.to_string()))?;
     tracing::info!(hub = id, "a hub has entered the group");
     Ok(())
+}
+
+/// A member keeps the address it entered with, so a second hub with its number would be told that it is in and never
+/// hear of the group again.
+fn check_id_is_free(hub: &Hub, node: &v1::HubNode) -> Result<(), Status> {
+    let metrics = hub.raft.metrics().borrow_watched().clone();
+    match metrics.membership_config.membership().get_node(&node.node_id) {
+        Some(member) if member.grpc_addr != node.grpc_addr => Err(Status::already_exists(format!(
+            "h{0} is the hub at {1}: give the new one another --node-id, or take that one out of the group first \
+             (`hubctl hub remove {0}`)",
+            node.node_id, member.grpc_addr
+        ))),
+        _ => Ok(()),
+    }
 }
 
 pub(super) async fn remove_hub(
