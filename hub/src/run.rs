@@ -2,14 +2,18 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use futures::future::BoxFuture;
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use loop_proto::v1::{
     self, hub_service_server::HubServiceServer, peer_service_server::PeerServiceServer,
     raft_service_server::RaftServiceServer,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use openraft::async_runtime::watch::WatchReceiver;
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinHandle},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{service::interceptor::InterceptedService, transport::Server};
 
@@ -85,8 +89,10 @@ pub async fn run(
     let grpc_acceptor = bind(&io, "--grpc-listen", config.grpc_listen).await?;
     let hub_down = CancellationToken::new();
     let (hub, door) = open(config, io, hub_down.clone()).await?;
-    let grpc = serve_grpc(&hub, door, grpc_acceptor);
-    let http = serve_http(&hub, http_acceptor, metrics.clone());
+    let mut servers: FuturesUnordered<Serving> =
+        [serve_grpc(&hub, door, grpc_acceptor), serve_http(&hub, http_acceptor, metrics.clone())]
+            .into_iter()
+            .collect();
     let duties = [
         tokio::spawn(keep_metrics_small(metrics)),
         tokio::spawn(membership::follow(hub.clone())),
@@ -104,6 +110,8 @@ pub async fn run(
             tokio::select! {
                 () = shutdown.cancelled() => Ok(()),
                 fatal = watch_raft(&hub.raft) => Err(fatal),
+                // Without one of its doors a hub would look alive and serve nobody.
+                Some(ended) = servers.next() => Err(HubError::Serve(why_ended(ended))),
             }
         }
         Err(error) => Err(error),
@@ -112,11 +120,14 @@ pub async fn run(
         membership::hand_over(&hub).await;
     }
     hub_down.cancel();
-    for task in [grpc, http] {
-        match timeout(DRAIN_WITHIN, task).await {
-            Ok(Ok(Err(error))) => tracing::error!(error, "a server has failed"),
+    while !servers.is_empty() {
+        match timeout(DRAIN_WITHIN, servers.next()).await {
+            Ok(Some(Ok(Err(error)))) => tracing::error!(error, "a server has failed"),
             Ok(_) => {}
-            Err(_) => tracing::warn!("some requests were still open when the hub went down"),
+            Err(_) => {
+                tracing::warn!("some requests were still open when the hub went down");
+                break;
+            }
         }
     }
     duties.into_iter().for_each(|task| task.abort());
@@ -221,6 +232,15 @@ async fn keep_metrics_small(metrics: PrometheusHandle) {
 }
 
 type Serving = JoinHandle<Result<(), String>>;
+
+/// What a server that has ended before it was told to has to say.
+fn why_ended(ended: Result<Result<(), String>, JoinError>) -> String {
+    match ended {
+        Ok(Ok(())) => "it ended by itself".to_owned(),
+        Ok(Err(error)) => error,
+        Err(fell) => fell.to_string(),
+    }
+}
 
 fn serve_grpc(hub: &Arc<Hub>, door: LeaderDoor, acceptor: Box<dyn Acceptor>) -> Serving {
     macro_rules! sized {
