@@ -49,10 +49,10 @@ async fn a_stranger_on_the_grpc_port_can_neither_propose_nor_append_nor_vote() -
         assert!(!refused.message().contains(&right));
 
         let mut raft = RaftServiceClient::new(caller(&system, wrong).await?);
-        let append = v1::AppendRequest { vote: Some(v1::Vote::default()), ..Default::default() };
+        let append = v1::AppendRequest { vote: Some(v1::RaftVote::default()), ..Default::default() };
         let refused = raft.append(tokio_stream::iter([append])).await.expect_err("no append");
         assert_eq!(refused.code(), Code::Unauthenticated, "{wrong:?}: {refused:?}");
-        let vote = v1::VoteRequest { vote: Some(v1::Vote::default()), ..Default::default() };
+        let vote = v1::VoteRequest { vote: Some(v1::RaftVote::default()), ..Default::default() };
         let refused = raft.vote(vote).await.expect_err("no vote");
         assert_eq!(refused.code(), Code::Unauthenticated, "{wrong:?}: {refused:?}");
     }
