@@ -57,7 +57,8 @@ bench: ## Measure parts and the whole, interleaved with etcd; prints ratios (ROU
 	cargo bench --locked --package loop-benches --benches -- \
 	    --warm-up-time 0.5 --measurement-time 1 --sample-size 20 --noplot; \
 	target/release/load suite --rounds $(ROUNDS); \
-	target/release/load migrate
+	target/release/load migrate; \
+	target/release/load hot
 
 sim: ## Simulated clusters from seeds: SEEDS=100, SCENARIO=chaos (list: all), FIRST=1; SEED=7 for one, TRACE=1 tells it
 	@cargo build --locked --profile sim --package loop-sim-tests --bin sim

@@ -148,3 +148,9 @@ impl Drop for System {
         }
     }
 }
+
+/// A program of ours, as built with this test. Cargo puts tests one folder below the programs.
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a process knows its program");
+    test.ancestors().nth(2).expect("target/debug/deps/test").join(name)
+}

@@ -1,18 +1,13 @@
 //! The group of hubs grows while it serves, loses its first member, and hands over the lead when asked to stop.
 
-use std::{
-    net::TcpListener,
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::{net::TcpListener, path::Path, process::Stdio, time::Duration};
 
 use anyhow::Result;
 use loop_hub::local::{LocalCluster, Who};
 use loop_sim_tests::{
     client::{Commit, Visitor},
     expect::{eventually, unique},
-    system::{ADMIN_TOKEN, System},
+    system::{ADMIN_TOKEN, System, binary},
 };
 use tokio::process::{Child, Command};
 
@@ -29,11 +24,6 @@ struct AddedHub {
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its address").port()
-}
-
-fn binary(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("this test's path");
-    test.ancestors().nth(2).expect("target/debug/deps/test").join(name)
 }
 
 impl AddedHub {

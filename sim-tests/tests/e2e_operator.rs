@@ -1,17 +1,13 @@
 //! What an operator has in hand: `loop-local` and `hubctl`, as binaries.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::{path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result};
 use loop_sim_tests::{
     client::{Commit, Visitor, sid},
     expect::{eventually, unique},
     operator,
-    system::{ADMIN_TOKEN, System},
+    system::{ADMIN_TOKEN, System, binary},
 };
 use serde_json::Value;
 use tokio::{
@@ -19,13 +15,6 @@ use tokio::{
     process::{Child, ChildStdout, Command},
     time::timeout,
 };
-
-/// Cargo puts tests one folder below the binaries.
-fn binary(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("this test's path");
-    let folder = test.ancestors().nth(2).expect("target/debug/deps/test");
-    folder.join(name)
-}
 
 struct Said {
     code: Option<i32>,

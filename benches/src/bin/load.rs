@@ -3,9 +3,9 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Result, ensure};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use loop_benches::load::{
-    Span, cpu, migrate,
+    Span, cpu, crowd, hot, migrate,
     report::{self, Row},
     suite::{self, Plan, Workload},
     system::{Secrets, System},
@@ -83,6 +83,30 @@ enum What {
         #[arg(long, default_value = "sled")]
         engine: String,
     },
+    /// One forum becomes busy among quiet ones, on small machines: further replica, what people see, what moves
+    Hot(HotArgs),
+}
+
+#[derive(Clone, Debug, ClapArgs)]
+struct HotArgs {
+    /// Quiet forums
+    #[arg(long, default_value_t = 200)]
+    quiet: u32,
+    /// Reads a second over all quiet forums
+    #[arg(long, default_value_t = 40.0)]
+    quiet_reads: f64,
+    /// Reads a second of the busy forum
+    #[arg(long, default_value_t = 1000.0)]
+    reads: f64,
+    /// Writes a second to the busy forum
+    #[arg(long, default_value_t = 5.0)]
+    writes: f64,
+    /// Share of one processor that each of the six peers gets, 0.01 to 1
+    #[arg(long, default_value_t = 0.02)]
+    share: f64,
+    /// Seconds watched after it has become quiet again
+    #[arg(long, default_value_t = 90.0)]
+    cooling: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -131,7 +155,8 @@ async fn main() -> ExitCode {
 
 /// Prints each phase as it ends; an error if a request failed in any.
 async fn migrate(args: &Args, options: migrate::Options, engine: &str) -> Result<()> {
-    ensure!(options.writes > 0.0 && options.reads > 0.0, "--writes and --reads must be above 0");
+    let paces = [options.writes, options.reads];
+    ensure!(paces.iter().all(|pace| pace.is_finite() && *pace > 0.0), "--writes and --reads must be above 0");
     let system = System::start_with(engine, args.bin_dir.clone(), |config| {
         config.peers = 4;
         // Only what is asked for moves.
@@ -144,7 +169,7 @@ async fn migrate(args: &Args, options: migrate::Options, engine: &str) -> Result
             cpu::load_average(),
             options.messages
         );
-        println!("{}", migrate::head());
+        println!("{}", crowd::head());
     }
     let mut failures = 0;
     let moved = migrate::run(&system, options, |phase| {
@@ -166,6 +191,37 @@ async fn migrate(args: &Args, options: migrate::Options, engine: &str) -> Result
     Ok(())
 }
 
+/// Prints everything as it happens; an error if a request failed.
+async fn hot(args: &Args, hot_args: &HotArgs) -> Result<()> {
+    let HotArgs { quiet, quiet_reads, reads, writes, share, cooling } = *hot_args;
+    ensure!(
+        quiet > 0 && quiet_reads > 0.0 && reads > 0.0 && writes >= 0.0,
+        "there must be forums and people"
+    );
+    let cooling = Duration::try_from_secs_f64(cooling)?;
+    let options = hot::Options { forums: quiet, quiet_reads, reads, writes, share, cooling };
+    let system = System::start_with("sled", args.bin_dir.clone(), |config| config.peers = hot::PEERS).await?;
+    if !args.json {
+        println!("load average {:.1} at the start; opening {quiet} forums …", cpu::load_average());
+        println!("       {}", crowd::head().replace('\n', "\n       "));
+    }
+    let mut failures = 0;
+    let ran = hot::run(&system, options, |news| {
+        println!("{}", if args.json { news.json().to_string() } else { news.line() });
+        if let hot::News::Seen(_, phase) = &news {
+            failures += phase.writes.failures + phase.reads.failures;
+            for reason in [&phase.writes, &phase.reads].into_iter().filter_map(|s| s.first_failure.as_ref()) {
+                eprintln!("load: first failure: {reason}");
+            }
+        }
+    })
+    .await;
+    system.stop().await?;
+    ran?;
+    ensure!(failures == 0, "{failures} requests failed");
+    Ok(())
+}
+
 async fn run(args: &Args, rows: &mut Vec<Row>) -> Result<()> {
     ensure!(args.seconds > 0.0 && args.warmup >= 0.0, "--seconds must be above 0, --warmup not below");
     ensure!(args.in_flight != Some(0) && args.forums > 0, "--in-flight and --forums must be above 0");
@@ -182,7 +238,7 @@ async fn run(args: &Args, rows: &mut Vec<Row>) -> Result<()> {
         span,
         bin_dir: args.bin_dir.clone(),
     };
-    if !args.json && !matches!(args.command, What::Migrate { .. }) {
+    if !args.json && !matches!(args.command, What::Migrate { .. } | What::Hot(_)) {
         println!("load average {:.1} at the start\n{}", cpu::load_average(), report::head());
     }
     let mut told = |row: Row| {
@@ -211,6 +267,7 @@ async fn run(args: &Args, rows: &mut Vec<Row>) -> Result<()> {
             let options = migrate::Options { messages: *messages, writes: *writes, reads: *reads };
             migrate(args, options, engine).await
         }
+        What::Hot(options) => hot(args, options).await,
     }
 }
 

@@ -5,10 +5,12 @@
 
 mod clients;
 pub mod cpu;
+pub mod crowd;
 mod door;
 mod etcd;
 mod figures;
 mod grpc;
+pub mod hot;
 mod http;
 mod http_read;
 mod http_write;
@@ -17,6 +19,7 @@ mod peer;
 mod proposals;
 pub mod report;
 mod schedule;
+mod small;
 pub mod suite;
 pub mod system;
 mod visibility;
