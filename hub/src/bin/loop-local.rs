@@ -128,7 +128,7 @@ fn announce(cluster: &LocalCluster) {
         println!("{:<8} pid {pid:<8} {addresses:<44} log {}", member.name, member.log.display());
     }
     let token = cluster.data_dir(Who::Hub(0)).with_file_name("admin-token");
-    println!("\nFor hubctl: export LOOP_HUBCTL_ADMIN_TOKEN=$(cat {})", token.display());
+    println!("\nFor hubctl: export LOOP_HUBCTL_ADMIN_TOKEN=\"$(cat {:?})\"", token.display());
     println!("Open http://{}/  (Ctrl-C stops everything; the data stays)", cluster.hub_http(0));
 }
 
