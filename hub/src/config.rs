@@ -50,6 +50,10 @@ pub struct Options {
     /// Without it they are served from loopback addresses only. Set it if a proxy stands in front of the gRPC port
     #[arg(long, env = "LOOP_HUB_ADMIN_TOKEN", hide_env_values = true)]
     pub admin_token: Option<String>,
+    /// Secret hubs show one another, the same on all hubs; 16 to 256 visible characters. Without it hubs are served
+    /// from loopback addresses only, so it is needed as soon as --grpc-listen is another one
+    #[arg(long, env = "LOOP_HUB_GROUP_SECRET", hide_env_values = true)]
+    pub group_secret: Option<String>,
     /// How the Raft log is kept [default: sled]
     #[arg(long, env = "LOOP_HUB_LOG_ENGINE")]
     pub log_engine: Option<LogEngineKind>,
@@ -143,6 +147,8 @@ pub struct HubConfig {
     pub join_token: Secret,
     /// What operators must present; `None`: they must come from this machine.
     pub admin_token: Option<Secret>,
+    /// What other hubs must present; `None`: they must come from this machine.
+    pub group_secret: Option<Secret>,
     /// The Raft log's engine.
     pub log_engine: LogEngineKind,
     /// Files to serve besides the built-in ones.
@@ -262,6 +268,7 @@ impl Options {
             join: self.join.or(other.join),
             join_token: self.join_token.or(other.join_token),
             admin_token: self.admin_token.or(other.admin_token),
+            group_secret: self.group_secret.or(other.group_secret),
             log_engine: self.log_engine.or(other.log_engine),
             static_dir: self.static_dir.or(other.static_dir),
             replicas: self.replicas.or(other.replicas),
@@ -327,6 +334,7 @@ impl TryFrom<Options> for HubConfig {
             join: options.join,
             join_token: Secret(options.join_token.unwrap_or_default()),
             admin_token: options.admin_token.map(Secret),
+            group_secret: options.group_secret.map(Secret),
             log_engine: options.log_engine.unwrap_or(LogEngineKind::Sled),
             static_dir: options.static_dir,
             replicas: options.replicas.unwrap_or(3) as usize,
@@ -359,6 +367,16 @@ impl HubConfig {
         }
         if self.admin_token.as_ref().is_some_and(|token| !token.is_bearer()) {
             return invalid("--admin-token is not 16 to 256 visible ASCII characters");
+        }
+        if self.group_secret.as_ref().is_some_and(|secret| !secret.is_bearer()) {
+            return invalid("--group-secret is not 16 to 256 visible ASCII characters");
+        }
+        if self.group_secret.is_none() && !self.grpc_listen.ip().is_loopback() {
+            return invalid(format!(
+                "--grpc-listen {} is reachable from other machines, and whoever reaches it could speak as a hub: \
+                 give all hubs the same --group-secret",
+                self.grpc_listen
+            ));
         }
         if !(1..=4).contains(&self.replicas) {
             return invalid(format!("--replicas {} is not between 1 and 4", self.replicas));
@@ -410,6 +428,7 @@ impl HubConfig {
             join: self.join.clone(),
             join_token: Some("***".into()),
             admin_token: self.admin_token.as_ref().map(|_| "***".into()),
+            group_secret: self.group_secret.as_ref().map(|_| "***".into()),
             log_engine: Some(self.log_engine),
             static_dir: self.static_dir.clone(),
             replicas: u32::try_from(self.replicas).ok(),
@@ -529,6 +548,22 @@ mod tests {
         let config = HubConfig::try_from(with("0123456789-operators")).unwrap();
         let printed = toml::to_string(&config.to_options()).unwrap();
         assert!(!printed.contains("operators") && !format!("{config:?}").contains("operators"), "{printed}");
+    }
+
+    #[test]
+    fn a_hub_that_others_can_reach_needs_a_group_secret_which_does_not_print() {
+        let open = Options {
+            grpc_listen: Some("0.0.0.0:9080".parse().unwrap()),
+            insecure_plaintext: Some(true),
+            ..options()
+        };
+        assert!(refused(open.clone()).contains("--group-secret"));
+        let with = |secret: &str| Options { group_secret: Some(secret.into()), ..open.clone() };
+        assert!(refused(with("***")).contains("--group-secret"), "what is printed masked is no secret");
+        let config = HubConfig::try_from(with("0123456789-of-hubs")).unwrap();
+        let printed = toml::to_string(&config.to_options()).unwrap();
+        assert!(printed.contains("group-secret") && !printed.contains("of-hubs"), "{printed}");
+        assert!(!format!("{config:?}").contains("of-hubs"));
     }
 
     #[test]

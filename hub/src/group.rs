@@ -4,26 +4,30 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use loop_proto::v1;
 use parking_lot::Mutex;
-use tonic::transport::Channel;
 
-use crate::{channel, io::Io};
+use crate::{
+    channel,
+    group_secret::{HubChannel, ShowSecret},
+    io::Io,
+};
 
 /// The hubs this one knows of.
 pub struct Group {
     own: v1::HubNode,
     io: Io,
+    secret: ShowSecret,
     members: Mutex<BTreeMap<u64, Member>>,
 }
 
 struct Member {
     node: v1::HubNode,
-    channel: Channel,
+    channel: HubChannel,
 }
 
 impl Group {
-    /// A group that so far is this hub alone.
-    pub fn new(own: v1::HubNode, io: Io) -> Arc<Self> {
-        Arc::new(Self { own, io, members: Mutex::default() })
+    /// A group that so far is this hub alone. The others are shown `secret`.
+    pub fn new(own: v1::HubNode, io: Io, secret: ShowSecret) -> Arc<Self> {
+        Arc::new(Self { own, io, secret, members: Mutex::default() })
     }
 
     /// This hub's id.
@@ -41,7 +45,10 @@ impl Group {
             return;
         }
         match channel::connect_lazy(&self.io, &node.grpc_addr) {
-            Ok(channel) => drop(members.insert(node.node_id, Member { node, channel })),
+            Ok(channel) => {
+                let channel = self.secret.on(channel);
+                members.insert(node.node_id, Member { node, channel });
+            }
             Err(error) => {
                 tracing::error!(hub = node.node_id, addr = node.grpc_addr, %error, "unusable address")
             }
@@ -56,7 +63,7 @@ impl Group {
     }
 
     /// The channel to a hub; `None` for this one and for a hub that is not known.
-    pub fn channel(&self, hub: u64) -> Option<Channel> {
+    pub fn channel(&self, hub: u64) -> Option<HubChannel> {
         self.members.lock().get(&hub).map(|member| member.channel.clone())
     }
 

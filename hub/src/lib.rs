@@ -23,8 +23,10 @@ pub mod traffic;
 
 mod admin_service;
 mod audits;
+mod callers;
 mod channel;
 mod group;
+pub mod group_secret;
 mod hub_service;
 mod link;
 mod membership;

@@ -7,7 +7,7 @@ use loop_raft_store::raft_types::HubNode;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::{Instant, sleep};
 
-use crate::{admin_service, channel, hub::Hub, run::HubError};
+use crate::{admin_service, channel, group_secret::ShowSecret, hub::Hub, run::HubError};
 
 /// How long a hub that wants to enter waits before it asks again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
@@ -68,6 +68,7 @@ async fn ask(hub: &Hub, at: &str) -> Result<(), tonic::Status> {
         .map_err(|error| tonic::Status::invalid_argument(format!("--join {at}: {error}")))?;
     let request = v1::AddHubRequest { node: Some(hub.config.own_node()) };
     let request = admin_service::authorized(tonic::Request::new(request), hub.config.admin_token.as_ref());
+    let channel = ShowSecret::new(hub.config.group_secret.as_ref()).on(channel);
     AdminServiceClient::new(channel).add_hub(request).await.map(drop)
 }
 

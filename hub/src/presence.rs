@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -42,6 +42,8 @@ pub struct PeerConnection {
     latency_us: AtomicU32,
     limits: v1::PeerLimits,
     status: Mutex<Option<v1::PeerStatus>>,
+    /// Whether user ids are on their way to it.
+    pub leasing: AtomicBool,
     /// Wakes its feed: there may be something to send.
     pub wake: Notify,
     /// Set when the stream must end.
@@ -67,6 +69,7 @@ impl PeerConnection {
             latency_us: AtomicU32::new(0),
             limits,
             status: Mutex::default(),
+            leasing: AtomicBool::new(false),
             wake: Notify::new(),
             gone: watch::Sender::new(false),
         })
@@ -111,6 +114,10 @@ impl PeerConnection {
         let (tx, reply) = oneshot::channel();
         self.reads.lock().insert(read_id, tx);
         let pending = PendingRead { connection: self.clone(), read_id, reply };
+        // Whoever still holds a connection that has ended must not wait on it: its reads have failed already.
+        if *self.gone.borrow() {
+            return Err(Gone);
+        }
         self.try_send(v1::hub_to_peer::Kind::Read(read))?;
         Ok(pending)
     }
@@ -369,6 +376,22 @@ mod tests {
         );
         presence.arrived(connection.clone());
         connection
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_has_ended_takes_no_reads_that_nobody_would_answer() {
+        let presence = Presence::default();
+        let peer = PeerId::new(1).unwrap();
+        // The stream is still there: whoever has looked the peer up holds on to it.
+        let (tx, _stream) = Queue::new(8, 8);
+        let connection = PeerConnection::new(peer, presence.next_serial(), 0, v1::PeerLimits::default(), tx);
+        presence.arrived(connection.clone());
+        let asked_before = connection.read(v1::ReadRequest::default()).unwrap();
+        connection.gone.send_replace(true);
+        presence.left(&connection);
+        assert!(asked_before.reply().await.is_err());
+        assert!(connection.read(v1::ReadRequest::default()).is_err());
+        assert_eq!(connection.executing(), 0);
     }
 
     #[test]

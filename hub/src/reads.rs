@@ -137,6 +137,8 @@ async fn ask(
                     return Ok((peer, reply));
                 }
                 counter!("loop_reads_unanswered_total").increment(1);
+                // Lost: nothing is won by waiting for the others before somebody else is asked.
+                overdue = Instant::now();
             }
             () = sleep_until(wake) => {
                 if Instant::now() >= deadline {

@@ -2,16 +2,20 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use futures::future::BoxFuture;
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use loop_proto::v1::{
     self, hub_service_server::HubServiceServer, peer_service_server::PeerServiceServer,
     raft_service_server::RaftServiceServer,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use openraft::async_runtime::watch::WatchReceiver;
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinHandle},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
+use tonic::{service::interceptor::InterceptedService, transport::Server};
 
 use crate::{
     admin_service,
@@ -21,6 +25,7 @@ use crate::{
     feed::Feed,
     gateway::HubGateway,
     group::Group,
+    group_secret::{HubGuard, ShowSecret},
     http::{self, HttpConfig},
     hub::Hub,
     hub_service::HubGrpc,
@@ -84,8 +89,10 @@ pub async fn run(
     let grpc_acceptor = bind(&io, "--grpc-listen", config.grpc_listen).await?;
     let hub_down = CancellationToken::new();
     let (hub, door) = open(config, io, hub_down.clone()).await?;
-    let grpc = serve_grpc(&hub, door, grpc_acceptor);
-    let http = serve_http(&hub, http_acceptor, metrics.clone());
+    let mut servers: FuturesUnordered<Serving> =
+        [serve_grpc(&hub, door, grpc_acceptor), serve_http(&hub, http_acceptor, metrics.clone())]
+            .into_iter()
+            .collect();
     let duties = [
         tokio::spawn(keep_metrics_small(metrics)),
         tokio::spawn(membership::follow(hub.clone())),
@@ -103,6 +110,8 @@ pub async fn run(
             tokio::select! {
                 () = shutdown.cancelled() => Ok(()),
                 fatal = watch_raft(&hub.raft) => Err(fatal),
+                // Without one of its doors a hub would look alive and serve nobody.
+                Some(ended) = servers.next() => Err(HubError::Serve(why_ended(ended))),
             }
         }
         Err(error) => Err(error),
@@ -111,11 +120,14 @@ pub async fn run(
         membership::hand_over(&hub).await;
     }
     hub_down.cancel();
-    for task in [grpc, http] {
-        match timeout(DRAIN_WITHIN, task).await {
-            Ok(Ok(Err(error))) => tracing::error!(error, "a server has failed"),
+    while !servers.is_empty() {
+        match timeout(DRAIN_WITHIN, servers.next()).await {
+            Ok(Some(Ok(Err(error)))) => tracing::error!(error, "a server has failed"),
             Ok(_) => {}
-            Err(_) => tracing::warn!("some requests were still open when the hub went down"),
+            Err(_) => {
+                tracing::warn!("some requests were still open when the hub went down");
+                break;
+            }
         }
     }
     duties.into_iter().for_each(|task| task.abort());
@@ -135,7 +147,8 @@ async fn open(
     io: Io,
     down: CancellationToken,
 ) -> Result<(Arc<Hub>, LeaderDoor), HubError> {
-    let group = Group::new(config.own_node(), io.clone());
+    let secret = ShowSecret::new(config.group_secret.as_ref());
+    let group = Group::new(config.own_node(), io.clone(), secret);
     for (id, addrs) in &config.cluster {
         group.learn(v1::HubNode {
             node_id: *id,
@@ -220,6 +233,15 @@ async fn keep_metrics_small(metrics: PrometheusHandle) {
 
 type Serving = JoinHandle<Result<(), String>>;
 
+/// What a server that has ended before it was told to has to say.
+fn why_ended(ended: Result<Result<(), String>, JoinError>) -> String {
+    match ended {
+        Ok(Ok(())) => "it ended by itself".to_owned(),
+        Ok(Err(error)) => error,
+        Err(fell) => fell.to_string(),
+    }
+}
+
 fn serve_grpc(hub: &Arc<Hub>, door: LeaderDoor, acceptor: Box<dyn Acceptor>) -> Serving {
     macro_rules! sized {
         ($server:expr) => {
@@ -227,6 +249,7 @@ fn serve_grpc(hub: &Arc<Hub>, door: LeaderDoor, acceptor: Box<dyn Acceptor>) -> 
         };
     }
     let down = hub.shutdown.clone();
+    let hubs_only = HubGuard::new(hub.config.group_secret.as_ref());
     let raft = RaftGrpc { raft: hub.raft.clone(), shutdown: down.clone() };
     let propose = ProposeService { door, shutdown: down.clone() };
     let hub_grpc = HubGrpc { hub: hub.clone(), propose };
@@ -246,8 +269,8 @@ fn serve_grpc(hub: &Arc<Hub>, door: LeaderDoor, acceptor: Box<dyn Acceptor>) -> 
             .http2_keepalive_timeout(Some(Duration::from_secs(5)))
             .add_service(health_server)
             .add_service(reflection)
-            .add_service(sized!(RaftServiceServer::new(raft)))
-            .add_service(sized!(HubServiceServer::new(hub_grpc)))
+            .add_service(InterceptedService::new(sized!(RaftServiceServer::new(raft)), hubs_only.clone()))
+            .add_service(InterceptedService::new(sized!(HubServiceServer::new(hub_grpc)), hubs_only))
             .add_service(sized!(PeerServiceServer::new(PeerGrpc { hub: hub.clone() })))
             .add_service(admin_service::guarded(hub))
             .serve_with_incoming_shutdown(channel::incoming(acceptor, down.clone()), down.cancelled_owned())

@@ -60,6 +60,7 @@ fn of(hub: &Hub) -> Vec<Size> {
     }
     add("relays", hub.relays.held());
     add("audit_listeners", hub.audits.held());
+    add("audit_reports", hub.audits.kept());
     sizes.extend(agreed(hub));
     sizes
 }

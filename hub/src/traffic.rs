@@ -22,6 +22,8 @@ const TOLD_MAX: usize = 1024;
 const FORUMS_MAX: usize = 65_536;
 /// Weight of a new second in an average: it follows a change within about eight of them.
 const SMOOTHING: u64 = 8;
+/// More than anybody can do in a second. What a peer says of itself may be any number, and sums must not overflow.
+const PER_SECOND_MAX: u64 = 1_000_000_000;
 /// Rates are kept in thousandths of an event per second.
 const MILLI: u64 = 1000;
 
@@ -135,7 +137,7 @@ fn count(counts: &mut BTreeMap<ForumId, u64>, forum: ForumId, by: u64) {
 
 fn averaged(rate: u64, counted: u64) -> u64 {
     // Rounded down, so that the average of a forum that has become quiet reaches zero.
-    (rate * (SMOOTHING - 1) + counted.saturating_mul(MILLI)) / SMOOTHING
+    (rate * (SMOOTHING - 1) + counted.min(PER_SECOND_MAX) * MILLI) / SMOOTHING
 }
 
 const fn to_minute(rate: u64) -> u64 {
@@ -223,6 +225,16 @@ mod tests {
         let told = traffic.tick([]).forums;
         assert_eq!(told.len(), TOLD_MAX);
         assert!(told.iter().all(|forum| forum.reads > 1));
+    }
+
+    #[test]
+    fn a_peer_that_tells_absurd_numbers_does_not_overflow_anything() {
+        let traffic = Traffic::default();
+        let peer = PeerId::new(3).unwrap();
+        for total in [0, u64::MAX, 0, u64::MAX, 1, u64::MAX] {
+            traffic.tick([(peer, total)]);
+        }
+        assert!((1..=PER_SECOND_MAX * 60).contains(&traffic.peers()[&peer]));
     }
 
     #[test]

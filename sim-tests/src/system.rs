@@ -15,6 +15,9 @@ use tempfile::TempDir;
 
 use crate::expect::eventually;
 
+/// What operators show the hubs of a test.
+pub const ADMIN_TOKEN: &str = "0123456789-operators-of-tests";
+
 /// How long an operator's question may take: longer than an election.
 const ASK_WITHIN: Duration = Duration::from_secs(5);
 
@@ -42,6 +45,7 @@ impl System {
     pub async fn start_with(change: impl FnOnce(&mut LocalConfig)) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("loop-e2e-").tempdir()?;
         let mut config = LocalConfig::on_free_ports(folder.path());
+        config.admin_token = Some(ADMIN_TOKEN.to_owned());
         change(&mut config);
         let cluster = LocalCluster::start(config).await?;
         Ok(Self { cluster, folder })
@@ -59,7 +63,7 @@ impl System {
 
     /// Asks any hub.
     pub fn admin(&self) -> Result<Admin> {
-        Ok(Admin::new(&self.cluster.hub_grpc_all(), ASK_WITHIN)?)
+        Ok(self.cluster.admin(ASK_WITHIN)?)
     }
 
     /// The hub that leads.

@@ -4,11 +4,14 @@
 use std::{net::TcpListener, path::Path, process::Stdio, time::Duration};
 
 use anyhow::Result;
-use loop_hub::{hubctl::Admin, local::Who};
+use loop_hub::{
+    hubctl::{Admin, CtlError},
+    local::{LocalCluster, Who},
+};
 use loop_sim_tests::{
     client::{Commit, Visitor},
     expect::{eventually, unique},
-    system::{System, binary},
+    system::{ADMIN_TOKEN, System, binary},
 };
 use tokio::process::{Child, Command};
 
@@ -28,11 +31,14 @@ fn free_port() -> u16 {
 }
 
 impl AddedHub {
-    fn start(id: u64, folder: &Path, join: &str, token: &str) -> Result<Self> {
+    fn start(id: u64, folder: &Path, join: &str, cluster: &LocalCluster) -> Result<Self> {
         let (http, grpc) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
         let process = Command::new(binary("loop-hub"))
             .args(["--node-id", &id.to_string(), "--http-listen", &http, "--grpc-listen", &grpc])
-            .args(["--join", join, "--join-token", token, "--log", "warn"])
+            .args(["--join", join, "--log", "warn"])
+            .env("LOOP_HUB_JOIN_TOKEN", cluster.join_token())
+            .env("LOOP_HUB_ADMIN_TOKEN", cluster.admin_token())
+            .env("LOOP_HUB_GROUP_SECRET", cluster.group_secret())
             .arg("--data-dir")
             .arg(folder.join(format!("added-{id}")))
             .stdin(Stdio::null())
@@ -42,9 +48,14 @@ impl AddedHub {
     }
 }
 
+/// Asks these hubs as an operator.
+fn operator(hubs: &[String]) -> Result<Admin, CtlError> {
+    Admin::new(hubs, Duration::from_secs(5))?.with_token(ADMIN_TOKEN.to_owned().into())
+}
+
 /// The ids of the voters, as this hub knows them, and who leads.
 async fn voters(grpc: &str) -> Result<(Vec<u64>, Option<u64>), String> {
-    let admin = Admin::new(&[grpc.to_owned()], Duration::from_secs(5));
+    let admin = operator(&[grpc.to_owned()]);
     let status = admin.map_err(|e| e.to_string())?.status().await.map_err(|e| e.to_string())?;
     let voters = status.hubs.iter().filter(|hub| hub.voter).filter_map(|hub| hub.node.as_ref());
     Ok((voters.map(|node| node.node_id).collect(), status.leader))
@@ -69,11 +80,10 @@ async fn a_lone_hub_becomes_three_and_the_first_can_go() -> Result<()> {
 
     let folder = tempfile::tempdir()?;
     let first = system.cluster.hub_grpc(0).to_string();
-    let token = system.cluster.join_token().to_owned();
-    let second = AddedHub::start(2, folder.path(), &first, &token)?;
+    let second = AddedHub::start(2, folder.path(), &first, &system.cluster)?;
     expect_voters(&second.grpc, &[1, 2]).await;
     // Pointed to a hub that does not lead: it is sent on to the one that does.
-    let third = AddedHub::start(3, folder.path(), &second.grpc, &token)?;
+    let third = AddedHub::start(3, folder.path(), &second.grpc, &system.cluster)?;
     expect_voters(&third.grpc, &[1, 2, 3]).await;
     visitor.commit(&third.http, &Commit::new(2, "written through the third")).await?;
 
@@ -113,7 +123,7 @@ async fn the_lost_one_is_taken_out_and_the_leader_goes_too(
     second: &AddedHub,
     third: &AddedHub,
 ) -> Result<()> {
-    let admin = Admin::new(&[second.grpc.clone(), third.grpc.clone()], Duration::from_secs(5))?;
+    let admin = operator(&[second.grpc.clone(), third.grpc.clone()])?;
     let refused = admin.remove_hub(2).await.unwrap_err();
     assert_eq!(refused.exit_code(), 1, "{refused}");
     assert!(refused.to_string().contains("no majority"), "{refused}");
@@ -126,8 +136,7 @@ async fn the_lost_one_is_taken_out_and_the_leader_goes_too(
     let (stays, grpc) = if leader == 2 { (3, &third.grpc) } else { (2, &second.grpc) };
     assert_eq!(admin.remove_hub(leader).await?, [stays]);
     expect_voters(grpc, &[stays]).await;
-    let last = Admin::new(std::slice::from_ref(grpc), Duration::from_secs(5))?;
-    let last = last.remove_hub(stays).await.unwrap_err();
+    let last = operator(std::slice::from_ref(grpc))?.remove_hub(stays).await.unwrap_err();
     assert!(last.to_string().contains("the only hub"), "{last}");
     Ok(())
 }

@@ -7,7 +7,7 @@ use loop_sim_tests::{
     client::{Commit, Visitor, sid},
     expect::{eventually, unique},
     operator,
-    system::{System, binary},
+    system::{ADMIN_TOKEN, System, binary},
 };
 use serde_json::Value;
 use tokio::{
@@ -23,7 +23,13 @@ struct Said {
 }
 
 async fn hubctl(arguments: &[&str]) -> Result<Said> {
-    let output = Command::new(binary("hubctl")).args(arguments).stdin(Stdio::null()).output().await?;
+    hubctl_showing(Some(ADMIN_TOKEN), arguments).await
+}
+
+async fn hubctl_showing(token: Option<&str>, arguments: &[&str]) -> Result<Said> {
+    let token = token.map(|token| ("LOOP_HUBCTL_ADMIN_TOKEN", token));
+    let output =
+        Command::new(binary("hubctl")).args(arguments).envs(token).stdin(Stdio::null()).output().await?;
     Ok(Said {
         code: output.status.code(),
         out: String::from_utf8(output.stdout)?,
@@ -207,9 +213,8 @@ async fn a_hub_with_an_admin_token_serves_those_who_show_it_and_lets_only_such_h
     let folder = tempfile::tempdir()?;
     let first = LoneHub::start(1, folder.path(), &["--bootstrap", "--admin-token", TOKEN])?;
     let status = |token: Option<&'static str>| {
-        let mut arguments = vec!["--hub".to_owned(), first.grpc.clone(), "--json".into(), "status".into()];
-        arguments.extend(token.map(|token| format!("--admin-token={token}")));
-        async move { hubctl(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await }
+        let arguments = ["--hub".to_owned(), first.grpc.clone(), "--json".into(), "status".into()];
+        async move { hubctl_showing(token, &arguments.each_ref().map(String::as_str)).await }
     };
     eventually("served", Duration::from_secs(30), || async {
         let said = status(Some(TOKEN)).await.map_err(|error| error.to_string())?;
@@ -234,13 +239,17 @@ async fn a_hub_with_an_admin_token_serves_those_who_show_it_and_lets_only_such_h
         folder.path(),
         &["--join", &first.grpc, "--admin-token", "another-token-entirely"],
     )?;
+    // Its admin token is right, but it could not speak with the hub that asks for no group secret.
+    let other_group = ["--group-secret", "0123456789-of-other-hubs"];
+    let arguments = [&["--join", &first.grpc, "--admin-token", TOKEN], other_group.as_slice()].concat();
+    let _of_another_group = LoneHub::start(5, folder.path(), &arguments)?;
     let _friend = LoneHub::start(4, folder.path(), &["--join", &first.grpc, "--admin-token", TOKEN])?;
     eventually("joined", Duration::from_secs(60), || async {
         let count = hubs().await?;
         if count >= 2 { Ok(()) } else { Err(format!("{count} hubs")) }
     })
     .await;
-    assert_eq!(hubs().await, Ok(2), "only the hub with the token is in the group");
+    assert_eq!(hubs().await, Ok(2), "only the hub that belongs to it is in the group");
     Ok(())
 }
 

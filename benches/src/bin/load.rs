@@ -8,7 +8,7 @@ use loop_benches::load::{
     Span, cpu, crowd, hot, migrate,
     report::{self, Row},
     suite::{self, Plan, Workload},
-    system::System,
+    system::{Secrets, System},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -63,9 +63,8 @@ enum What {
         /// gRPC addresses (host:port) of hubs that run already
         #[arg(long, value_delimiter = ',')]
         hubs: Vec<String>,
-        /// The running hubs' token for peers
-        #[arg(long, env = "LOOP_HUB_JOIN_TOKEN", hide_env_values = true, default_value = "")]
-        join_token: String,
+        #[command(flatten)]
+        secrets: Secrets,
     },
     /// The same proposals as Puts to three members of etcd
     Etcd,
@@ -259,8 +258,8 @@ async fn run(args: &Args, rows: &mut Vec<Row>) -> Result<()> {
         What::Run { workload, engine, hubs, .. } if hubs.is_empty() => {
             suite::ours(&plan(workload.workloads()), engine, 1, &mut told).await
         }
-        What::Run { workload, hubs, join_token, .. } => {
-            let system = System::running(hubs, join_token.clone()).await?;
+        What::Run { workload, hubs, secrets, .. } => {
+            let system = System::running(hubs, secrets.clone()).await?;
             suite::on(&plan(workload.workloads()), &system, "given", 1, &mut told).await
         }
         What::Etcd => suite::etcd(&plan(Vec::new()), 1, &mut told).await,

@@ -4,6 +4,7 @@
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
+use loop_hub::group_secret::ShowSecret;
 use loop_proto::{
     ids::ForumKey,
     v1::{self, command::Body, from_leader, hub_service_client::HubServiceClient, outcome, to_leader},
@@ -13,7 +14,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use super::{grpc, system::request_id};
+use super::{
+    grpc,
+    system::{System, request_id},
+};
 
 /// Most commands handed to the stream that it has not taken yet.
 const QUEUE: usize = 4096;
@@ -25,10 +29,13 @@ pub struct Door {
 }
 
 impl Door {
-    /// Opens a stream to the hub at `leader` (`host:port`).
-    pub async fn open(leader: &str) -> Result<Self> {
+    /// Opens a stream to the hub that leads.
+    pub async fn open(system: &System) -> Result<Self> {
         let (asks, rx) = mpsc::channel(QUEUE);
-        let mut client = HubServiceClient::new(grpc::connect(leader).await?);
+        let secret = Some(&system.secrets.group_secret).filter(|secret| !secret.is_empty());
+        let secret = ShowSecret::new(secret.map(|secret| secret.clone().into()).as_ref());
+        let leader = grpc::connect(&system.leader().await?.grpc).await?;
+        let mut client = HubServiceClient::new(secret.on(leader));
         let answers = client.propose(ReceiverStream::new(rx)).await?.into_inner();
         Ok(Self { asks, answers })
     }

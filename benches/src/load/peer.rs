@@ -36,10 +36,13 @@ impl Identity {
 
 /// Registers a peer; its id.
 pub async fn join(system: &System, identity: &Identity) -> Result<u32> {
-    ensure!(!system.join_token.is_empty(), "this workload plays a peer and needs the hubs' --join-token");
+    ensure!(
+        !system.secrets.join_token.is_empty(),
+        "this workload plays a peer and needs the hubs' --join-token"
+    );
     let mut client = PeerServiceClient::new(grpc::connect(&system.hubs[0].grpc).await?);
     let request = v1::JoinRequest {
-        token: system.join_token.clone(),
+        token: system.secrets.join_token.clone(),
         name: identity.name.clone(),
         secret: identity.secret.clone(),
         owner: "load".into(),

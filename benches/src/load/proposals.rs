@@ -32,7 +32,7 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 
 /// One run: `in_flight` commands at a time, or as many per second as `pace` says.
 pub async fn run(system: &System, pace: Pace, in_flight: usize, span: Span) -> Result<Figures> {
-    let mut door = Door::open(&system.leader().await?.grpc).await?;
+    let mut door = Door::open(system).await?;
     let identity = Identity::new();
     let peer_id = peer::join(system, &identity).await?;
     let forum_id = door.open_forum(&unique("load-forum-"), vec![peer_id]).await?;

@@ -1,9 +1,10 @@
 //! The system under load: a cluster of our own in a temporary folder, or hubs that run already.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
+use clap::Args;
 use loop_hub::{
     hubctl::Admin,
     local::{LocalCluster, LocalConfig, Who},
@@ -30,12 +31,32 @@ pub struct HubAt {
     pub http: String,
 }
 
+/// What the hubs ask for: empty where it was not given.
+#[derive(Args, Clone, Default)]
+pub struct Secrets {
+    /// The running hubs' token for peers
+    #[arg(long, env = "LOOP_HUB_JOIN_TOKEN", hide_env_values = true, default_value = "")]
+    pub join_token: String,
+    /// Their token for operators
+    #[arg(long, env = "LOOP_HUB_ADMIN_TOKEN", hide_env_values = true, default_value = "")]
+    pub admin_token: String,
+    /// What they show one another
+    #[arg(long, env = "LOOP_HUB_GROUP_SECRET", hide_env_values = true, default_value = "")]
+    pub group_secret: String,
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 /// Hubs and peers to be measured.
 pub struct System {
     /// All hubs, by id.
     pub hubs: Vec<HubAt>,
-    /// What a peer must present to join; empty if it was not given.
-    pub join_token: String,
+    /// What they ask for.
+    pub secrets: Secrets,
     admin: Admin,
     /// Together with the folder of its data; `None`: somebody else's.
     own: Option<(LocalCluster, TempDir)>,
@@ -61,28 +82,35 @@ impl System {
         };
         change(&mut config);
         let cluster = LocalCluster::start(config).await?;
-        let (hubs, token) = (cluster.hub_grpc_all(), cluster.join_token().to_owned());
-        Self::look_at(&hubs, token, Some((cluster, folder))).await
+        let secrets = Secrets {
+            join_token: cluster.join_token().to_owned(),
+            admin_token: cluster.admin_token().to_owned(),
+            group_secret: cluster.group_secret().to_owned(),
+        };
+        Self::look_at(&cluster.hub_grpc_all(), secrets, Some((cluster, folder))).await
     }
 
     /// Hubs that run already, at least one of them named by its gRPC address.
-    pub async fn running(hubs: &[String], join_token: String) -> Result<Self> {
-        Self::look_at(hubs, join_token, None).await
+    pub async fn running(hubs: &[String], secrets: Secrets) -> Result<Self> {
+        Self::look_at(hubs, secrets, None).await
     }
 
     async fn look_at(
         hubs: &[String],
-        join_token: String,
+        secrets: Secrets,
         own: Option<(LocalCluster, TempDir)>,
     ) -> Result<Self> {
-        let admin = Admin::new(hubs, ASK_WITHIN)?;
+        let mut admin = Admin::new(hubs, ASK_WITHIN)?;
+        if !secrets.admin_token.is_empty() {
+            admin = admin.with_token(secrets.admin_token.clone().into())?;
+        }
         let nodes = admin.status().await?.hubs.into_iter().filter_map(|hub| hub.node);
         let mut hubs: Vec<HubAt> = nodes
             .map(|node| HubAt { id: node.node_id, grpc: node.grpc_addr, http: node.http_addr })
             .collect();
         hubs.sort_by_key(|hub| hub.id);
         ensure!(!hubs.is_empty(), "no hub named the members of its group");
-        Ok(Self { hubs, join_token, admin, own })
+        Ok(Self { hubs, secrets, admin, own })
     }
 
     /// For questions to the hubs.

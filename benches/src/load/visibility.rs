@@ -89,7 +89,7 @@ async fn connect(hub: &str, peer_id: u32, identity: &Identity, cursor: u64) -> R
 
 /// From the outcome of a proposal to its record at the peers.
 pub async fn record(system: &System, span: Span) -> Result<Figures> {
-    let mut door = Door::open(&system.leader().await?.grpc).await?;
+    let mut door = Door::open(system).await?;
     let audience = Audience::gather(system, &mut door).await?;
     let body = door::store_facts(audience.forum_id, audience.member, COMMAND_BYTES);
     let schedule = Schedule::start(Pace::Open(PROPOSALS_PER_SECOND), span);
@@ -132,7 +132,7 @@ pub async fn write(system: &System, span: Span) -> Result<Figures> {
         let hub = &system.hubs[at % system.hubs.len()].http;
         visitors.push(Visitor::arrive(hub, &elsewhere).await?);
     }
-    let mut door = Door::open(&system.leader().await?.grpc).await?;
+    let mut door = Door::open(system).await?;
     let audience = Audience::gather(system, &mut door).await?;
     let mut writers = tokio::task::JoinSet::new();
     let end = Instant::now() + span.warmup + span.measured;

@@ -3,7 +3,6 @@
 //! Never logs or returns a token.
 
 use loop_proto::v1::admin_service_server::AdminServiceServer;
-use sha2::{Digest, Sha256};
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -11,14 +10,15 @@ use tonic::{
 };
 
 use super::AdminGrpc;
-use crate::{channel::CameFrom, config::Secret};
+use crate::{
+    callers::{Fingerprint, Origin},
+    config::Secret,
+};
 
 /// The header the token is in.
 const HEADER: &str = "authorization";
 /// What stands before it.
 const SCHEME: &str = "Bearer ";
-/// Headers a proxy adds: its own address says nothing about who called it.
-const PASSED_ON: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
 
 /// The service behind its guard.
 pub type Guarded = InterceptedService<AdminServiceServer<AdminGrpc>, Guard>;
@@ -26,14 +26,13 @@ pub type Guarded = InterceptedService<AdminServiceServer<AdminGrpc>, Guard>;
 /// Lets operators through.
 #[derive(Clone)]
 pub struct Guard {
-    /// SHA-256 of the token: two hashes compare in the same time wherever they differ.
-    token: Option<[u8; 32]>,
+    token: Option<Fingerprint>,
 }
 
 impl Guard {
     /// Asks for `token`, or for callers on this machine.
     pub fn new(token: Option<&Secret>) -> Self {
-        Self { token: token.map(|token| Sha256::digest(token.expose()).into()) }
+        Self { token: token.map(Fingerprint::of) }
     }
 
     fn check(&self, request: &Request<()>) -> Result<(), Status> {
@@ -51,7 +50,7 @@ impl Interceptor for Guard {
     }
 }
 
-fn check_token(token: &[u8; 32], request: &Request<()>) -> Result<(), Status> {
+fn check_token(token: &Fingerprint, request: &Request<()>) -> Result<(), Status> {
     let shown = request.metadata().get(HEADER).ok_or_else(|| {
         Status::unauthenticated(
             "this hub asks operators for its admin token: give it with --admin-token or LOOP_HUBCTL_ADMIN_TOKEN \
@@ -59,29 +58,24 @@ fn check_token(token: &[u8; 32], request: &Request<()>) -> Result<(), Status> {
         )
     })?;
     let shown = shown.as_bytes().strip_prefix(SCHEME.as_bytes()).unwrap_or_default();
-    let shown: [u8; 32] = Sha256::digest(shown).into();
-    let differing = token.iter().zip(shown).fold(0, |sum, (a, b)| sum | (a ^ b));
-    if std::hint::black_box(differing) == 0 {
+    if token.matches(shown) {
         return Ok(());
     }
     Err(Status::unauthenticated("this is not the hubs' admin token"))
 }
 
 fn check_origin(request: &Request<()>) -> Result<(), Status> {
-    let here = |CameFrom(from): &CameFrom| from.ip().to_canonical().is_loopback();
-    if !request.extensions().get::<CameFrom>().is_some_and(here) {
-        return Err(Status::permission_denied(
+    Err(Status::permission_denied(match Origin::of(request) {
+        Origin::Here => return Ok(()),
+        Origin::Elsewhere => {
             "without an admin token a hub serves operators from its own machine only: run hubctl there, or start \
-             all hubs with --admin-token and give it to hubctl too",
-        ));
-    }
-    if PASSED_ON.iter().any(|header| request.metadata().contains_key(*header)) {
-        return Err(Status::permission_denied(
+             all hubs with --admin-token and give it to hubctl too"
+        }
+        Origin::Proxy => {
             "this call came through a proxy, so it may be anybody's: start all hubs with --admin-token and give it \
-             to hubctl too",
-        ));
-    }
-    Ok(())
+             to hubctl too"
+        }
+    }))
 }
 
 /// The request with the token, if there is one. One that cannot be a header is left out; `HubConfig` and hubctl refuse
@@ -102,6 +96,7 @@ mod tests {
     use tonic::Code;
 
     use super::*;
+    use crate::{callers::PASSED_ON, channel::CameFrom};
 
     const TOKEN: &str = "correct horse battery";
 

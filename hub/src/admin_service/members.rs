@@ -8,7 +8,7 @@ use openraft::{ChangeMembers, Instant, RaftMetrics, ServerState, async_runtime::
 use tonic::{Request, Status};
 
 use super::pass_on::{self, Leader};
-use crate::{config::is_authority, hub::Hub, membership};
+use crate::{config::is_authority, group_secret::HubGuard, hub::Hub, membership};
 
 /// How long a new hub may take to copy the log before it becomes a voter.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(120);
@@ -51,8 +51,13 @@ pub(super) fn status(hub: &Hub) -> v1::StatusReply {
     })
 }
 
-pub(super) async fn add_hub(hub: &Arc<Hub>, request: v1::AddHubRequest) -> Result<v1::AddHubReply, Status> {
-    let node = request.node.ok_or_else(|| Status::invalid_argument("which hub?"))?;
+pub(super) async fn add_hub(
+    hub: &Arc<Hub>,
+    request: Request<v1::AddHubRequest>,
+) -> Result<v1::AddHubReply, Status> {
+    // As a member it could neither reach the others nor be reached, and would stand in their way.
+    HubGuard::new(hub.config.group_secret.as_ref()).check_newcomer(request.metadata())?;
+    let node = request.into_inner().node.ok_or_else(|| Status::invalid_argument("which hub?"))?;
     if node.node_id == 0 || !is_authority(&node.grpc_addr) || !is_authority(&node.http_addr) {
         return Err(Status::invalid_argument("a hub has an id above 0 and two addresses host:port"));
     }
@@ -70,6 +75,7 @@ pub(super) async fn add_hub(hub: &Arc<Hub>, request: v1::AddHubRequest) -> Resul
 async fn admit(hub: &Hub, node: v1::HubNode) -> Result<(), Status> {
     let raft = &hub.raft;
     let id = node.node_id;
+    check_id_is_free(hub, &node)?;
     let hub_node = HubNode { grpc_addr: node.grpc_addr.clone(), http_addr: node.http_addr.clone() };
     tracing::info!(hub = id, addr = node.grpc_addr, "a hub asks to enter the group");
     raft.add_learner(id, hub_node, false).await.map_err(|e| Status::unavailable(e.to_string()))?;
@@ -98,6 +104,20 @@ fn has_copied(metrics: &RaftMetrics<HubRaft>, learner: u64, target: u64) -> Resu
     }
     let matched = metrics.replication.as_ref().and_then(|matched| matched.get(&learner));
     Ok(matched.and_then(Option::as_ref).is_some_and(|log_id| log_id.index() >= target))
+}
+
+/// A member keeps the address it entered with, so a second hub with its number would be told that it is in and never
+/// hear of the group again.
+fn check_id_is_free(hub: &Hub, node: &v1::HubNode) -> Result<(), Status> {
+    let metrics = hub.raft.metrics().borrow_watched().clone();
+    match metrics.membership_config.membership().get_node(&node.node_id) {
+        Some(member) if member.grpc_addr != node.grpc_addr => Err(Status::already_exists(format!(
+            "h{0} is the hub at {1}: give the new one another --node-id, or take that one out of the group first \
+             (`hubctl hub remove {0}`)",
+            node.node_id, member.grpc_addr
+        ))),
+        _ => Ok(()),
+    }
 }
 
 pub(super) async fn remove_hub(

@@ -77,7 +77,7 @@ impl AdminService for AdminGrpc {
     }
 
     async fn add_hub(&self, request: Request<v1::AddHubRequest>) -> Answer<v1::AddHubReply> {
-        members::add_hub(&self.hub, request.into_inner()).await.map(Response::new)
+        members::add_hub(&self.hub, request).await.map(Response::new)
     }
 
     async fn remove_hub(&self, request: Request<v1::RemoveHubRequest>) -> Answer<v1::RemoveHubReply> {

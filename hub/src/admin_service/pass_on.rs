@@ -4,13 +4,13 @@ use std::{future::Future, time::Duration};
 
 use loop_proto::v1::admin_service_client::AdminServiceClient;
 use tokio::time::timeout;
-use tonic::{Code, Request, Response, Status, metadata::MetadataValue, transport::Channel};
+use tonic::{Code, Request, Response, Status, metadata::MetadataValue};
 
 use super::guard::authorized;
-use crate::hub::Hub;
+use crate::{group_secret::HubChannel, hub::Hub};
 
 /// The leader, for questions.
-pub(super) type Leader = AdminServiceClient<Channel>;
+pub(super) type Leader = AdminServiceClient<HubChannel>;
 
 /// Marks a question one hub passes on to another, which does not pass it on again.
 const PASSED_ON: &str = "loop-passed-on";

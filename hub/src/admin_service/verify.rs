@@ -13,12 +13,13 @@ use super::{
     changes::{forum_id, fresh, propose},
     refusal::{Asked, refusal},
 };
-use crate::{audits::Listener, hub::Hub};
+use crate::{
+    audits::{LISTENED_FOR, Listener},
+    hub::Hub,
+};
 
 /// How long replicas may take if the caller does not say.
 const WITHIN: Duration = Duration::from_secs(10);
-/// Longest a caller may wait: the digest of a large forum takes a peer seconds.
-const WITHIN_MAX: Duration = Duration::from_secs(600);
 /// A replica that is not connected is waited for as long as this: it may be changing hubs.
 const AWAY_FOR: Duration = Duration::from_secs(3);
 /// How often it is looked who is connected.
@@ -31,7 +32,7 @@ pub(super) async fn verify(
     let forum = forum_id(request.forum_id)?;
     let within = match request.within_ms {
         0 => WITHIN,
-        ms => Duration::from_millis(ms.into()).min(WITHIN_MAX),
+        ms => Duration::from_millis(ms.into()).min(LISTENED_FOR),
     };
     // A peer may report before this hub hears of the mark.
     let mut listener = hub.audits.listen(forum).ok_or_else(|| {

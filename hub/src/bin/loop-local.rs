@@ -127,7 +127,9 @@ fn announce(cluster: &LocalCluster) {
         };
         println!("{:<8} pid {pid:<8} {addresses:<44} log {}", member.name, member.log.display());
     }
-    println!("\nOpen http://{}/  (Ctrl-C stops everything; the data stays)", cluster.hub_http(0));
+    let token = cluster.data_dir(Who::Hub(0)).with_file_name("admin-token");
+    println!("\nFor hubctl: export LOOP_HUBCTL_ADMIN_TOKEN=\"$(cat {:?})\"", token.display());
+    println!("Open http://{}/  (Ctrl-C stops everything; the data stays)", cluster.hub_http(0));
 }
 
 /// Starts again what ends. Never returns.

@@ -8,12 +8,15 @@ use loop_proto::{
     v1::{self, hub_service_client::HubServiceClient, link_reply, link_request},
 };
 use tokio::task::JoinHandle;
+use tonic::Code;
 
-use super::{Link, OUTGOING_KILOBYTES_MAX, OUTGOING_MAX};
-use crate::{channel::MESSAGE_BYTES_MAX, hub::Hub, queue::Queue};
+use super::{Link, Links, OUTGOING_KILOBYTES_MAX, OUTGOING_MAX};
+use crate::{channel::MESSAGE_BYTES_MAX, hub::Hub, presence::Presence, queue::Queue};
 
 /// How often the set of hubs is looked at, and how long a broken link waits.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How long a link waits that the other hub has refused: only an operator can change that.
+const REFUSED_WAIT: Duration = Duration::from_secs(5);
 
 /// Runs until shutdown.
 pub async fn keep_links(hub: Arc<Hub>) {
@@ -23,7 +26,6 @@ pub async fn keep_links(hub: Arc<Hub>) {
         running.retain(|id, task| {
             if !others.contains(id) {
                 task.abort();
-                hub.presence.lost(*id);
             }
             others.contains(id)
         });
@@ -51,10 +53,16 @@ async fn run(hub: Arc<Hub>, other: u64) {
     let mut client = HubServiceClient::new(channel)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let Ok(replies) = client.link(rx).await else { return };
+    let replies = match client.link(rx).await {
+        Ok(replies) => replies,
+        Err(status) if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) => {
+            tracing::warn!(hub = other, why = status.message(), "another hub takes this one for a stranger");
+            return tokio::time::sleep(REFUSED_WAIT).await;
+        }
+        Err(_) => return,
+    };
     let link = Link { outgoing: tx, reads: Arc::default(), next_read: Arc::default() };
-    hub.links.open.lock().insert(other, link.clone());
-    tracing::debug!(hub = other, "a link to another hub is open");
+    let _open = Open::new(&hub.links, &hub.presence, other, &link);
     let mut replies = replies.into_inner();
     // The other hub speaks at least once every heartbeat; a silent link is a broken one.
     let silence = hub.config.peer_heartbeat * 4;
@@ -77,8 +85,61 @@ async fn run(hub: Arc<Hub>, other: u64) {
             None => {}
         }
     }
-    tracing::debug!(hub = other, "a link to another hub is broken");
-    hub.links.open.lock().remove(&other);
-    hub.presence.lost(other);
-    link.reads.lock().clear();
+}
+
+/// A link that counts as open. Dropped, also when its task is aborted because the hub has left the group, it counts no
+/// more: a leader would take hubs for reachable that are not.
+struct Open<'a> {
+    links: &'a Links,
+    presence: &'a Presence,
+    other: u64,
+    link: &'a Link,
+}
+
+impl<'a> Open<'a> {
+    fn new(links: &'a Links, presence: &'a Presence, other: u64, link: &'a Link) -> Self {
+        links.open.lock().insert(other, link.clone());
+        tracing::debug!(hub = other, "a link to another hub is open");
+        Self { links, presence, other, link }
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        tracing::debug!(hub = self.other, "a link to another hub is broken");
+        self.links.open.lock().remove(&self.other);
+        self.presence.lost(self.other);
+        self.link.reads.lock().clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_link_to_a_hub_that_has_left_the_group_does_not_count_as_open_and_its_reads_fail() {
+        let (links, presence) = (Links::default(), Arc::new(Presence::default()));
+        let (tx, _rx) = Queue::new(8, 8);
+        let link = Link { outgoing: tx, reads: Arc::default(), next_read: Arc::default() };
+        let task = tokio::spawn({
+            let (links, presence) = (links.clone(), presence.clone());
+            async move {
+                let _open = Open::new(&links, &presence, 2, &link);
+                std::future::pending::<()>().await;
+            }
+        });
+        while links.count() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let reader = tokio::spawn({
+            let links = links.clone();
+            async move { links.read(2, 1, v1::ReadRequest::default()).await }
+        });
+        tokio::task::yield_now().await;
+        // What happens to it when the hub is no member any more.
+        task.abort();
+        assert!(reader.await.unwrap().is_err());
+        assert_eq!(links.count(), 0, "a leader counts its links to know whether it reaches a majority");
+    }
 }

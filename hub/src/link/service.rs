@@ -9,7 +9,7 @@ use loop_proto::{
 };
 use tokio::{
     sync::mpsc,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
@@ -56,6 +56,13 @@ async fn tell_presence(hub: Arc<Hub>, tx: Outgoing) {
     let mut news = hub.links.follow_news();
     let mut heartbeat = interval(hub.config.peer_heartbeat);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Digests that were reported while there was no link; an operator of the other hub may wait for them.
+    for (peer, report) in hub.audits.lately(Instant::now()) {
+        let audit = v1::LinkAudit { peer_id: peer.get(), report: Some(report) };
+        if tx.send(Ok(v1::LinkReply { kind: Some(link_reply::Kind::Audit(audit)) })).await.is_err() {
+            return;
+        }
+    }
     loop {
         let kind = tokio::select! {
             _ = changed.changed() => link_reply::Kind::Presence(hub.presence.own()),

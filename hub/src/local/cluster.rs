@@ -18,7 +18,7 @@ use super::{
     process::Process,
     ready,
 };
-use crate::hubctl::Admin;
+use crate::hubctl::{Admin, CtlError};
 
 /// How long a process may take to leave after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
@@ -57,6 +57,8 @@ pub struct LocalCluster {
     hubs: Vec<Process>,
     peers: Vec<Process>,
     join_token: String,
+    admin_token: String,
+    group_secret: String,
     /// Held, not used: keeps a second launcher out of the folder.
     _lock: File,
 }
@@ -78,31 +80,53 @@ impl LocalCluster {
         config.data_dir = fs::canonicalize(&config.data_dir).map_err(failed("find", &config.data_dir))?;
         let layout = Layout::settle(&config)?;
         layout.check_free()?;
-        let join_token = match config.join_token.clone() {
-            Some(token) => token,
-            None => files::join_token(&config.data_dir)?,
+        let secret = |given: &Option<String>, name| match given {
+            Some(secret) => Ok(secret.clone()),
+            None => files::token(&config.data_dir, name),
         };
+        let join_token = secret(&config.join_token, "join-token")?;
+        let admin_token = secret(&config.admin_token, "admin-token")?;
+        let group_secret = secret(&config.group_secret, "group-secret")?;
         let logs = config.data_dir.join("logs");
         fs::create_dir_all(&logs).map_err(failed("make", &logs))?;
-        let mut cluster =
-            Self { config, layout, hubs: Vec::new(), peers: Vec::new(), join_token, _lock: lock };
+        let mut cluster = Self {
+            config,
+            layout,
+            hubs: Vec::new(),
+            peers: Vec::new(),
+            join_token,
+            admin_token,
+            group_secret,
+            _lock: lock,
+        };
         for at in 0..cluster.layout.http.len() {
             let args = cluster.hub_args(at);
-            cluster.hubs.push(cluster.process(format!("hub-{}", at + 1), &programs.0, args));
+            let secrets = [
+                ("LOOP_HUB_JOIN_TOKEN", &cluster.join_token),
+                ("LOOP_HUB_ADMIN_TOKEN", &cluster.admin_token),
+                ("LOOP_HUB_GROUP_SECRET", &cluster.group_secret),
+            ];
+            cluster.hubs.push(cluster.process(format!("hub-{}", at + 1), &programs.0, args, &secrets));
         }
         for at in 0..usize::from(cluster.config.peers) {
             let args = cluster.peer_args(at);
-            cluster.peers.push(cluster.process(format!("peer-{}", at + 1), &programs.1, args));
+            let secrets = [("LOOP_PEER_JOIN_TOKEN", &cluster.join_token)];
+            cluster.peers.push(cluster.process(format!("peer-{}", at + 1), &programs.1, args, &secrets));
         }
         Ok(cluster)
     }
 
-    fn process(&self, name: String, program: &Path, args: Vec<String>) -> Process {
+    fn process(
+        &self,
+        name: String,
+        program: &Path,
+        args: Vec<String>,
+        secrets: &[(&str, &String)],
+    ) -> Process {
         let log = self.config.data_dir.join("logs").join(format!("{name}.log"));
-        // Not as an argument: everybody on the machine can read those.
-        let token = ["LOOP_HUB_JOIN_TOKEN", "LOOP_PEER_JOIN_TOKEN"];
-        let token = token.map(|variable| (variable.to_owned(), self.join_token.clone()));
-        let env = self.config.env.iter().cloned().chain(token).collect();
+        // Not as arguments: everybody on the machine can read those.
+        let secrets = secrets.iter().map(|(variable, secret)| ((*variable).to_owned(), (*secret).clone()));
+        let env = self.config.env.iter().cloned().chain(secrets).collect();
         Process::new(name, program.to_path_buf(), args, env, log)
     }
 
@@ -160,6 +184,21 @@ impl LocalCluster {
     /// The volunteers' token of this system.
     pub fn join_token(&self) -> &str {
         &self.join_token
+    }
+
+    /// The operators' token of this system.
+    pub fn admin_token(&self) -> &str {
+        &self.admin_token
+    }
+
+    /// What its hubs show one another.
+    pub fn group_secret(&self) -> &str {
+        &self.group_secret
+    }
+
+    /// For questions to its hubs.
+    pub fn admin(&self, within: Duration) -> Result<Admin, CtlError> {
+        Admin::new(&self.hub_grpc_all(), within)?.with_token(self.admin_token.clone().into())
     }
 
     /// Where a process keeps its data.
@@ -285,7 +324,7 @@ impl LocalCluster {
     async fn wait_peers(&mut self, deadline: Instant) -> Result<(), LocalError> {
         let running: Vec<usize> =
             (0..self.peers.len()).filter(|at| self.peers[*at].pid().is_some()).collect();
-        let admin = Admin::new(&self.hub_grpc_all(), Duration::from_secs(1));
+        let admin = self.admin(Duration::from_secs(1));
         loop {
             self.fail_if_exited()?;
             let connected = match &admin {

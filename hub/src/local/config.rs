@@ -44,6 +44,10 @@ pub struct LocalConfig {
     pub bin_dir: Option<PathBuf>,
     /// The volunteers' token; `None`: made once and kept in the data folder.
     pub join_token: Option<String>,
+    /// The operators' token; `None`: made once and kept in the data folder.
+    pub admin_token: Option<String>,
+    /// What hubs show one another; `None`: made once and kept in the data folder.
+    pub group_secret: Option<String>,
     /// `sled` or `segment`; `None`: the hub's own default.
     pub log_engine: Option<String>,
     /// Folder of static files for hubs and peers; `None`: their own default.
@@ -69,6 +73,8 @@ impl LocalConfig {
             grpc: Port::Usual,
             bin_dir: None,
             join_token: None,
+            admin_token: None,
+            group_secret: None,
             log_engine: None,
             static_dir: None,
             hub_args: Vec::new(),

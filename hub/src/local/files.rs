@@ -1,4 +1,4 @@
-//! The launcher's own files in the data folder: its lock and the volunteers' token.
+//! The launcher's own files in the data folder: its lock and its secrets.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -41,9 +41,9 @@ pub(super) fn lock(folder: &Path) -> Result<File, LocalError> {
     }
 }
 
-/// The folder's token, made on the first call. Readable by its owner only.
-pub(super) fn join_token(folder: &Path) -> Result<String, LocalError> {
-    let path = folder.join("join-token");
+/// The folder's token of this name, made on the first call. Readable by its owner only.
+pub(super) fn token(folder: &Path, name: &str) -> Result<String, LocalError> {
+    let path = folder.join(name);
     match File::open(&path) {
         Ok(file) => {
             let mut token = String::new();
@@ -84,9 +84,10 @@ mod tests {
     #[test]
     fn a_token_is_made_once_and_is_its_owners_only() {
         let folder = tempfile::tempdir().unwrap();
-        let token = join_token(folder.path()).unwrap();
-        assert_eq!(token.len(), 2 * TOKEN_BYTES);
-        assert_eq!(join_token(folder.path()).unwrap(), token);
+        let made = token(folder.path(), "join-token").unwrap();
+        assert_eq!(made.len(), 2 * TOKEN_BYTES);
+        assert_eq!(token(folder.path(), "join-token").unwrap(), made);
+        assert_ne!(token(folder.path(), "group-secret").unwrap(), made);
         let mode = fs::metadata(folder.path().join("join-token")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }

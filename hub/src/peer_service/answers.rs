@@ -16,6 +16,9 @@ use crate::{
 
 /// Most rows one execution may change.
 const FACTS_MAX: usize = 1000;
+/// Most bytes of the facts of one stream. The machine refuses more, but only once they are in the log, and a command
+/// must fit into the messages hubs send one another.
+const FACTS_BYTES_MAX: usize = 4 << 20;
 /// Most bytes of one text column. AtomJump's widest is 1,024 characters of four bytes.
 const TEXT_BYTES_MAX: usize = 16 * 1024;
 /// Most sessions stored by one execution.
@@ -111,6 +114,9 @@ pub fn check_facts(
 }
 
 fn decode(facts: &bytes::Bytes) -> Result<Vec<fact::Kind>, &'static str> {
+    if facts.len() > FACTS_BYTES_MAX {
+        return Err("too many bytes of facts");
+    }
     let facts = v1::Facts::decode(facts.clone()).map_err(|_| "facts that cannot be read")?.facts;
     if facts.len() > FACTS_MAX {
         return Err("too many facts");
@@ -172,6 +178,13 @@ mod tests {
     #[test]
     fn what_is_too_much_or_unreadable_is_refused() {
         assert!(check(vec![message(1, 7); FACTS_MAX + 1], vec![]).is_err());
+        let row = v1::MessageStored { id: 1, forum_id: 7, text: "x".repeat(60 << 10), ..Default::default() };
+        let rows = |count| vec![fact::Kind::MessageStored(row.clone()); count];
+        assert_eq!(check(rows(68), vec![]), Ok(()));
+        assert!(
+            check(rows(69), vec![]).is_err(),
+            "each row is fine, together they would not fit into the log"
+        );
         let garbage = bytes::Bytes::from_static(b"\xff\xff\xff");
         assert!(check_facts(ForumId::new(7).unwrap(), &garbage, &facts(vec![]), &[]).is_err());
         let session = v1::SessionRecord { id: "x".repeat(33), ..Default::default() };

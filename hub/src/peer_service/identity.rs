@@ -23,11 +23,17 @@ pub async fn identify(hub: &Hub, claimed: u32, secret: &[u8]) -> Result<PeerId, 
                 .ok_or_else(|| Status::unauthenticated("no peer has this id and secret: join first"))?
         }
     };
+    refuse_removed(hub, peer)?;
+    Ok(peer)
+}
+
+/// Refuses a peer that an operator has removed.
+pub(super) fn refuse_removed(hub: &Hub, peer: PeerId) -> Result<(), Status> {
     let state = hub.state.read(|state| state.peer(peer).map(|peer| peer.state));
     if state == Some(PeerState::Removed) {
         return Err(Status::permission_denied(format!(
             "an operator has removed {peer}; `hubctl peer resume {peer}` takes it back"
         )));
     }
-    Ok(peer)
+    Ok(())
 }

@@ -117,10 +117,13 @@ impl PeerService for PeerGrpc {
             ms => Duration::from_millis(ms.into()).min(POLL_WAIT_MAX),
         };
         let until = Instant::now() + wait;
+        let mut after = request.after;
         loop {
             let applied = self.hub.state.applied_index();
-            let portion = feed::portion(&self.hub.state, &mut held, request.after)
+            let portion = feed::portion(&self.hub.state, &mut held, after)
                 .map_err(|trimmed| Status::out_of_range(trimmed.to_string()))?;
+            // What was found to be for others is not looked at again with every record that is added.
+            after = portion.through;
             if !portion.records.is_empty() || portion.more || Instant::now() >= until {
                 return Ok(Response::new(v1::RecordBatch {
                     records: portion.records,

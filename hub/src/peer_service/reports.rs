@@ -9,6 +9,8 @@ use loop_proto::{
     v1::{self, command, link_reply, outcome},
 };
 
+use tokio::time::Instant;
+
 use crate::{
     hub::{Hub, PROPOSE_WITHIN},
     presence::PeerConnection,
@@ -65,6 +67,7 @@ pub(super) fn audited(hub: &Arc<Hub>, connection: &PeerConnection, report: v1::A
     let holds = |forum| hub.state.read(|state| state.forum(forum).is_some_and(|f| f.replica(peer).is_some()));
     // Its forum may just have been given to another peer.
     if ForumId::new(report.forum_id).is_some_and(holds) {
+        hub.audits.keep(peer, &report, Instant::now());
         hub.audits.heard(peer, &report);
         hub.links.tell(link_reply::Kind::Audit(v1::LinkAudit { peer_id: peer.get(), report: Some(report) }));
     }

@@ -1,6 +1,6 @@
 //! One peer's work stream: greeting, what comes in, and its end.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use futures::{StreamExt, future::join_all, stream::BoxStream};
 use loop_proto::{
@@ -10,10 +10,16 @@ use loop_proto::{
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
-use super::{answers, identity::identify, outgoing, reports, started_over::restart_replicas};
+use super::{
+    answers,
+    identity::{identify, refuse_removed},
+    outgoing, reports,
+    started_over::restart_replicas,
+};
 use crate::{
     hub::{Hub, PROPOSE_WITHIN},
     presence::{OUTGOING_KILOBYTES_MAX, OUTGOING_MAX, PeerConnection},
+    proposer::ProposeError,
     queue::Queue,
     reads,
 };
@@ -49,6 +55,11 @@ pub(super) async fn accept(
     let version: String = hello.version.chars().filter(|c| !c.is_control()).take(32).collect();
     tracing::info!(%peer, cursor = hello.cursor, version, "a peer has connected");
     hub.presence.arrived(connection.clone());
+    // Removed in this moment? The event may have passed before this connection could be found.
+    refuse_removed(&hub, peer).inspect_err(|_| {
+        connection.gone.send_replace(true);
+        hub.presence.left(&connection);
+    })?;
     tokio::spawn({
         let (hub, connection) = (hub.clone(), connection.clone());
         async move {
@@ -138,20 +149,37 @@ async fn take(
     Ok(())
 }
 
+/// One lease at a time: an honest peer asks again once it has an answer or another connection, and ids are not without
+/// end.
 fn lease_user_ids(hub: &Arc<Hub>, connection: &Arc<PeerConnection>, count: u32) {
+    if connection.leasing.swap(true, Ordering::Relaxed) {
+        return;
+    }
     let (hub, connection) = (hub.clone(), connection.clone());
     let peer: PeerId = connection.peer;
     tokio::spawn(async move {
         let count = count.clamp(1, USER_IDS_MAX);
         let lease = command::Body::LeaseUserIds(v1::LeaseUserIds { peer_id: peer.get(), count });
-        match hub.proposer.propose(hub.new_request_id(), lease, PROPOSE_WITHIN).await {
+        let request_id = hub.new_request_id();
+        let outcome = loop {
+            // The peer does not ask again on this connection, so without a leader it is tried again: as the same
+            // request, so that one block is leased at most.
+            match hub.proposer.propose(request_id, lease.clone(), PROPOSE_WITHIN).await {
+                Err(error) if *connection.gone.borrow() || error == ProposeError::Closed => break Err(error),
+                Err(error) => tracing::warn!(%peer, %error, "no user ids could be leased yet"),
+                Ok(outcome) => break Ok(outcome),
+            }
+        };
+        // Before the peer has them: it may ask for the next ones at once.
+        connection.leasing.store(false, Ordering::Relaxed);
+        match outcome {
             Ok(v1::Outcome { kind: Some(outcome::Kind::UserIdsLeased(leased)) }) => {
                 // A peer that is gone by now asks again when it is back; the block is not given to anybody else.
                 let _ = connection.send(hub_to_peer::Kind::UserIds(leased)).await;
             }
             Ok(refused) => tracing::error!(%peer, ?refused, "no user ids could be leased"),
             Err(error) => {
-                tracing::warn!(%peer, %error, "no user ids could be leased; the peer will ask again")
+                tracing::debug!(%peer, %error, "the peer will ask for user ids on another connection")
             }
         }
     });

@@ -28,9 +28,9 @@ use openraft::{
         TransferLeaderResponse, VoteRequest, VoteResponse,
     },
 };
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
-use crate::{channel::MESSAGE_BYTES_MAX, group::Group};
+use crate::{channel::MESSAGE_BYTES_MAX, group::Group, group_secret::HubChannel};
 
 /// One chunk of a snapshot on the wire, bytes.
 const SNAPSHOT_CHUNK: usize = 1 << 20;
@@ -65,7 +65,7 @@ pub struct HubClient {
 }
 
 impl HubClient {
-    fn client(&self) -> Result<RaftServiceClient<Channel>, Unreachable<HubRaft>> {
+    fn client(&self) -> Result<RaftServiceClient<HubChannel>, Unreachable<HubRaft>> {
         let channel = self.group.channel(self.target);
         let channel = channel.ok_or_else(|| Unreachable::from_string("the hub's address is not usable"))?;
         Ok(RaftServiceClient::new(channel)

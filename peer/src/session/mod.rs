@@ -1,6 +1,7 @@
 //! A peer's life with the hubs: joins once, then holds a work stream to one of them, over and over.
 //! Owns which hub, when, and what is kept between connections. Never knows rows, nor what a request means.
 
+mod audits;
 mod check;
 mod decode;
 mod download;
@@ -38,6 +39,7 @@ use crate::{
     replica::Input,
     run::PeerError,
 };
+use audits::Reported;
 pub use check::{Report, check};
 use download::Courier;
 use driver::{DriveError, Driver};
@@ -78,6 +80,8 @@ pub struct Peer {
     giving: Arc<Giving>,
     /// Digests, in the making and made.
     audits: (mpsc::Sender<v1::AuditReport>, mpsc::Receiver<v1::AuditReport>),
+    /// Digests said lately, on whichever connection.
+    reported: Reported,
     /// The hub there is a stream to.
     hub: watch::Sender<Option<HubAddr>>,
     mark: Mark,
@@ -176,6 +180,7 @@ impl Session {
             seeding,
             reports,
             audits: mpsc::channel(AUDITS_MAX),
+            reported: Reported::default(),
             hub,
             mark: Mark::within(&self.config.data_dir),
             has_answered: false,

@@ -101,7 +101,11 @@ impl<'a> Worker<'a> {
         let WorkStream { mut inbound, outbox, .. } = stream;
         drop(outbox);
         let begins = Input::Connected { cursor: self.cursor, newest: self.welcome.newest };
-        let mut ended = match self.push(begins).await {
+        let begun = match self.push(begins).await {
+            Ok(()) => self.report_again().await,
+            Err(ended) => Err(ended),
+        };
+        let mut ended = match begun {
             Ok(()) => self.select(&mut inbound, broken, shutdown).await,
             Err(ended) => ended,
         };
@@ -139,6 +143,7 @@ impl<'a> Worker<'a> {
                 () = ids.low() => self.ask_for_ids().await,
                 Some(report) = self.peer.reports.recv() => self.on_report(report).await,
                 Some(report) = self.peer.audits.1.recv() => {
+                    self.peer.reported.note(report.clone(), Instant::now());
                     self.send(peer_to_hub::Kind::Audit(report)).await
                 }
                 message = inbound.message() => match message {
@@ -286,6 +291,14 @@ impl<'a> Worker<'a> {
                 messages: digest.messages,
             });
         });
+    }
+
+    /// Whoever asked for these may not have heard them: the connection before may have broken with them.
+    async fn report_again(&mut self) -> Step {
+        for report in self.peer.reported.lately(Instant::now()) {
+            self.send(peer_to_hub::Kind::Audit(report)).await?;
+        }
+        Ok(())
     }
 
     /// Why this peer does not take the forum; `None`: it does.

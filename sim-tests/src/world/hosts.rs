@@ -194,6 +194,7 @@ impl HubHost {
             join: self.join.clone(),
             join_token: Some(TOKEN.into()),
             admin_token: Some(ADMIN_TOKEN.into()),
+            group_secret: Some("simulated-group-secret".into()),
             log_engine: Some(LogEngineKind::Segment),
             snapshot_entries: Some(tuning.snapshot_entries),
             replicas: Some(tuning.replicas),
