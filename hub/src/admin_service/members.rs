@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use loop_proto::v1;
-use loop_raft_store::raft_types::HubNode;
-use openraft::{ChangeMembers, Instant, async_runtime::watch::WatchReceiver};
+use loop_raft_store::raft_types::{HubNode, HubRaft};
+use openraft::{ChangeMembers, Instant, RaftMetrics, ServerState, async_runtime::watch::WatchReceiver};
 use tonic::{Request, Status};
 
 use super::pass_on::{self, Leader};
@@ -82,17 +82,10 @@ async fn admit(hub: &Hub, node: v1::HubNode) -> Result<(), Status> {
     let target = raft.metrics().borrow_watched().last_log_index.unwrap_or(0);
     // openraft's own waiting is satisfied by an empty learner within the lag threshold, so look at the log itself.
     let caught_up = async {
-        loop {
-            if !raft.is_leader() {
-                return Err(Status::unavailable("the lead has moved meanwhile: ask again"));
-            }
-            let metrics = raft.metrics().borrow_watched().clone();
-            let matched = metrics.replication.as_ref().and_then(|m| m.get(&id)).and_then(|l| l.as_ref());
-            if matched.is_some_and(|log_id| log_id.index() >= target) {
-                return Ok(());
-            }
+        while !has_copied(&raft.metrics().borrow_watched().clone(), id, target)? {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        Ok::<(), Status>(())
     };
     tokio::time::timeout(CATCH_UP_WITHIN, caught_up).await.map_err(|_| {
         Status::deadline_exceeded("the new hub has not copied the log in time; start it and retry")
@@ -101,6 +94,16 @@ async fn admit(hub: &Hub, node: v1::HubNode) -> Result<(), Status> {
     raft.change_membership(voters, false).await.map_err(|e| Status::unavailable(e.to_string()))?;
     tracing::info!(hub = id, "a hub has entered the group");
     Ok(())
+}
+
+/// Whether a learner has the log up to `target`. An error where nobody would ever learn of it: only the hub that leads
+/// knows what the others have.
+fn has_copied(metrics: &RaftMetrics<HubRaft>, learner: u64, target: u64) -> Result<bool, Status> {
+    if metrics.state != ServerState::Leader {
+        return Err(Status::unavailable("the lead went to another hub meanwhile"));
+    }
+    let matched = metrics.replication.as_ref().and_then(|matched| matched.get(&learner));
+    Ok(matched.and_then(Option::as_ref).is_some_and(|log_id| log_id.index() >= target))
 }
 
 /// A member keeps the address it entered with, so a second hub with its number would be told that it is in and never
@@ -171,4 +174,20 @@ async fn dismiss(hub: &Hub, id: u64) -> Result<v1::RemoveHubReply, Status> {
     tracing::info!(hub = id, "a hub was taken out of the group");
     let members = hub.group.all().into_iter().filter(|node| node.node_id != id).collect();
     Ok(v1::RemoveHubReply { members })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It waited two minutes for what only a leader is told, and the new hub with it.
+    #[test]
+    fn a_hub_that_leads_no_more_does_not_wait_for_the_new_one() {
+        let mut metrics = RaftMetrics::new_initial(1);
+        metrics.state = ServerState::Leader;
+        assert!(!has_copied(&metrics, 2, 0).unwrap(), "nothing is known of it yet");
+        metrics.state = ServerState::Follower;
+        let refused = has_copied(&metrics, 2, 0).unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::Unavailable);
+    }
 }
