@@ -5,12 +5,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use loop_proto::v1::{self, admin_service_client::AdminServiceClient};
 use loop_raft_store::raft_types::HubNode;
 use openraft::async_runtime::watch::WatchReceiver;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{admin_service, channel, group_secret::ShowSecret, hub::Hub, run::HubError};
 
 /// How long a hub that wants to enter waits before it asks again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// How often a hub asks whether the group goes on without it, and how long one answer may take.
+const ASK_WHETHER_OUT: Duration = Duration::from_secs(2);
 /// Longest wait for another hub to take over the lead when this one goes.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(1);
 
@@ -94,6 +96,47 @@ pub async fn follow(hub: Arc<Hub>) {
             return;
         }
     }
+}
+
+/// Resolves once this hub was taken out of the group. It must not keep the peers and browsers that hang on it: nobody
+/// tells it anything any more. Not for a hub that is on its way in, whose log begins with groups it was not in.
+pub async fn taken_out(hub: &Hub) {
+    let own = hub.group.own_id();
+    let mut was_member = false;
+    loop {
+        sleep(ASK_WHETHER_OUT).await;
+        let metrics = hub.raft.metrics().borrow_watched().clone();
+        let is_member = metrics.membership_config.membership().get_node(&own).is_some();
+        if was_member && !is_member {
+            return;
+        }
+        was_member |= is_member;
+        if !is_member || metrics.current_leader == Some(own) {
+            continue;
+        }
+        // The entry that took it out may never have reached this hub: it follows a leader that has forgotten it.
+        let known = metrics.last_log_index.unwrap_or(0);
+        for other in hub.group.others().into_iter().map(|node| node.node_id) {
+            let may_lead = metrics.current_leader.is_none_or(|leader| leader == other);
+            if may_lead && goes_on_without(hub, other, known).await {
+                return;
+            }
+        }
+    }
+}
+
+/// Whether another hub leads, knows more than this one, and does not count it among the group.
+async fn goes_on_without(hub: &Hub, other: u64, known: u64) -> bool {
+    let Some(channel) = hub.group.channel(other) else { return false };
+    let request = tonic::Request::new(v1::StatusRequest {});
+    let request = admin_service::authorized(request, hub.config.admin_token.as_ref());
+    let mut client = AdminServiceClient::new(channel);
+    let Ok(Ok(status)) = timeout(ASK_WHETHER_OUT, client.status(request)).await else { return false };
+    let status = status.into_inner();
+    let mut members = status.hubs.iter().filter_map(|hub| hub.node.as_ref());
+    status.leader == Some(other)
+        && status.applied_index > known
+        && members.all(|node| node.node_id != hub.group.own_id())
 }
 
 /// Gives the lead to another voter, so that the others need not find out by silence.

@@ -110,6 +110,10 @@ pub async fn run(
             tokio::select! {
                 () = shutdown.cancelled() => Ok(()),
                 fatal = watch_raft(&hub.raft) => Err(fatal),
+                () = membership::taken_out(&hub) => {
+                    tracing::warn!("this hub was taken out of the group: it stops, and its data is of no more use");
+                    Ok(())
+                }
                 // Without one of its doors a hub would look alive and serve nobody.
                 Some(ended) = servers.next() => Err(HubError::Serve(why_ended(ended))),
             }

@@ -172,7 +172,9 @@ async fn dismiss(hub: &Hub, id: u64) -> Result<v1::RemoveHubReply, Status> {
     };
     hub.raft.change_membership(change, false).await.map_err(|e| Status::unavailable(e.to_string()))?;
     tracing::info!(hub = id, "a hub was taken out of the group");
-    let members = hub.group.all().into_iter().filter(|node| node.node_id != id).collect();
+    let mut members: Vec<v1::HubNode> = hub.group.all();
+    members.retain(|node| node.node_id != id);
+    members.sort_by_key(|node| node.node_id);
     Ok(v1::RemoveHubReply { members })
 }
 
