@@ -7,6 +7,9 @@ use rand::{RngExt, seq::IndexedRandom};
 use super::{Ailment, Kind, Place};
 use crate::world::{World, disk::Knobs};
 
+/// After its restart a hub with a damaged disk has said so, and is being replaced.
+const ROT_FOUND_WITHIN: Duration = Duration::from_secs(1);
+
 impl World {
     /// One hub's disk at a time: with more of them nobody could say what must survive.
     pub(super) fn ail_hub_disk(&mut self, kind: Kind, time: Duration) -> bool {
@@ -46,7 +49,9 @@ impl World {
         let name = self.hub_name(hub);
         let is_sick = |place: &Place| matches!(place, Place::Disk(name) if name.starts_with("hub"));
         let is_down = self.faults.ailing.contains_key(&Place::Power(name.clone()));
-        if self.is_replacing() || is_down || self.faults.ailing.keys().any(is_sick) {
+        let now = self.sim.elapsed();
+        let is_another_rotten = now < self.faults.rot_found_by;
+        if is_another_rotten || self.is_replacing() || is_down || self.faults.ailing.keys().any(is_sick) {
             return false;
         }
         let what = *[".seg", ".seg", ".snapshot"].choose(&mut self.rng).expect("three");
@@ -55,6 +60,7 @@ impl World {
         }
         self.trace.tell("fault", &format!("{name}: a bit of a {what} has turned over"));
         self.faults.excused.insert(name.clone());
+        self.faults.rot_found_by = now + time + ROT_FOUND_WITHIN;
         // It is read again when the process starts: the machine stays up, so nothing else is lost.
         self.note(Place::Power(name.clone()), Ailment::Down, time);
         self.sim.crash(name);
