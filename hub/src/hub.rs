@@ -12,9 +12,9 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    audits::Audits, config::HubConfig, group::Group, io::Io, leader::PlanBoard, link::Links,
-    placement::Placement, presence::Presence, proposer::Proposer, raft_node::HubRaftNode, relay::Relays,
-    traffic::Traffic, waiters::Waiters,
+    audits::Audits, changes::Changes, config::HubConfig, group::Group, io::Io, leader::PlanBoard,
+    link::Links, placement::Placement, presence::Presence, proposer::Proposer, raft_node::HubRaftNode,
+    relay::Relays, traffic::Traffic, waiters::Waiters,
 };
 
 /// How long a hub's own proposals (facts of reads, leases, registrations) are tried.
@@ -30,6 +30,8 @@ pub struct Hub {
     pub group: Arc<Group>,
     /// This hub's Raft node.
     pub raft: HubRaftNode,
+    /// The way to change the set of hubs.
+    pub changes: Changes,
     /// What has been agreed, as far as it is applied here.
     pub state: StateReader,
     /// The way into the log.

@@ -24,6 +24,7 @@ pub mod traffic;
 mod admin_service;
 mod audits;
 mod callers;
+mod changes;
 mod channel;
 mod group;
 pub mod group_secret;

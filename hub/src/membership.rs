@@ -1,14 +1,16 @@
 //! The set of hubs: forming the group, entering one that runs, keeping up with changes, handing over the lead.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use loop_proto::v1::{self, admin_service_client::AdminServiceClient};
 use loop_raft_store::raft_types::HubNode;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::{admin_service, channel, group_secret::ShowSecret, hub::Hub, run::HubError};
+use crate::{admin_service, changes, channel, group_secret::ShowSecret, hub::Hub, run::HubError};
 
+/// The file in the data of a hub that was taken out of its group.
+const TAKEN_OUT: &str = "taken-out";
 /// How long a hub that wants to enter waits before it asks again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// How often a hub asks whether the group goes on without it, and how long one answer may take.
@@ -20,6 +22,10 @@ const HAND_OVER_WITHIN: Duration = Duration::from_secs(1);
 pub async fn form_or_enter(hub: &Arc<Hub>) -> Result<(), HubError> {
     let group_error = |error: &dyn std::fmt::Display| HubError::Group(error.to_string());
     if hub.raft.is_initialized().await.map_err(|error| group_error(&error))? {
+        // It may have gone down on its way in: the others copy their log to it, but nobody makes it a voter.
+        if let Some(join) = &hub.config.join {
+            tokio::spawn(enter(hub.clone(), join.clone()));
+        }
         return Ok(());
     }
     if hub.config.bootstrap {
@@ -44,10 +50,23 @@ pub async fn form_or_enter(hub: &Arc<Hub>) -> Result<(), HubError> {
     Ok(())
 }
 
+/// Whether nothing but asking makes this hub a voter. One whose log says that it is one waits to see that agreed or taken
+/// back: asking would bring it in again where it was taken out meanwhile.
+fn must_ask(hub: &Hub) -> bool {
+    let metrics = hub.raft.server_metrics();
+    let metrics = metrics.borrow_watched();
+    metrics.membership_config.membership().voter_ids().all(|id| id != hub.group.own_id())
+}
+
 /// Asks until it is a voter: first the hub it was pointed to, then whoever that one says leads.
 async fn enter(hub: Arc<Hub>, pointed_to: String) {
     let mut at = pointed_to.clone();
-    while !hub.shutdown.is_cancelled() {
+    let own = hub.group.own_id();
+    while !hub.shutdown.is_cancelled() && !changes::votes(hub.state.membership().membership(), own) {
+        if !must_ask(&hub) {
+            sleep(ASK_AGAIN).await;
+            continue;
+        }
         match ask(&hub, &at).await {
             Ok(()) => {
                 tracing::info!("entered the group");
@@ -95,6 +114,23 @@ pub async fn follow(hub: Arc<Hub>) {
         if metrics.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// Notes in a hub's data that it was taken out of its group, so that no restart brings it back.
+pub fn note_taken_out(data_dir: &Path) {
+    if let Err(error) =
+        fs::write(data_dir.join(TAKEN_OUT), "Out of its group: this data is of no more use.\n")
+    {
+        tracing::warn!(%error, "cannot note that this hub is out of its group: do not start it again");
+    }
+}
+
+/// An error if the hub with this data was taken out of its group before.
+pub fn check_is_not_out(data_dir: &Path) -> Result<(), HubError> {
+    match data_dir.join(TAKEN_OUT).exists() {
+        true => Err(HubError::TakenOut(data_dir.display().to_string())),
+        false => Ok(()),
     }
 }
 

@@ -20,6 +20,7 @@ use tonic::{service::interceptor::InterceptedService, transport::Server};
 use crate::{
     admin_service,
     audits::Audits,
+    changes::{self, Changes},
     channel::{self, MESSAGE_BYTES_MAX, WINDOW_BYTES},
     config::HubConfig,
     feed::Feed,
@@ -70,6 +71,12 @@ pub enum HubError {
     /// The group cannot be formed or entered.
     #[error("cannot form or enter the group: {0}")]
     Group(String),
+    /// The hub with this data was taken out of its group.
+    #[error(
+        "the hub whose data is in {0} was taken out of its group and cannot come back: start a new one with an empty \
+         --data-dir, a --node-id no hub has had, and --join"
+    )]
+    TakenOut(String),
     /// Raft has stopped: disk, corruption or a broken invariant. The hub must not go on.
     #[error("Raft has stopped: {0}")]
     Fatal(String),
@@ -85,6 +92,7 @@ pub async fn run(
     metrics: PrometheusHandle,
     shutdown: CancellationToken,
 ) -> Result<(), HubError> {
+    membership::check_is_not_out(&config.data_dir)?;
     let http_acceptor = bind(&io, "--http-listen", config.http_listen).await?;
     let grpc_acceptor = bind(&io, "--grpc-listen", config.grpc_listen).await?;
     let hub_down = CancellationToken::new();
@@ -96,6 +104,7 @@ pub async fn run(
     let duties = [
         tokio::spawn(keep_metrics_small(metrics)),
         tokio::spawn(membership::follow(hub.clone())),
+        tokio::spawn(changes::see_through(hub.clone())),
         tokio::spawn(link::keep_links(hub.clone())),
         tokio::spawn(traffic::run(hub.clone())),
         tokio::spawn(sizes::watch(hub.clone())),
@@ -111,6 +120,7 @@ pub async fn run(
                 () = shutdown.cancelled() => Ok(()),
                 fatal = watch_raft(&hub.raft) => Err(fatal),
                 () = membership::taken_out(&hub) => {
+                    membership::note_taken_out(&hub.config.data_dir);
                     tracing::warn!("this hub was taken out of the group: it stops, and its data is of no more use");
                     Ok(())
                 }
@@ -176,6 +186,7 @@ async fn open(
         io,
         group,
         raft,
+        changes: Changes::default(),
         state,
         proposer,
         presence,

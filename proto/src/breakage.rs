@@ -74,6 +74,8 @@ breakages! {
     UnconfirmedLead = "unconfirmed-lead",
     /// A new leader does not bring to an end what was under way before its election.
     EffectLostAtElection = "effect-lost-at-election",
+    /// A change of the hubs whose leader is lost between its two steps stays half done.
+    ChangeHalfDone = "change-half-done",
     /// A peer that comes back is fed what is new from then on, not what it missed.
     FeedSkipsToLive = "feed-skips-to-live",
     /// What was staged while a copy was on its way is not written on top of it.

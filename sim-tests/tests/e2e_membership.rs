@@ -1,7 +1,7 @@
 //! The group of hubs grows while it serves, loses its first member, lets hubs go, and hands over the lead when asked to
 //! stop.
 
-use std::{net::TcpListener, path::Path, process::Stdio, time::Duration};
+use std::{ffi::OsString, net::TcpListener, path::Path, process::Stdio, time::Duration};
 
 use anyhow::Result;
 use loop_hub::{
@@ -20,7 +20,9 @@ const SOON: Duration = Duration::from_secs(30);
 /// A hub that was started by hand, as an operator adds one.
 struct AddedHub {
     /// Killed when this is dropped.
-    _process: Child,
+    process: Child,
+    /// To start it once more.
+    arguments: Vec<OsString>,
     http: String,
     grpc: String,
 }
@@ -33,18 +35,31 @@ fn free_port() -> u16 {
 impl AddedHub {
     fn start(id: u64, folder: &Path, join: &str, cluster: &LocalCluster) -> Result<Self> {
         let (http, grpc) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+        let id_text = id.to_string();
+        let words = ["--node-id", &id_text, "--http-listen", &http, "--grpc-listen", &grpc, "--join", join];
+        let mut arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
+        arguments.extend(["--log", "warn", "--data-dir"].map(OsString::from));
+        arguments.push(folder.join(format!("added-{id}")).into());
         let process = Command::new(binary("loop-hub"))
-            .args(["--node-id", &id.to_string(), "--http-listen", &http, "--grpc-listen", &grpc])
-            .args(["--join", join, "--log", "warn"])
+            .args(&arguments)
             .env("LOOP_HUB_JOIN_TOKEN", cluster.join_token())
             .env("LOOP_HUB_ADMIN_TOKEN", cluster.admin_token())
             .env("LOOP_HUB_GROUP_SECRET", cluster.group_secret())
-            .arg("--data-dir")
-            .arg(folder.join(format!("added-{id}")))
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .spawn()?;
-        Ok(Self { _process: process, http: format!("http://{http}"), grpc })
+        Ok(Self { process, arguments, http: format!("http://{http}"), grpc })
+    }
+
+    /// It was taken out of the group: it stops, and started again it says why it does not run.
+    async fn ends_for_good(&mut self) -> Result<()> {
+        let ended = tokio::time::timeout(SOON, self.process.wait()).await??;
+        assert!(ended.success(), "{ended}");
+        let again = Command::new(binary("loop-hub")).args(&self.arguments).stdin(Stdio::null()).output();
+        let again = tokio::time::timeout(SOON, again).await??;
+        let said = String::from_utf8_lossy(&again.stderr).into_owned();
+        assert!(!again.status.success() && said.contains("was taken out of its group"), "{said}");
+        Ok(())
     }
 }
 
@@ -80,10 +95,10 @@ async fn a_lone_hub_becomes_three_and_the_first_can_go() -> Result<()> {
 
     let folder = tempfile::tempdir()?;
     let first = system.cluster.hub_grpc(0).to_string();
-    let second = AddedHub::start(2, folder.path(), &first, &system.cluster)?;
+    let mut second = AddedHub::start(2, folder.path(), &first, &system.cluster)?;
     expect_voters(&second.grpc, &[1, 2]).await;
     // Pointed to a hub that does not lead: it is sent on to the one that does.
-    let third = AddedHub::start(3, folder.path(), &second.grpc, &system.cluster)?;
+    let mut third = AddedHub::start(3, folder.path(), &second.grpc, &system.cluster)?;
     expect_voters(&third.grpc, &[1, 2, 3]).await;
     visitor.commit(&third.http, &Commit::new(2, "written through the third")).await?;
 
@@ -103,7 +118,7 @@ async fn a_lone_hub_becomes_three_and_the_first_can_go() -> Result<()> {
             "{wanted}: {messages:?}"
         );
     }
-    the_lost_one_is_taken_out_and_the_leader_goes_too(&second, &third).await?;
+    the_lost_one_is_taken_out_and_the_leader_goes_too(&mut second, &mut third).await?;
     let commit = Commit::new(4, "written with one hub again");
     eventually("the last one serves", SOON, || async {
         let through_both = [&second.http, &third.http];
@@ -136,8 +151,8 @@ async fn take_out(admin: &Admin, hub: u64, staying: &[u64]) {
 
 /// Of three hubs one is dead: it goes first, since without one of the others there would be no majority.
 async fn the_lost_one_is_taken_out_and_the_leader_goes_too(
-    second: &AddedHub,
-    third: &AddedHub,
+    second: &mut AddedHub,
+    third: &mut AddedHub,
 ) -> Result<()> {
     let admin = operator(&[second.grpc.clone(), third.grpc.clone()])?;
     let refused = admin.remove_hub(2).await.unwrap_err();
@@ -148,9 +163,10 @@ async fn the_lost_one_is_taken_out_and_the_leader_goes_too(
     expect_voters(&second.grpc, &[2, 3]).await;
     // The one that leads hands over before it goes.
     let leader = admin.status().await?.leader.unwrap_or_default();
-    let (stays, grpc) = if leader == 2 { (3, &third.grpc) } else { (2, &second.grpc) };
+    let (goes, stays, grpc) = if leader == 2 { (second, 3, &third.grpc) } else { (third, 2, &second.grpc) };
     take_out(&admin, leader, &[stays]).await;
     expect_voters(grpc, &[stays]).await;
+    goes.ends_for_good().await?;
     let last = operator(std::slice::from_ref(grpc))?.remove_hub(stays).await.unwrap_err();
     assert!(last.to_string().contains("the only hub"), "{last}");
     Ok(())

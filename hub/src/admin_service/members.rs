@@ -8,7 +8,7 @@ use openraft::{ChangeMembers, Instant, RaftMetrics, ServerState, async_runtime::
 use tonic::{Request, Status};
 
 use super::pass_on::{self, Leader};
-use crate::{config::is_authority, group_secret::HubGuard, hub::Hub, membership};
+use crate::{changes, config::is_authority, group_secret::HubGuard, hub::Hub, membership};
 
 /// How long a new hub may take to copy the log before it becomes a voter.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(120);
@@ -19,14 +19,14 @@ pub(super) fn status(hub: &Hub) -> v1::StatusReply {
     let metrics = hub.raft.metrics().borrow_watched().clone();
     let matched = metrics.replication.as_ref();
     let membership = metrics.membership_config.membership();
-    let voters: Vec<u64> = membership.voter_ids().collect();
+    let agreed = hub.state.membership();
     let hubs = membership.nodes().map(|(id, node)| v1::HubInfo {
         node: Some(v1::HubNode {
             node_id: *id,
             grpc_addr: node.grpc_addr.clone(),
             http_addr: node.http_addr.clone(),
         }),
-        voter: voters.contains(id),
+        voter: changes::votes(agreed.membership(), *id),
         matched_index: matched.and_then(|m| m.get(id)).and_then(|log_id| log_id.as_ref()).map(|l| l.index()),
     });
     let hubs = hubs.collect();
@@ -76,6 +76,9 @@ async fn admit(hub: &Hub, node: v1::HubNode) -> Result<(), Status> {
     let raft = &hub.raft;
     let id = node.node_id;
     check_id_is_free(hub, &node)?;
+    if changes::votes(hub.state.membership().membership(), id) {
+        return Ok(());
+    }
     let hub_node = HubNode { grpc_addr: node.grpc_addr.clone(), http_addr: node.http_addr.clone() };
     tracing::info!(hub = id, addr = node.grpc_addr, "a hub asks to enter the group");
     raft.add_learner(id, hub_node, false).await.map_err(|e| Status::unavailable(e.to_string()))?;
@@ -91,7 +94,7 @@ async fn admit(hub: &Hub, node: v1::HubNode) -> Result<(), Status> {
         Status::deadline_exceeded("the new hub has not copied the log in time; start it and retry")
     })??;
     let voters = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
-    raft.change_membership(voters, false).await.map_err(|e| Status::unavailable(e.to_string()))?;
+    hub.changes.make(raft, voters).await.map_err(|e| Status::unavailable(e.to_string()))?;
     tracing::info!(hub = id, "a hub has entered the group");
     Ok(())
 }
@@ -170,7 +173,7 @@ async fn dismiss(hub: &Hub, id: u64) -> Result<v1::RemoveHubReply, Status> {
         true => ChangeMembers::RemoveVoters(BTreeSet::from([id])),
         false => ChangeMembers::RemoveNodes(BTreeSet::from([id])),
     };
-    hub.raft.change_membership(change, false).await.map_err(|e| Status::unavailable(e.to_string()))?;
+    hub.changes.make(&hub.raft, change).await.map_err(|e| Status::unavailable(e.to_string()))?;
     tracing::info!(hub = id, "a hub was taken out of the group");
     let mut members: Vec<v1::HubNode> = hub.group.all();
     members.retain(|node| node.node_id != id);
