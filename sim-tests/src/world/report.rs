@@ -120,7 +120,9 @@ fn tell(scenario: &Scenario, mut outcome: Outcome, prints: bool) -> Outcome {
     outcome.coverage = world.covered();
     if outcome.failure.is_some() {
         outcome.newest = world.trace.newest();
-        // What panicked may be half taken apart: it must not panic again on its way out.
+        // What panicked may be half taken apart: it must not panic again on its way out. Its files go nevertheless; what
+        // cannot be removed is no reason to say less about the failure.
+        let _ = std::fs::remove_dir_all(world.folder.path());
         std::mem::forget(world);
     }
     outcome

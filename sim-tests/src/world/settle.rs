@@ -37,6 +37,8 @@ impl World {
         }
         self.run_until("every replica has everything", CONVERGED_WITHIN, |world| world.converged())?;
         self.verify()?;
+        // Forums may have gone on moving while the operator asked.
+        self.run_until("every replica has everything again", CONVERGED_WITHIN, |world| world.converged())?;
         let copies = self.copies(true).map_err(Failure)?;
         let mut by_forum: BTreeMap<usize, Vec<Copy>> = BTreeMap::new();
         for copy in copies {

@@ -7,9 +7,6 @@ use rand::{RngExt, seq::IndexedRandom};
 use super::{Ailment, Kind, Place};
 use crate::world::{World, disk::Knobs};
 
-/// After its restart a hub with a damaged disk has said so, and is being replaced.
-const ROT_FOUND_WITHIN: Duration = Duration::from_secs(1);
-
 impl World {
     /// One hub's disk at a time: with more of them nobody could say what must survive.
     pub(super) fn ail_hub_disk(&mut self, kind: Kind, time: Duration) -> bool {
@@ -19,6 +16,12 @@ impl World {
         }
         let Some(hub) = self.any_hub() else { return false };
         let name = self.hub_name(hub);
+        if kind == Kind::FailSync {
+            if !self.may_lose(&name) {
+                return false;
+            }
+            self.faults.unsound.insert(name.clone());
+        }
         self.note(Place::Disk(name.clone()), Ailment::Wrong, time);
         let mut knobs = Knobs::default();
         match kind {
@@ -31,6 +34,12 @@ impl World {
         }
         self.hubs[hub].disk.set(knobs);
         true
+    }
+
+    /// Whether this hub's disk may lose what it had synced. What a failed sync or a flipped bit has damaged may be found
+    /// much later: one hub at a time may have such a disk, and nobody while one is being replaced.
+    fn may_lose(&self, name: &str) -> bool {
+        !self.is_replacing() && self.faults.unsound.iter().all(|unsound| unsound == name)
     }
 
     pub(super) fn slow_peer_disk(&mut self, peer: usize, time: Duration) -> bool {
@@ -49,9 +58,7 @@ impl World {
         let name = self.hub_name(hub);
         let is_sick = |place: &Place| matches!(place, Place::Disk(name) if name.starts_with("hub"));
         let is_down = self.faults.ailing.contains_key(&Place::Power(name.clone()));
-        let now = self.sim.elapsed();
-        let is_another_rotten = now < self.faults.rot_found_by;
-        if is_another_rotten || self.is_replacing() || is_down || self.faults.ailing.keys().any(is_sick) {
+        if !self.may_lose(&name) || is_down || self.faults.ailing.keys().any(is_sick) {
             return false;
         }
         let what = *[".seg", ".seg", ".snapshot"].choose(&mut self.rng).expect("three");
@@ -60,7 +67,7 @@ impl World {
         }
         self.trace.tell("fault", &format!("{name}: a bit of a {what} has turned over"));
         self.faults.excused.insert(name.clone());
-        self.faults.rot_found_by = now + time + ROT_FOUND_WITHIN;
+        self.faults.unsound.insert(name.clone());
         // It is read again when the process starts: the machine stays up, so nothing else is lost.
         self.note(Place::Power(name.clone()), Ailment::Down, time);
         self.sim.crash(name);

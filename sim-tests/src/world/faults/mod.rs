@@ -161,8 +161,8 @@ pub struct Active {
     ailing: BTreeMap<Place, (Ailment, Duration)>,
     /// Hubs whose disk was ever sick: they may say so, loudly.
     excused: BTreeSet<String>,
-    /// Until then a damaged disk may not have been found: another one could take the majority's.
-    rot_found_by: Duration,
+    /// Hubs whose disk may have lost something that was synced, and has not been found out.
+    unsound: BTreeSet<String>,
     /// Links that flap: when each turns over next, and whether it is cut now.
     flapping: BTreeMap<Link, (Duration, bool)>,
     /// Hubs that were found to have lost what they had promised to keep.

@@ -67,6 +67,7 @@ impl World {
         let name = self.hub_name(hub);
         self.trace.tell("operator", &format!("{name} is switched off for good"));
         self.faults.ailing.remove(&Place::Power(name.clone()));
+        self.faults.unsound.remove(&name);
         self.roster.remove(&name);
         self.gone.insert(hub);
         self.sim.crash(name);

@@ -3,7 +3,7 @@
 
 use rand::{RngExt, seq::IndexedRandom};
 
-use super::{begin, millis, secs};
+use super::{begin, log_goes_on, millis, secs, strike};
 use crate::world::{Failure, World, faults::Kind};
 
 /// Seen when no hub was left of the first ones.
@@ -12,9 +12,7 @@ pub const ALL_REPLACED: &str = "hubs: all were replaced, one by one";
 pub(super) fn failover(world: &mut World) -> Result<(), Failure> {
     begin(world)?;
     for _ in 0..4 {
-        let (down, pause) = (millis(world, 200, 4000), millis(world, 500, 3000));
-        world.strike(Kind::CrashLeader, down);
-        world.run_for(pause)?;
+        strike(world, Kind::CrashLeader, (200, 4000), (500, 3000))?;
     }
     world.settle()
 }
@@ -24,9 +22,7 @@ pub(super) fn failover(world: &mut World) -> Result<(), Failure> {
 pub(super) fn leader_restart(world: &mut World) -> Result<(), Failure> {
     begin(world)?;
     for _ in 0..12 {
-        let (down, pause) = (millis(world, 1, 150), millis(world, 300, 1200));
-        world.strike(Kind::CrashLeader, down);
-        world.run_for(pause)?;
+        strike(world, Kind::CrashLeader, (1, 150), (300, 1200))?;
     }
     world.settle()
 }
@@ -34,9 +30,7 @@ pub(super) fn leader_restart(world: &mut World) -> Result<(), Failure> {
 pub(super) fn cut_off_leader(world: &mut World) -> Result<(), Failure> {
     begin(world)?;
     for _ in 0..3 {
-        let (time, pause) = (millis(world, 300, 6000), millis(world, 1000, 5000));
-        world.strike(Kind::IsolateLeader, time);
-        world.run_for(pause)?;
+        strike(world, Kind::IsolateLeader, (300, 6000), (1000, 5000))?;
         let time = millis(world, 300, 3000);
         world.strike(Kind::SplitHubs, time);
     }
@@ -52,12 +46,7 @@ pub(super) fn left_behind(world: &mut World) -> Result<(), Failure> {
         let hub = *world.hubs_left().choose(&mut world.rng).expect("some hubs");
         let before = world.ledger.newest();
         world.crash_hub(hub, secs(600));
-        world.run_until("the log has gone on", secs(120), |world| {
-            match world.ledger.newest() > before + 160 {
-                true => Ok(()),
-                false => Err(format!("{} records since", world.ledger.newest() - before)),
-            }
-        })?;
+        log_goes_on(world, before, 160)?;
         world.heal();
         world.run_for(secs(2))?;
     }
@@ -68,12 +57,8 @@ pub(super) fn left_behind(world: &mut World) -> Result<(), Failure> {
 pub(super) fn bit_rot(world: &mut World) -> Result<(), Failure> {
     begin(world)?;
     for _ in 0..4 {
-        let (down, pause) = (millis(world, 50, 1500), millis(world, 200, 3000));
-        world.strike(Kind::RotDisk, down);
-        world.run_for(pause)?;
-        let (down, pause) = (millis(world, 50, 1000), millis(world, 500, 2000));
-        world.strike(Kind::CrashLeader, down);
-        world.run_for(pause)?;
+        strike(world, Kind::RotDisk, (50, 1500), (200, 3000))?;
+        strike(world, Kind::CrashLeader, (50, 1000), (500, 2000))?;
         world.run_until("all hubs are there", secs(60), |world| match world.is_replacing() {
             true => Err("a hub's place is still empty".into()),
             false => Ok(()),
@@ -82,12 +67,52 @@ pub(super) fn bit_rot(world: &mut World) -> Result<(), Failure> {
     world.settle()
 }
 
+/// All hubs lose power while one enters the group, and while one leaves it. A change takes two steps: a leader that was
+/// lost between them left a group that needed both the old hubs and the new ones, for ever.
+pub(super) fn half_done_change(world: &mut World) -> Result<(), Failure> {
+    begin(world)?;
+    for _ in 0..3 {
+        let new = world.add_hub();
+        strike_after(world, (60, 260), Kind::CrashAllHubs, (20, 400))?;
+        enters(world, new)?;
+        let old = world.hubs_left()[0];
+        let leaves = world.hub_id(old);
+        world.desk_has_removed(leaves);
+        strike_after(world, (1, 60), Kind::CrashAllHubs, (20, 400))?;
+        is_out(world, old)?;
+        world.retire(old);
+    }
+    world.settle()
+}
+
+fn strike_after(world: &mut World, pause: (u64, u64), kind: Kind, time: (u64, u64)) -> Result<(), Failure> {
+    let (pause, time) = (millis(world, pause.0, pause.1), millis(world, time.0, time.1));
+    world.run_for(pause)?;
+    world.strike(kind, time);
+    Ok(())
+}
+
+fn enters(world: &mut World, hub: usize) -> Result<(), Failure> {
+    let id = world.hub_id(hub);
+    world.run_until("a new hub votes", secs(60), move |world| match world.desk_knows_voter(id) {
+        true => Ok(()),
+        false => Err(format!("hub-{id} has not entered")),
+    })
+}
+
+fn is_out(world: &mut World, hub: usize) -> Result<(), Failure> {
+    let id = world.hub_id(hub);
+    world.run_until("an old hub is out", secs(60), move |world| match world.desk_has_removed(id) {
+        true => Ok(()),
+        false => Err(format!("hub-{id} is still in the group")),
+    })
+}
+
 /// Until none of the first hubs is left, the one that leads among them, while everybody writes.
 pub(super) fn membership(world: &mut World) -> Result<(), Failure> {
     begin(world)?;
     for old in world.hubs_left() {
         let new = world.add_hub();
-        let id = world.hub_id(new);
         if world.rng.random_bool(0.5) {
             let (down, pause) = (millis(world, 50, 1000), millis(world, 1, 500));
             world.run_for(pause)?;
@@ -96,17 +121,8 @@ pub(super) fn membership(world: &mut World) -> Result<(), Failure> {
                 .expect("three");
             world.strike(kind, down);
         }
-        world.run_until("a new hub votes", secs(60), move |world| match world.desk_knows_voter(id) {
-            true => Ok(()),
-            false => Err(format!("hub-{id} has not entered")),
-        })?;
-        let leaves = world.hub_id(old);
-        world.run_until("an old hub is out", secs(60), move |world| {
-            match world.desk_has_removed(leaves) {
-                true => Ok(()),
-                false => Err(format!("hub-{leaves} is still in the group")),
-            }
-        })?;
+        enters(world, new)?;
+        is_out(world, old)?;
         // For a while it runs on, and whoever hangs on it must find out.
         let pause = millis(world, 1, 3000);
         world.run_for(pause)?;

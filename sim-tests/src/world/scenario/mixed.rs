@@ -7,7 +7,7 @@ use rand::{
     seq::{IndexedRandom, SliceRandom},
 };
 
-use super::{begin, millis, secs};
+use super::{begin, millis, secs, strike};
 use crate::world::{
     Failure, World,
     faults::{self, Kind},
@@ -50,9 +50,7 @@ fn mixed(world: &mut World, kinds: &[Kind], rounds: u32) -> Result<(), Failure> 
     begin(world)?;
     for _ in 0..rounds {
         let kind = *kinds.choose(&mut world.rng).expect("some kinds");
-        let (time, pause) = (millis(world, 50, 4000), millis(world, 50, 1500));
-        world.strike(kind, time);
-        world.run_for(pause)?;
+        strike(world, kind, (50, 4000), (50, 1500))?;
     }
     world.settle()
 }
@@ -61,9 +59,7 @@ fn mixed(world: &mut World, kinds: &[Kind], rounds: u32) -> Result<(), Failure> 
 pub(super) fn flapping(world: &mut World) -> Result<(), Failure> {
     begin(world)?;
     for _ in 0..8 {
-        let (time, pause) = (millis(world, 500, 5000), millis(world, 100, 1000));
-        world.strike(Kind::FlapLink, time);
-        world.run_for(pause)?;
+        strike(world, Kind::FlapLink, (500, 5000), (100, 1000))?;
     }
     world.strike(Kind::CrashLeader, secs(1));
     world.run_for(secs(2))?;
@@ -75,9 +71,7 @@ pub(super) fn slow_consumer(world: &mut World) -> Result<(), Failure> {
     begin(world)?;
     world.add_visitors(4);
     for _ in 0..8 {
-        let (time, pause) = (millis(world, 500, 8000), millis(world, 100, 1500));
-        world.strike(Kind::SlowConsumer, time);
-        world.run_for(pause)?;
+        strike(world, Kind::SlowConsumer, (500, 8000), (100, 1500))?;
     }
     world.run_for(secs(3))?;
     world.settle()

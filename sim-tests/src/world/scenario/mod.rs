@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-use super::{Failure, Shape, World};
+use super::{Failure, Shape, World, faults::Kind};
 
 pub use self::{
     hubs::ALL_REPLACED,
@@ -93,6 +93,11 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario { name: "membership", about: "all hubs are replaced, one by one", tell: hubs::membership },
     Scenario {
+        name: "half-done-change",
+        about: "all hubs lose power while the group changes",
+        tell: hubs::half_done_change,
+    },
+    Scenario {
         name: "flapping",
         about: "links are cut and mended many times a second",
         tell: mixed::flapping,
@@ -119,6 +124,11 @@ pub const SCENARIOS: &[Scenario] = &[
         tell: moves::hot_forum,
     },
     Scenario { name: "migration-steps", about: "somebody falls at each step of a move", tell: moves::steps },
+    Scenario {
+        name: "target-away",
+        about: "the target of a move is away for a while, and goes on where it was",
+        tell: moves::target_away,
+    },
     Scenario {
         name: "migration-against-failover",
         about: "a cut-over while the lead is lost",
@@ -174,6 +184,21 @@ fn secs(seconds: u64) -> Duration {
 
 fn millis(world: &mut World, from: u64, to: u64) -> Duration {
     Duration::from_millis(world.rng.random_range(from..to))
+}
+
+/// A fault of this kind for some time of the first range, milliseconds; then a pause of the second.
+fn strike(world: &mut World, kind: Kind, time: (u64, u64), pause: (u64, u64)) -> Result<(), Failure> {
+    let (time, pause) = (millis(world, time.0, time.1), millis(world, pause.0, pause.1));
+    world.strike(kind, time);
+    world.run_for(pause)
+}
+
+/// Lets time pass until there are more than so many records that are newer than `before`.
+fn log_goes_on(world: &mut World, before: u64, records: u64) -> Result<(), Failure> {
+    world.run_until("the log has gone on", secs(120), |world| match world.ledger.newest() - before {
+        since if since > records => Ok(()),
+        since => Err(format!("{since} records since")),
+    })
 }
 
 /// Hubs have formed their group, peers have come, visitors write.

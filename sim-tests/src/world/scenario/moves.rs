@@ -8,7 +8,7 @@ use rand::{
     seq::{IndexedRandom, SliceRandom},
 };
 
-use super::{begin, millis, secs};
+use super::{begin, log_goes_on, millis, secs, strike};
 use crate::world::{Failure, World, faults::Kind, operator::Order};
 
 pub(super) fn migration(world: &mut World) -> Result<(), Failure> {
@@ -29,9 +29,7 @@ pub(super) fn migration(world: &mut World) -> Result<(), Failure> {
         let pause = millis(world, 1, 400);
         world.run_for(pause)?;
         let kind = *kinds.choose(&mut world.rng).expect("some kinds");
-        let (time, pause) = (millis(world, 50, 3000), millis(world, 200, 2000));
-        world.strike(kind, time);
-        world.run_for(pause)?;
+        strike(world, kind, (50, 3000), (200, 2000))?;
     }
     world.settle()
 }
@@ -184,6 +182,32 @@ fn at_rest(world: &mut World) -> Result<(), Failure> {
             None => Ok(()),
         }
     })
+}
+
+/// The target of a move is away while others write on. The log is not trimmed past what it waits for, and it goes on where
+/// it was.
+pub(super) fn target_away(world: &mut World) -> Result<(), Failure> {
+    world.tune(|tuning| (tuning.replicas, tuning.peer_grace_s, tuning.invitation_timeout_s) = (2, 60, 30));
+    begin(world)?;
+    for _ in 0..4 {
+        at_rest(world)?;
+        let Some(mut moving) = Move::any(world, false) else { continue };
+        let step = *STEPS[..3].choose(&mut world.rng).expect("three");
+        if !moving.reaches(world, step, secs(5))? {
+            continue;
+        }
+        let Some(target) = world.peer_of(moving.to) else { continue };
+        let (before, over) = (world.ledger.newest(), world.started_over());
+        world.crash_peer(target, secs(30));
+        log_goes_on(world, before, 30)?;
+        world.heal();
+        let due = world.ledger.newest();
+        world.run_until("the target follows", secs(30), |world| world.has_all_of(target, due))?;
+        if world.started_over() > over {
+            return Err(Failure("a peer to which a copy was on its way had to start again".to_owned()));
+        }
+    }
+    world.settle()
 }
 
 /// The primary moves; as its target is about to take over, the lead is lost; and the old primary, which was cut off in

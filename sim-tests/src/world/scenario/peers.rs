@@ -2,7 +2,7 @@
 
 use rand::seq::IndexedRandom;
 
-use super::{begin, millis, secs};
+use super::{begin, log_goes_on, millis, secs, strike};
 use crate::world::{Failure, World, faults::Kind};
 
 pub(super) fn primary_lost(world: &mut World) -> Result<(), Failure> {
@@ -33,9 +33,7 @@ pub(super) fn all_peers_away(world: &mut World) -> Result<(), Failure> {
 pub(super) fn drain(world: &mut World) -> Result<(), Failure> {
     begin(world)?;
     for _ in 0..3 {
-        let (time, pause) = (millis(world, 3000, 8000), millis(world, 1000, 4000));
-        world.strike(Kind::DrainPeer, time);
-        world.run_for(pause)?;
+        strike(world, Kind::DrainPeer, (3000, 8000), (1000, 4000))?;
         let down = millis(world, 50, 1500);
         world.strike(Kind::CrashPrimary, down);
     }
@@ -56,12 +54,7 @@ pub(super) fn beyond_retention(world: &mut World) -> Result<(), Failure> {
         let (before, over) = (world.ledger.newest(), world.started_over());
         world.crash_peer(peer, secs(600));
         // The log holds twice its budget at most.
-        world.run_until("the log has gone on", secs(120), |world| {
-            match world.ledger.newest() > before + 600 {
-                true => Ok(()),
-                false => Err(format!("{} records since", world.ledger.newest() - before)),
-            }
-        })?;
+        log_goes_on(world, before, 600)?;
         world.heal();
         world.run_until("it starts again", secs(30), |world| match world.started_over() > over {
             true => Ok(()),

@@ -7,7 +7,7 @@ use crate::world::{
     Failure, World,
     disk::Knobs,
     faults::Kind,
-    scenario::{begin, millis, secs},
+    scenario::{begin, log_goes_on, millis, secs},
 };
 
 /// nats-server 7564: a JetStream group acknowledged publishes that were in memory of most servers and on no disk; a power
@@ -63,12 +63,7 @@ pub fn etcd_18089(world: &mut World) -> Result<(), Failure> {
         world.crash_peer(peer, secs(600));
         // The log holds its budget, and up to twice as much for those who are behind.
         let missed = 100 + 70 * round;
-        world.run_until("the log has gone on", secs(120), |world| {
-            match world.ledger.newest() > before + missed {
-                true => Ok(()),
-                false => Err(format!("{} records since", world.ledger.newest() - before)),
-            }
-        })?;
+        log_goes_on(world, before, missed)?;
         let down = millis(world, 50, 400);
         world.strike(if round % 2 == 0 { Kind::CrashHub } else { Kind::CrashAllHubs }, down);
         world.run_for(down)?;

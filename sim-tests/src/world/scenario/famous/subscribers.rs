@@ -6,7 +6,7 @@ use super::{all_follow, crowd, follows};
 use crate::world::{
     Failure, World,
     faults::Kind,
-    scenario::{begin, millis, secs},
+    scenario::{begin, millis, secs, strike},
 };
 
 /// nats-server 4736: a consumer got nothing any more, for hours; its connection was fine, nobody logged anything, and only
@@ -57,9 +57,7 @@ pub fn etcd_17529(world: &mut World) -> Result<(), Failure> {
     ];
     for _ in 0..25 {
         let kind = *kinds.choose(&mut world.rng).expect("some kinds");
-        let (time, pause) = (millis(world, 20, 1500), millis(world, 20, 500));
-        world.strike(kind, time);
-        world.run_for(pause)?;
+        strike(world, kind, (20, 1500), (20, 500))?;
     }
     world.heal();
     all_follow(world)?;
