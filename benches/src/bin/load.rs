@@ -96,7 +96,7 @@ struct HotArgs {
     #[arg(long, default_value_t = 40.0)]
     quiet_reads: f64,
     /// Reads a second of the busy forum
-    #[arg(long, default_value_t = 1000.0)]
+    #[arg(long, default_value_t = 2000.0)]
     reads: f64,
     /// Writes a second to the busy forum
     #[arg(long, default_value_t = 5.0)]
