@@ -45,6 +45,8 @@ impl SnapshotFile {
         if dir.list()?.iter().any(|name| name == NEW_NAME) {
             dir.remove(NEW_NAME)?;
         }
+        // The one found may have got its name in the moment the disk failed.
+        dir.sync()?;
         let file = Self { dir, current: Mutex::new(None) };
         let covered = file.load()?.and_then(|(meta, _)| meta.last_log_id);
         *file.current.lock() = covered;

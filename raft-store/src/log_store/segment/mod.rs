@@ -36,6 +36,11 @@ fn segment_name(number: u32) -> String {
     format!("{number:010}.seg")
 }
 
+/// Where a segment is copied before the copy takes its place.
+fn copy_name(number: u32) -> String {
+    format!("{number:010}.new")
+}
+
 /// The number of a segment file, if the name is one.
 fn segment_number(name: &str) -> Option<u32> {
     let digits = name.strip_suffix(".seg")?;

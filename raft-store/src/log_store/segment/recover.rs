@@ -1,9 +1,9 @@
 //! Reads all segment files in order and finds out what the log holds.
 //!
-//! Only the last file may end in an unfinished write; it is cut there. Everything else that does not read back as
-//! written is damage and refused.
+//! Only the last file may end in an unfinished write; it is cut there, and written anew. Everything else that does not
+//! read back as written is damage and refused.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use super::{
     super::{
@@ -11,7 +11,7 @@ use super::{
         engine::{Meta, decode_meta},
         error::{Corruption, LogError},
     },
-    Index, Place,
+    Index, Place, copy_name,
     record::{self, GROUP_MAGIC, HEADER, Kind},
     segment_name, segment_number,
 };
@@ -39,22 +39,43 @@ pub(super) fn replay(dir: &dyn Dir) -> Result<Replay, LogError> {
         let file = dir.open(&segment_name(number)).map_err(io("open a segment"))?;
         let len = file.size().map_err(io("measure a segment"))?;
         let mut one = Segment { dir, number, file: &*file, len, is_last: i + 1 == numbers.len() };
-        let end = one.replay(&mut replay)?;
+        let (end, is_last) = (one.replay(&mut replay)?, one.is_last);
         if end == 0 {
             // Begun, but not to the end of its head: nothing was ever acknowledged from it.
             dir.remove(&segment_name(number)).map_err(io("remove a segment"))?;
             dir.sync().map_err(io("sync the directory"))?;
             continue;
         }
-        if end < len {
-            file.set_size(end).map_err(io("cut a segment"))?;
-            file.sync_all().map_err(io("sync a segment"))?;
-        }
+        // A file that is not the last was synced when it was finished.
+        let file = if is_last { write_anew(dir, number, &*file, end)? } else { file };
         replay.index.files.insert(number, file);
         replay.last = Some((number, end));
     }
     replay.check_ends(dir)?;
     Ok(replay)
+}
+
+/// Puts a copy of the file's first `end` bytes in its place. If a sync had failed, what was read of it is in memory only:
+/// the system takes it for written, no further sync of this file would write it, and the next power cut would take it.
+fn write_anew(dir: &dyn Dir, number: u32, file: &dyn File, end: u64) -> Result<Arc<dyn File>, LogError> {
+    let io = |what| LogError::io(dir.path(), what);
+    let new_name = copy_name(number);
+    if dir.list().map_err(io("list the directory"))?.contains(&new_name) {
+        dir.remove(&new_name).map_err(io("remove an unfinished copy of a segment"))?;
+    }
+    let copy = dir.create(&new_name).map_err(io("create a copy of the last segment"))?;
+    let mut piece = vec![0; Window::PIECE];
+    let mut at = 0;
+    while at < end {
+        let piece = &mut piece[..(Window::PIECE as u64).min(end - at) as usize];
+        read_exact_at(file, piece, at).map_err(io("read a segment"))?;
+        copy.write_at(piece, at).map_err(io("write a copy of the last segment"))?;
+        at += piece.len() as u64;
+    }
+    copy.sync_all().map_err(io("sync a copy of the last segment"))?;
+    dir.rename(&new_name, &segment_name(number)).map_err(io("rename a copy of the last segment"))?;
+    dir.sync().map_err(io("sync the directory"))?;
+    Ok(copy)
 }
 
 impl Replay {

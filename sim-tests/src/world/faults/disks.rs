@@ -16,12 +16,6 @@ impl World {
         }
         let Some(hub) = self.any_hub() else { return false };
         let name = self.hub_name(hub);
-        if kind == Kind::FailSync {
-            if !self.may_lose(&name) {
-                return false;
-            }
-            self.faults.unsound.insert(name.clone());
-        }
         self.note(Place::Disk(name.clone()), Ailment::Wrong, time);
         let mut knobs = Knobs::default();
         match kind {
@@ -36,8 +30,8 @@ impl World {
         true
     }
 
-    /// Whether this hub's disk may lose what it had synced. What a failed sync or a flipped bit has damaged may be found
-    /// much later: one hub at a time may have such a disk, and nobody while one is being replaced.
+    /// Whether this hub's disk may lose what it had synced. That may be found much later: one hub at a time may have such a
+    /// disk, and nobody while one is being replaced.
     fn may_lose(&self, name: &str) -> bool {
         !self.is_replacing() && self.faults.unsound.iter().all(|unsound| unsound == name)
     }
