@@ -7,6 +7,7 @@ use loop_proto::{
     ids::PeerId,
     v1::{self, command, hub_to_peer, outcome, peer_to_hub},
 };
+use loop_raft_store::machine::HubState;
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     hub::{Hub, PROPOSE_WITHIN},
-    presence::{OUTGOING_KILOBYTES_MAX, OUTGOING_MAX, PeerConnection},
+    presence::{OUTGOING_KILOBYTES_MAX, PeerConnection},
     proposer::ProposeError,
     queue::Queue,
     reads,
@@ -26,6 +27,8 @@ use crate::{
 
 /// A connection is broken after this many heartbeats of silence.
 pub(super) const SILENT_HEARTBEATS_MAX: u32 = 4;
+/// A peer that is ahead of its hub waits this many heartbeats before it has to try another.
+const CATCH_UP_HEARTBEATS_MAX: u32 = 2;
 /// Most user ids leased at once.
 const USER_IDS_MAX: u32 = 1000;
 
@@ -42,14 +45,8 @@ pub(super) async fn accept(
         return Err(Status::invalid_argument("the first message of a work stream is Hello"));
     };
     let peer = identify(&hub, hello.peer_id, &hello.secret).await?;
-    let newest = hub.state.read(|state| state.newest());
-    if hello.cursor > newest && hub.raft.is_leader() {
-        return Err(Status::failed_precondition(format!(
-            "cursor {} lies above the log's newest record {newest}: this data is of another group of hubs",
-            hello.cursor
-        )));
-    }
-    let (tx, outgoing) = Queue::new(OUTGOING_MAX, OUTGOING_KILOBYTES_MAX);
+    catch_up_with(&hub, hello.cursor).await?;
+    let (tx, outgoing) = Queue::new(hub.config.peer_queue, OUTGOING_KILOBYTES_MAX);
     let (serial, limits) = (hub.presence.next_serial(), hello.limits.unwrap_or_default());
     let connection = PeerConnection::new(peer, serial, hello.cursor, limits, tx);
     let version: String = hello.version.chars().filter(|c| !c.is_control()).take(32).collect();
@@ -79,6 +76,24 @@ pub(super) async fn accept(
         tracing::info!(%peer, why, "a peer's connection has ended");
     });
     Ok(outgoing.map(Ok).boxed())
+}
+
+/// Waits until this hub knows what a peer has, if it was only just started or is behind.
+async fn catch_up_with(hub: &Hub, cursor: u64) -> Result<(), Status> {
+    let newest = || hub.state.read(HubState::newest);
+    if cursor <= newest() {
+        return Ok(());
+    }
+    let deadline = Instant::now() + hub.config.peer_heartbeat * CATCH_UP_HEARTBEATS_MAX;
+    reads::fresh(hub, deadline).await.map_err(|_| {
+        Status::unavailable("this hub is behind and cannot ask the others at the moment: try another one")
+    })?;
+    match newest() {
+        newest if cursor > newest => Err(Status::failed_precondition(format!(
+            "cursor {cursor} lies above the log's newest record {newest}: this data is of another group of hubs"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// A restarted peer no longer knows what it had answered, and such an answer may still be on its way into the log: a
