@@ -14,6 +14,8 @@ use clap::{Args, ValueEnum};
 use loop_proto::{ids::HubId, v1};
 use serde::{Deserialize, Serialize};
 
+/// Messages that may wait for a peer that reads slowly.
+const PEER_QUEUE: usize = 512;
 const SECOND: Duration = Duration::from_secs(1);
 /// Longest time that can be set: times are added to, and must not overflow.
 const SECONDS_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -175,6 +177,9 @@ pub struct HubConfig {
     pub retained_records: u64,
     /// Raft entries between snapshots.
     pub snapshot_entries: u64,
+    /// Messages that may wait for a peer that reads slowly. Beyond it the peer gets no reads until it has caught up. No
+    /// option sets it.
+    pub peer_queue: usize,
     /// Bound of client connections.
     pub connections_max: usize,
     /// Addresses other than loopback are allowed.
@@ -349,6 +354,7 @@ impl TryFrom<Options> for HubConfig {
             ),
             takeover: Duration::from_millis(options.takeover_ms.unwrap_or(1000)),
             peer_heartbeat: Duration::from_millis(options.peer_heartbeat_ms.unwrap_or(250)),
+            peer_queue: PEER_QUEUE,
             retained_records: options.retained_records.unwrap_or(1_000_000),
             snapshot_entries: options.snapshot_entries.unwrap_or(100_000),
             connections_max: options.connections_max.unwrap_or(16_000),

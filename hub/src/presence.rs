@@ -17,9 +17,7 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use crate::queue::{Gone, Queue};
 
-/// Messages that may wait for a slow peer's stream. Beyond it the peer gets no reads until it has caught up.
-pub const OUTGOING_MAX: usize = 512;
-/// Kilobytes of records among them. Beyond it a slow peer's feed stands still: it reads the log from where it is, and
+/// Kilobytes of records that may wait for a slow peer. Beyond it a slow peer's feed stands still: it reads the log from where it is, and
 /// holds on to nothing that the log has let go.
 pub const OUTGOING_KILOBYTES_MAX: u32 = 16 * 1024;
 
@@ -327,7 +325,7 @@ impl Presence {
         let most =
             |held: fn(&PeerConnection) -> usize| inner.here.values().map(|c| held(c)).max().unwrap_or(0);
         [
-            ("peer_messages", (most(|c| c.outgoing.waiting()), OUTGOING_MAX)),
+            ("peer_messages", (most(|c| c.outgoing.waiting()), most(|c| c.outgoing.waiting_max()).max(1))),
             ("peer_kilobytes", (most(|c| c.outgoing.kilobytes_waiting()), OUTGOING_KILOBYTES_MAX as usize)),
             ("peer_reads", (most(|c| c.reads.lock().len()), READS_MAX)),
         ]

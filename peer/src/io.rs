@@ -85,6 +85,8 @@ pub type TellSizes = dyn Fn(&[Size]) + Send + Sync;
 pub struct Io {
     /// How hubs are reached.
     pub dial: Dial,
+    /// Bytes a hub may send on a stream before they are read; twice as many on a connection.
+    pub window_bytes: u32,
     /// All chance comes from here: the peer's secret on its first start, jitter later.
     pub seed: [u8; 32],
     /// Unix time in milliseconds. Shown to operators only; nothing is decided by it.
@@ -103,6 +105,7 @@ impl Io {
     pub fn real() -> Self {
         Self {
             dial: Arc::new(dial_tcp),
+            window_bytes: 4 << 20,
             seed: rand::random(),
             wall_ms: Arc::new(system_ms),
             blocking: Blocking::Thread,

@@ -30,7 +30,8 @@ pub const fn story_of(breakage: Breakage) -> &'static str {
         Breakage::StagedFactsDropped => "drain",
         Breakage::DuplicateOnResend => "re-sent-commits",
         Breakage::LostSync => "failover",
-        Breakage::VoteNotDurable | Breakage::TornWriteTaken => "power-cuts",
+        Breakage::VoteNotDurable => "power-cuts",
+        Breakage::TornWriteTaken => "nats-7564",
         Breakage::LeadRestored => "leader-restart",
         Breakage::IdReuseAfterFailover
         | Breakage::SnapshotForgetsRequests

@@ -1,7 +1,7 @@
 //! The group of hubs grows while it serves, loses its first member, lets hubs go, and hands over the lead when asked to
 //! stop.
 
-use std::{ffi::OsString, net::TcpListener, path::Path, process::Stdio, time::Duration};
+use std::{net::TcpListener, path::Path, process::Stdio, time::Duration};
 
 use anyhow::Result;
 use loop_hub::{
@@ -21,8 +21,8 @@ const SOON: Duration = Duration::from_secs(30);
 struct AddedHub {
     /// Killed when this is dropped.
     process: Child,
-    /// To start it once more.
-    arguments: Vec<OsString>,
+    /// Starts it once more.
+    command: Command,
     http: String,
     grpc: String,
 }
@@ -35,28 +35,26 @@ fn free_port() -> u16 {
 impl AddedHub {
     fn start(id: u64, folder: &Path, join: &str, cluster: &LocalCluster) -> Result<Self> {
         let (http, grpc) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
-        let id_text = id.to_string();
-        let words = ["--node-id", &id_text, "--http-listen", &http, "--grpc-listen", &grpc, "--join", join];
-        let mut arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
-        arguments.extend(["--log", "warn", "--data-dir"].map(OsString::from));
-        arguments.push(folder.join(format!("added-{id}")).into());
-        let process = Command::new(binary("loop-hub"))
-            .args(&arguments)
+        let mut command = Command::new(binary("loop-hub"));
+        command
+            .args(["--node-id", &id.to_string(), "--http-listen", &http, "--grpc-listen", &grpc])
+            .args(["--join", join, "--log", "warn"])
             .env("LOOP_HUB_JOIN_TOKEN", cluster.join_token())
             .env("LOOP_HUB_ADMIN_TOKEN", cluster.admin_token())
             .env("LOOP_HUB_GROUP_SECRET", cluster.group_secret())
+            .arg("--data-dir")
+            .arg(folder.join(format!("added-{id}")))
             .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()?;
-        Ok(Self { process, arguments, http: format!("http://{http}"), grpc })
+            .kill_on_drop(true);
+        let process = command.spawn()?;
+        Ok(Self { process, command, http: format!("http://{http}"), grpc })
     }
 
     /// It was taken out of the group: it stops, and started again it says why it does not run.
     async fn ends_for_good(&mut self) -> Result<()> {
         let ended = tokio::time::timeout(SOON, self.process.wait()).await??;
         assert!(ended.success(), "{ended}");
-        let again = Command::new(binary("loop-hub")).args(&self.arguments).stdin(Stdio::null()).output();
-        let again = tokio::time::timeout(SOON, again).await??;
+        let again = tokio::time::timeout(SOON, self.command.output()).await??;
         let said = String::from_utf8_lossy(&again.stderr).into_owned();
         assert!(!again.status.success() && said.contains("was taken out of its group"), "{said}");
         Ok(())

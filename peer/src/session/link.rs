@@ -111,8 +111,8 @@ impl Link {
     pub async fn dial(io: &Io, hub: &HubAddr) -> Result<Self, LinkError> {
         let endpoint = Endpoint::from_shared(format!("http://{hub}"))
             .map_err(|error| LinkError::Unreachable(error.to_string()))?
-            .initial_stream_window_size(4 << 20)
-            .initial_connection_window_size(8 << 20)
+            .initial_stream_window_size(io.window_bytes)
+            .initial_connection_window_size(io.window_bytes.saturating_mul(2))
             .http2_keep_alive_interval(Duration::from_secs(10))
             .keep_alive_timeout(Duration::from_secs(5))
             .keep_alive_while_idle(true);

@@ -137,6 +137,8 @@ pub struct Tuning {
     pub snapshot_entries: u64,
     /// Records kept for peers that are away.
     pub retained_records: u64,
+    /// Messages that may wait for a peer that reads slowly.
+    pub peer_queue: usize,
 }
 
 /// The hubs there are, by their host names: what an operator has told peers and browsers. Clones are the same.
@@ -205,7 +207,7 @@ impl HubHost {
         };
         let config = HubConfig::try_from(options)?;
         // Less than an operator may choose: a simulated run is short.
-        Ok(HubConfig { retained_records: tuning.retained_records, ..config })
+        Ok(HubConfig { retained_records: tuning.retained_records, peer_queue: tuning.peer_queue, ..config })
     }
 
     fn io(&self, seed: u64) -> loop_hub::io::Io {
@@ -285,6 +287,8 @@ impl PeerHost {
         let mut bytes = [0; 32];
         StdRng::seed_from_u64(seed).fill_bytes(&mut bytes);
         loop_peer::io::Io {
+            // The simulated network holds any number of bytes: here is where somebody who reads slowly is felt.
+            window_bytes: 64 << 10,
             dial: Arc::new(dial),
             seed: bytes,
             wall_ms: self.machine.clock(),

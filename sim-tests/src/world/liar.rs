@@ -41,6 +41,8 @@ pub enum Lie {
     FutureEpoch,
     /// Says it has more on disk than it has.
     CursorAhead,
+    /// Says when it comes that it has more than there is.
+    HelloAhead,
     /// Says it has less on disk than it has, and asks again for what it has.
     CursorBehind,
     /// Holds its answers back for seconds.
@@ -50,8 +52,15 @@ pub enum Lie {
 }
 
 /// All of them.
-pub const LIES: [Lie; 6] =
-    [Lie::OldEpoch, Lie::FutureEpoch, Lie::CursorAhead, Lie::CursorBehind, Lie::Late, Lie::Twice];
+pub const LIES: [Lie; 7] = [
+    Lie::OldEpoch,
+    Lie::FutureEpoch,
+    Lie::CursorAhead,
+    Lie::HelloAhead,
+    Lie::CursorBehind,
+    Lie::Late,
+    Lie::Twice,
+];
 
 /// Makes a peer's words what they are when they leave its machine. Clones are the same.
 #[derive(Clone)]
@@ -119,6 +128,13 @@ impl Tongue {
             Lie::OldEpoch => about_epoch(&mut message, |epoch| epoch.saturating_sub(1)),
             Lie::FutureEpoch => about_epoch(&mut message, |epoch| epoch + by),
             Lie::CursorAhead => about_cursor(&mut message, |cursor| cursor + by),
+            Lie::HelloAhead => match &mut message.kind {
+                Some(Kind::Hello(hello)) => {
+                    hello.cursor += 1_000_000 * by;
+                    true
+                }
+                _ => false,
+            },
             Lie::CursorBehind => {
                 // It asks again for what it has. Asking for less than it needs would be its own loss, and its readers'.
                 if let Some(Kind::Hello(hello)) = &mut message.kind {

@@ -151,6 +151,7 @@ impl World {
             peer_grace_s: rng.random_range(2..20),
             invitation_timeout_s: rng.random_range(2..10),
             retained_records: 1_000_000,
+            peer_queue: 512,
         };
         let mut world = Self {
             sim: simulation(seed),
@@ -351,7 +352,11 @@ impl World {
 
     /// Notes that something happened that a set of runs must have seen.
     pub fn saw(&mut self, what: impl Into<String>) {
-        *self.coverage.entry(what.into()).or_insert(0) += 1;
+        let what = what.into();
+        if !self.coverage.contains_key(&what) {
+            self.trace.tell("seen", &what);
+        }
+        *self.coverage.entry(what).or_insert(0) += 1;
     }
 
     /// The hub that leads, by its own word; its number among the hubs.

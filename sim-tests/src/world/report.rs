@@ -151,7 +151,7 @@ const ELECTED: &str = "hubs: the lead changed";
 const SNAPSHOT: &str = "hubs: a snapshot replaced a hub's state";
 const COPIED: &str = "log: an invited peer came to serve";
 const OVER: &str = "peers: one started over below the trim point";
-const SEEN: [&str; 17] = [
+const SEEN: [&str; 18] = [
     TORN,
     LOST,
     RESENT,
@@ -169,6 +169,7 @@ const SEEN: [&str; 17] = [
     scenario::ALL_REPLACED,
     scenario::LATE,
     scenario::GREW,
+    scenario::FULL,
 ];
 
 fn millis(time: Duration) -> u64 {

@@ -16,6 +16,7 @@ use rand::RngExt;
 use super::{Failure, Shape, World, faults::Kind};
 
 pub use self::{
+    famous::FULL,
     hubs::ALL_REPLACED,
     moves::{GREW, LATE, move_steps},
     phased::PARTS,

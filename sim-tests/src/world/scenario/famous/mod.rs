@@ -8,6 +8,7 @@ mod switches;
 
 use std::time::Duration;
 
+pub use self::load::FULL;
 pub(super) use self::{
     load::{hub_monorepo_823, socketio_5413},
     log::{etcd_18089, nats_7564},
