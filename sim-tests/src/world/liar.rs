@@ -91,6 +91,11 @@ impl Tongue {
         inner.ever |= lie.is_some();
     }
 
+    /// Whether it was ever to lie.
+    pub fn lied(&self) -> bool {
+        self.0.lock().ever
+    }
+
     /// How many lies it has told.
     pub fn told(&self) -> u64 {
         self.0.lock().told
@@ -267,22 +272,29 @@ mod tests {
 
     #[test]
     fn each_lie_is_told_about_what_it_is_about_and_nothing_else() {
+        let hello = v1::PeerToHub { kind: Some(Kind::Hello(v1::Hello { cursor: 99, ..Default::default() })) };
+        let status =
+            v1::PeerToHub { kind: Some(Kind::Status(v1::PeerStatus { cursor: 99, ..Default::default() })) };
         let answer =
-            || v1::PeerToHub { kind: Some(Kind::Answer(v1::Answer { epoch: 9, ..Default::default() })) };
-        let status = || v1::PeerToHub {
-            kind: Some(Kind::Status(v1::PeerStatus { cursor: 99, ..Default::default() })),
-        };
+            v1::PeerToHub { kind: Some(Kind::Answer(v1::Answer { epoch: 9, ..Default::default() })) };
         for lie in LIES {
+            let about = match lie {
+                Lie::HelloAhead => vec![&hello],
+                Lie::CursorAhead => vec![&status],
+                Lie::CursorBehind => vec![&hello, &status],
+                Lie::OldEpoch | Lie::FutureEpoch | Lie::Late | Lie::Twice => vec![&answer],
+            };
             let tongue = Tongue::new(1);
-            assert_eq!(tongue.twist(answer()), [(Duration::ZERO, answer())]);
+            let as_it_is = |message: &v1::PeerToHub| vec![(Duration::ZERO, message.clone())];
+            assert_eq!(tongue.twist(answer.clone()), as_it_is(&answer));
             tongue.set(Some(lie));
-            let (answers, statuses) = (tongue.twist(answer()), tongue.twist(status()));
-            let about_cursor = matches!(lie, Lie::CursorAhead | Lie::CursorBehind);
-            assert_eq!(answers == [(Duration::ZERO, answer())], about_cursor, "{lie:?}");
-            assert_eq!(statuses != [(Duration::ZERO, status())], about_cursor, "{lie:?}");
-            assert_eq!(tongue.told(), 1);
+            for message in [&hello, &status, &answer] {
+                let is_true = tongue.twist(message.clone()) == as_it_is(message);
+                assert_eq!(is_true, !about.contains(&message), "{lie:?} {message:?}");
+            }
+            assert_eq!(tongue.told(), 1, "{lie:?}");
             tongue.set(None);
-            assert_eq!(tongue.twist(answer()), [(Duration::ZERO, answer())]);
+            assert_eq!(tongue.twist(answer.clone()), as_it_is(&answer));
         }
     }
 }

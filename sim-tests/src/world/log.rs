@@ -29,6 +29,8 @@ pub struct Logged {
     pub elections: u64,
     /// Peers that were below the trim point and started again from what others have, with the cursor of each time.
     pub started_over: Vec<(String, u64)>,
+    /// Peers whose hub fed them from before what they had said they have.
+    pub fed_back: Vec<String>,
 }
 
 /// Listens for as long as the guard lives, on this thread.
@@ -92,6 +94,9 @@ impl<S: Subscriber> Layer<S> for Listener {
             }
             if fields.text.contains("started over: all users are here") {
                 logged.started_over.push((node.clone(), fields.cursor));
+            }
+            if fields.text.contains("the feed went back") {
+                logged.fed_back.push(node.clone());
             }
             if fields.leader.is_some_and(|leader| node == format!("hub-{leader}")) {
                 logged.elections += u64::from(logged.leader.is_some() && logged.leader != fields.leader);

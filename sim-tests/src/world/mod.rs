@@ -316,6 +316,10 @@ impl World {
         if let Some(leak) = logged.leaks.first() {
             return Err(Failure(format!("secrets stay out of logs: {leak}")));
         }
+        let lied = |name: &str| self.peers.iter().any(|peer| peer.machine.name == name && peer.tongue.lied());
+        if let Some(peer) = logged.fed_back.iter().find(|peer| !lied(peer)) {
+            return Err(Failure(format!("a feed begins where its peer is: that of {peer} went back")));
+        }
         match logged.errors.iter().find(|error| !self.faults.excuse(error)) {
             Some(error) => Err(Failure(format!("nothing is logged as an error: {error}"))),
             None => Ok(()),
