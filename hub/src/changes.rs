@@ -37,27 +37,25 @@ impl Changes {
         let _alone = self.0.lock().await;
         raft.change_membership(change, false).await.map(drop)
     }
+
+    /// Takes the second step of a change, if only the first one is taken and nobody here is about to.
+    async fn finish(&self, raft: &HubRaftNode) -> Result<(), ChangeError> {
+        let _alone = self.0.lock().await;
+        let metrics = raft.server_metrics().borrow_watched().clone();
+        let Some(voters) = left_half_done(&metrics) else { return Ok(()) };
+        tracing::info!(?voters, "a change of the group was left half done: seeing it through");
+        raft.change_membership(ChangeMembers::ReplaceAllVoters(voters), false).await.map(drop)
+    }
 }
 
 /// Takes the second step of every change that another leader has begun, while this hub leads.
 pub async fn see_through(hub: Arc<Hub>) {
     let mut metrics = hub.raft.server_metrics();
     loop {
-        let begun = metrics.borrow_watched().clone();
-        if left_half_done(&begun).is_some() {
-            let _alone = hub.changes.0.lock().await;
-            let now = metrics.borrow_watched().clone();
-            if let Some(voters) = left_half_done(&now) {
-                tracing::info!(?voters, "a change of the group was left half done: seeing it through");
-                let change = ChangeMembers::ReplaceAllVoters(voters);
-                if let Err(error) = hub.raft.change_membership(change, false).await {
-                    tracing::warn!(%error, "the change of the group is still half done");
-                    sleep(AGAIN_AFTER).await;
-                }
-                continue;
-            }
-        }
-        if metrics.changed().await.is_err() {
+        if let Err(error) = hub.changes.finish(&hub.raft).await {
+            tracing::warn!(%error, "the change of the group is still half done");
+            sleep(AGAIN_AFTER).await;
+        } else if metrics.changed().await.is_err() {
             return;
         }
     }

@@ -6,7 +6,7 @@ use loop_proto::{
     ids::{ForumEpoch, PeerId, TaskId},
     v1,
 };
-use loop_raft_store::adapter::StateReader;
+use loop_raft_store::{adapter::StateReader, log_store::disk::Dir};
 use openraft::async_runtime::watch::WatchReceiver;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,8 @@ pub struct Hub {
     pub group: Arc<Group>,
     /// This hub's Raft node.
     pub raft: HubRaftNode,
+    /// Where its log is.
+    pub log_dir: Arc<dyn Dir>,
     /// The way to change the set of hubs.
     pub changes: Changes,
     /// What has been agreed, as far as it is applied here.

@@ -1,15 +1,15 @@
 //! The set of hubs: forming the group, entering one that runs, keeping up with changes, handing over the lead.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use loop_proto::v1::{self, admin_service_client::AdminServiceClient};
-use loop_raft_store::raft_types::HubNode;
+use loop_raft_store::{log_store::disk::Dir, raft_types::HubNode};
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{admin_service, changes, channel, group_secret::ShowSecret, hub::Hub, run::HubError};
 
-/// The file in the data of a hub that was taken out of its group.
+/// The file beside the log of a hub that was taken out of its group.
 const TAKEN_OUT: &str = "taken-out";
 /// How long a hub that wants to enter waits before it asks again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
@@ -21,14 +21,8 @@ const HAND_OVER_WITHIN: Duration = Duration::from_secs(1);
 /// Forms the group if this hub is to and has no data, or asks to be taken into one.
 pub async fn form_or_enter(hub: &Arc<Hub>) -> Result<(), HubError> {
     let group_error = |error: &dyn std::fmt::Display| HubError::Group(error.to_string());
-    if hub.raft.is_initialized().await.map_err(|error| group_error(&error))? {
-        // It may have gone down on its way in: the others copy their log to it, but nobody makes it a voter.
-        if let Some(join) = &hub.config.join {
-            tokio::spawn(enter(hub.clone(), join.clone()));
-        }
-        return Ok(());
-    }
-    if hub.config.bootstrap {
+    let is_new = !hub.raft.is_initialized().await.map_err(|error| group_error(&error))?;
+    if is_new && hub.config.bootstrap {
         let members: BTreeMap<u64, HubNode> = hub
             .config
             .cluster
@@ -43,8 +37,9 @@ pub async fn form_or_enter(hub: &Arc<Hub>) -> Result<(), HubError> {
         }
         tracing::info!(hubs = hub.config.cluster.len(), "formed a new group");
     } else if let Some(join) = &hub.config.join {
+        // With data, too: it may have gone down on its way in, and nobody makes it a voter unasked.
         tokio::spawn(enter(hub.clone(), join.clone()));
-    } else {
+    } else if is_new {
         tracing::warn!("this hub has no data and is in no group: start it with --bootstrap or --join");
     }
     Ok(())
@@ -117,19 +112,26 @@ pub async fn follow(hub: Arc<Hub>) {
     }
 }
 
-/// Notes in a hub's data that it was taken out of its group, so that no restart brings it back.
-pub fn note_taken_out(data_dir: &Path) {
-    if let Err(error) =
-        fs::write(data_dir.join(TAKEN_OUT), "Out of its group: this data is of no more use.\n")
-    {
+/// Notes beside a hub's log that it was taken out of its group, so that no restart brings it back.
+pub fn note_taken_out(log_dir: &dyn Dir) {
+    let note = || {
+        let file = log_dir.create(TAKEN_OUT)?;
+        file.write_at(b"Out of its group: this log is of no more use.\n", 0)?;
+        file.sync_all()?;
+        log_dir.sync()
+    };
+    if let Err(error) = note() {
         tracing::warn!(%error, "cannot note that this hub is out of its group: do not start it again");
     }
 }
 
-/// An error if the hub with this data was taken out of its group before.
-pub fn check_is_not_out(data_dir: &Path) -> Result<(), HubError> {
-    match data_dir.join(TAKEN_OUT).exists() {
-        true => Err(HubError::TakenOut(data_dir.display().to_string())),
+/// An error if the hub with this log was taken out of its group before.
+pub fn check_is_not_out(log_dir: &dyn Dir) -> io::Result<()> {
+    match log_dir.list()?.iter().any(|name| name == TAKEN_OUT) {
+        true => Err(io::Error::other(
+            "this hub was taken out of its group and cannot come back: start a new one with an empty --data-dir, a \
+             --node-id no hub has had, and --join",
+        )),
         false => Ok(()),
     }
 }

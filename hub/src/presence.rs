@@ -17,8 +17,8 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use crate::queue::{Gone, Queue};
 
-/// Kilobytes of records that may wait for a slow peer. Beyond it a slow peer's feed stands still: it reads the log from where it is, and
-/// holds on to nothing that the log has let go.
+/// Kilobytes of records that may wait for a slow peer. Beyond it the peer's feed stands still: it reads the log from where
+/// it is, and holds on to nothing that the log has let go.
 pub const OUTGOING_KILOBYTES_MAX: u32 = 16 * 1024;
 
 /// Reads one peer may have been asked and not answered: every browser of every hub asks it at most once at a time.
@@ -319,13 +319,13 @@ impl Presence {
         peers.into_iter().filter_map(|peer| Some((peer, inner.find(peer)?))).collect()
     }
 
-    /// What waits for the slowest peer here, and what may.
-    pub fn held(&self) -> [(&'static str, (usize, usize)); 3] {
+    /// What waits for the slowest peer here, and what may; `messages` is how many of them.
+    pub fn held(&self, messages: usize) -> [(&'static str, (usize, usize)); 3] {
         let inner = self.inner.lock();
         let most =
             |held: fn(&PeerConnection) -> usize| inner.here.values().map(|c| held(c)).max().unwrap_or(0);
         [
-            ("peer_messages", (most(|c| c.outgoing.waiting()), most(|c| c.outgoing.waiting_max()).max(1))),
+            ("peer_messages", (most(|c| c.outgoing.waiting()), messages)),
             ("peer_kilobytes", (most(|c| c.outgoing.kilobytes_waiting()), OUTGOING_KILOBYTES_MAX as usize)),
             ("peer_reads", (most(|c| c.reads.lock().len()), READS_MAX)),
         ]

@@ -70,11 +70,6 @@ impl<T: Message + 'static> Queue<T> {
         self.messages.max_capacity() - self.messages.capacity()
     }
 
-    /// The most that may.
-    pub fn waiting_max(&self) -> usize {
-        self.messages.max_capacity()
-    }
-
     /// Kilobytes that wait.
     pub fn kilobytes_waiting(&self) -> usize {
         (self.kilobytes_max as usize).saturating_sub(self.room.available_permits())

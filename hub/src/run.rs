@@ -71,12 +71,6 @@ pub enum HubError {
     /// The group cannot be formed or entered.
     #[error("cannot form or enter the group: {0}")]
     Group(String),
-    /// The hub with this data was taken out of its group.
-    #[error(
-        "the hub whose data is in {0} was taken out of its group and cannot come back: start a new one with an empty \
-         --data-dir, a --node-id no hub has had, and --join"
-    )]
-    TakenOut(String),
     /// Raft has stopped: disk, corruption or a broken invariant. The hub must not go on.
     #[error("Raft has stopped: {0}")]
     Fatal(String),
@@ -92,7 +86,6 @@ pub async fn run(
     metrics: PrometheusHandle,
     shutdown: CancellationToken,
 ) -> Result<(), HubError> {
-    membership::check_is_not_out(&config.data_dir)?;
     let http_acceptor = bind(&io, "--http-listen", config.http_listen).await?;
     let grpc_acceptor = bind(&io, "--grpc-listen", config.grpc_listen).await?;
     let hub_down = CancellationToken::new();
@@ -120,7 +113,7 @@ pub async fn run(
                 () = shutdown.cancelled() => Ok(()),
                 fatal = watch_raft(&hub.raft) => Err(fatal),
                 () = membership::taken_out(&hub) => {
-                    membership::note_taken_out(&hub.config.data_dir);
+                    membership::note_taken_out(&*hub.log_dir);
                     tracing::warn!("this hub was taken out of the group: it stops, and its data is of no more use");
                     Ok(())
                 }
@@ -174,9 +167,12 @@ async fn open(
     let waiters = Arc::new(Waiters::default());
     let traffic = Arc::new(Traffic::default());
     let feed = Feed::new(group.own_id(), presence.clone(), waiters.clone(), traffic.clone());
-    let (raft, state) = raft_node::start(&config, &io, group.clone(), feed.clone())
+    let unusable = |error| HubError::Data { dir: config.data_dir.display().to_string(), error };
+    let log_dir = raft_node::open_log_dir(&config, &io).map_err(unusable)?;
+    membership::check_is_not_out(&*log_dir).map_err(unusable)?;
+    let (raft, state) = raft_node::start(&config, &io, log_dir.clone(), group.clone(), feed.clone())
         .await
-        .map_err(|error| HubError::Data { dir: config.data_dir.display().to_string(), error })?;
+        .map_err(unusable)?;
     feed.attach(state.clone());
     let door = LeaderDoor::new(raft.clone(), io.clone());
     let routes = Routes { group: group.clone(), door: door.clone() };
@@ -186,6 +182,7 @@ async fn open(
         io,
         group,
         raft,
+        log_dir,
         changes: Changes::default(),
         state,
         proposer,

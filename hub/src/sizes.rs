@@ -52,7 +52,7 @@ fn of(hub: &Hub) -> Vec<Size> {
     for (what, held) in hub.waiters.held(WAITING_MAX) {
         add(what, held);
     }
-    for (what, held) in hub.presence.held() {
+    for (what, held) in hub.presence.held(hub.config.peer_queue) {
         add(what, held);
     }
     for (what, held) in hub.links.held() {

@@ -3,7 +3,11 @@
 mod client;
 mod service;
 
-use std::{io, path::Path, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use loop_proto::breakage::{self, Breakage};
 use loop_raft_store::{
@@ -26,10 +30,20 @@ use crate::{
 /// A handle to this hub's Raft node.
 pub type HubRaftNode = Raft<HubRaft, StateMachine>;
 
+/// Opens the folder of the log, for this process alone.
+pub fn open_log_dir(config: &HubConfig, io: &Io) -> io::Result<Arc<dyn Dir>> {
+    open_dir(io, &log_path(config), "the log")
+}
+
+fn log_path(config: &HubConfig) -> PathBuf {
+    config.data_dir.join("log")
+}
+
 /// Opens the log and the newest snapshot and starts Raft on them.
 pub async fn start(
     config: &HubConfig,
     io: &Io,
+    log_dir: Arc<dyn Dir>,
     group: Arc<Group>,
     sink: Arc<dyn ApplySink>,
 ) -> io::Result<(HubRaftNode, StateReader)> {
@@ -44,10 +58,8 @@ pub async fn start(
         LogEngineKind::Sled => Engine::Sled,
         LogEngineKind::Segment => Engine::Segment,
     };
-    let dir = config.data_dir.join("log");
-    let disk = open_dir(io, &dir, "the log")?;
-    let log =
-        log_store::open_on(LogStoreConfig::new(dir, engine), disk, io.sink()).map_err(io::Error::other)?;
+    let log = log_store::open_on(LogStoreConfig::new(log_path(config), engine), log_dir, io.sink())
+        .map_err(io::Error::other)?;
     let raft_config = Config {
         cluster_name: "loop-hubs".into(),
         heartbeat_interval: millis(config.heartbeat),

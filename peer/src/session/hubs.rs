@@ -31,11 +31,17 @@ impl Hubs {
         Self { configured: config.hubs.clone(), learnt: Vec::new(), last: None, failures: 0, rng }
     }
 
-    /// The hub to try now: the one after the last, as the list is now; never the same twice if there are others.
+    /// The hub to try now: the one after the last, as the list is now; never the same twice if there are others. After the
+    /// first failure any of the others: peers that lose one hub together must not all go to the same next one, and from
+    /// there to the same third.
     pub fn take(&mut self) -> HubAddr {
         let known: Vec<HubAddr> = self.known().cloned().collect();
         let last = self.last.as_ref().and_then(|last| known.iter().position(|addr| addr == last));
-        let at = last.map_or(0, |last| (last + 1) % known.len());
+        let ahead = match self.failures {
+            1 if known.len() > 2 => self.rng.random_range(1..known.len()),
+            _ => 1,
+        };
+        let at = last.map_or(0, |last| (last + ahead) % known.len());
         self.last = Some(known[at].clone());
         known[at].clone()
     }
@@ -126,6 +132,21 @@ mod tests {
         for (spread, bound) in spreads.iter().zip(bounds) {
             assert!(*spread <= bound && *spread > bound / 2, "{spreads:?}");
         }
+    }
+
+    #[test]
+    fn peers_that_lose_one_hub_together_spread_over_the_others() {
+        let (config, _) = hubs(&["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]);
+        let next = |seed| {
+            let mut hubs = Hubs::new(&config, [seed; 32]);
+            hubs.take();
+            hubs.worked();
+            hubs.pause();
+            hubs.take().to_string()
+        };
+        let to_second = (0..50).filter(|seed| next(*seed) == "127.0.0.1:2").count();
+        let to_third = (0..50).filter(|seed| next(*seed) == "127.0.0.1:3").count();
+        assert!(to_second > 10 && to_third > 10 && to_second + to_third == 50, "{to_second} {to_third}");
     }
 
     #[test]

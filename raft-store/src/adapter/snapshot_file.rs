@@ -18,7 +18,7 @@ use prost::Message;
 use crate::{
     log_store::{
         REPLACE,
-        disk::{Dir, File, read_exact_at},
+        disk::{self, Dir, File, read_exact_at},
     },
     raft_codec::{snapshot_data_matches, snapshot_meta_from_proto, snapshot_meta_to_proto},
     raft_types::{LogId, SnapshotMeta},
@@ -69,24 +69,20 @@ impl SnapshotFile {
         if *current > meta.last_log_id {
             return Ok(());
         }
-        if self.dir.list()?.iter().any(|name| name == NEW_NAME) {
-            self.dir.remove(NEW_NAME)?;
-        }
-        let file = self.dir.create(NEW_NAME)?;
         let meta_bytes = snapshot_meta_to_proto(meta, data).encode_to_vec();
         let mut head = MAGIC.to_vec();
         head.extend((meta_bytes.len() as u32).to_be_bytes());
         head.extend(crc32fast::hash(&meta_bytes).to_be_bytes());
         head.extend(meta_bytes);
-        file.write_at(&head, 0)?;
-        let mut offset = head.len() as u64;
-        for piece in data.chunks(PIECE) {
-            file.write_at(piece, offset)?;
-            offset += piece.len() as u64;
-        }
-        file.sync_all()?;
-        self.dir.rename(NEW_NAME, NAME)?;
-        self.dir.sync()?;
+        disk::replace(&*self.dir, NEW_NAME, NAME, |file| {
+            file.write_at(&head, 0)?;
+            let mut offset = head.len() as u64;
+            for piece in data.chunks(PIECE) {
+                file.write_at(piece, offset)?;
+                offset += piece.len() as u64;
+            }
+            Ok(())
+        })?;
         *current = meta.last_log_id;
         Ok(())
     }

@@ -66,6 +66,25 @@ pub(crate) fn read_exact_at(file: &dyn File, mut buffer: &mut [u8], mut offset: 
     Ok(())
 }
 
+/// Puts a file with the contents that `write` gives it in the place of `name`, at once or not at all, so that it lasts.
+/// `new_name` is what it is called before; an unfinished one of that name goes.
+pub(crate) fn replace(
+    dir: &dyn Dir,
+    new_name: &str,
+    name: &str,
+    write: impl FnOnce(&dyn File) -> io::Result<()>,
+) -> io::Result<Arc<dyn File>> {
+    if dir.list()?.iter().any(|found| found == new_name) {
+        dir.remove(new_name)?;
+    }
+    let file = dir.create(new_name)?;
+    write(&*file)?;
+    file.sync_all()?;
+    dir.rename(new_name, name)?;
+    dir.sync()?;
+    Ok(file)
+}
+
 /// A directory of this machine, locked against a second user for as long as it is open.
 #[derive(Debug)]
 pub struct RealDir {

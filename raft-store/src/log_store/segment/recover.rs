@@ -7,7 +7,7 @@ use std::{io, sync::Arc};
 
 use super::{
     super::{
-        disk::{Dir, File, read_exact_at},
+        disk::{self, Dir, File, read_exact_at},
         engine::{Meta, decode_meta},
         error::{Corruption, LogError},
     },
@@ -58,24 +58,19 @@ pub(super) fn replay(dir: &dyn Dir) -> Result<Replay, LogError> {
 /// Puts a copy of the file's first `end` bytes in its place. If a sync had failed, what was read of it is in memory only:
 /// the system takes it for written, no further sync of this file would write it, and the next power cut would take it.
 fn write_anew(dir: &dyn Dir, number: u32, file: &dyn File, end: u64) -> Result<Arc<dyn File>, LogError> {
-    let io = |what| LogError::io(dir.path(), what);
-    let new_name = copy_name(number);
-    if dir.list().map_err(io("list the directory"))?.contains(&new_name) {
-        dir.remove(&new_name).map_err(io("remove an unfinished copy of a segment"))?;
-    }
-    let copy = dir.create(&new_name).map_err(io("create a copy of the last segment"))?;
-    let mut piece = vec![0; Window::PIECE];
-    let mut at = 0;
-    while at < end {
-        let piece = &mut piece[..(Window::PIECE as u64).min(end - at) as usize];
-        read_exact_at(file, piece, at).map_err(io("read a segment"))?;
-        copy.write_at(piece, at).map_err(io("write a copy of the last segment"))?;
-        at += piece.len() as u64;
-    }
-    copy.sync_all().map_err(io("sync a copy of the last segment"))?;
-    dir.rename(&new_name, &segment_name(number)).map_err(io("rename a copy of the last segment"))?;
-    dir.sync().map_err(io("sync the directory"))?;
-    Ok(copy)
+    let copy = |to: &dyn File| {
+        let mut buffer = vec![0; Window::PIECE];
+        let mut at = 0;
+        while at < end {
+            let piece = &mut buffer[..(Window::PIECE as u64).min(end - at) as usize];
+            read_exact_at(file, piece, at)?;
+            to.write_at(piece, at)?;
+            at += piece.len() as u64;
+        }
+        Ok(())
+    };
+    disk::replace(dir, &copy_name(number), &segment_name(number), copy)
+        .map_err(LogError::io(dir.path(), "write the last segment anew"))
 }
 
 impl Replay {
