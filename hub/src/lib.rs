@@ -16,6 +16,7 @@ mod writes;
 mod feed;
 mod hub;
 pub mod leader;
+pub mod liveness;
 mod peer_service;
 mod presence;
 mod relay;

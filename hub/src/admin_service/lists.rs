@@ -46,6 +46,7 @@ fn peer_info(state: &HubState, peer: &Peer, own: u64, at: Option<&Whereabouts>) 
         memory_bytes: status.memory_bytes,
         requests: status.requests,
         joining,
+        ..Default::default()
     }
 }
 

@@ -28,6 +28,7 @@ pub(super) fn status(hub: &Hub) -> v1::StatusReply {
         }),
         voter: changes::votes(agreed.membership(), *id),
         matched_index: matched.and_then(|m| m.get(id)).and_then(|log_id| log_id.as_ref()).map(|l| l.index()),
+        reachable: false,
     });
     let hubs = hubs.collect();
     let connected = hub.presence.everyone().len() as u64;
@@ -47,6 +48,7 @@ pub(super) fn status(hub: &Hub) -> v1::StatusReply {
             peers: counts.peers as u64,
             connected_peers: connected,
             sessions: counts.sessions as u64,
+            health: None,
         }
     })
 }

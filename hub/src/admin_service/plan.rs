@@ -27,7 +27,11 @@ pub(super) async fn show(
     if hub.raft.is_leader() {
         let Planned { steps, took } = newest(hub).await?;
         let planned_in_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        return Ok(v1::ShowPlanReply { steps: steps.iter().map(step).collect(), planned_in_us });
+        return Ok(v1::ShowPlanReply {
+            steps: steps.iter().map(step).collect(),
+            planned_in_us,
+            ..Default::default()
+        });
     }
     let ask = |mut leader: Leader, request| async move { leader.show_plan(request).await };
     pass_on::to_leader(hub, request, v1::ShowPlanRequest {}, ask).await

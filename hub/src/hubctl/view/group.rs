@@ -157,9 +157,9 @@ mod tests {
     fn the_leader_is_marked() {
         let node = |node_id| Some(v1::HubNode { node_id, ..Default::default() });
         let hubs = vec![
-            v1::HubInfo { node: node(1), voter: true, matched_index: None },
-            v1::HubInfo { node: node(2), voter: true, matched_index: Some(7) },
-            v1::HubInfo { node: node(3), voter: false, matched_index: Some(0) },
+            v1::HubInfo { node: node(1), voter: true, matched_index: None, reachable: true },
+            v1::HubInfo { node: node(2), voter: true, matched_index: Some(7), reachable: true },
+            v1::HubInfo { node: node(3), voter: false, matched_index: Some(0), reachable: true },
         ];
         let view = StatusView::from(v1::StatusReply { leader: Some(2), hubs, ..Default::default() });
         let roles: Vec<&str> = view.hubs.iter().map(|hub| hub.role).collect();

@@ -75,7 +75,11 @@ mod tests {
             why: "a replica's peer is to be emptied".into(),
             held_back,
         };
-        let plan = v1::ShowPlanReply { steps: vec![step(1, false), step(2, true)], planned_in_us: 1_250 };
+        let plan = v1::ShowPlanReply {
+            steps: vec![step(1, false), step(2, true)],
+            planned_in_us: 1_250,
+            ..Default::default()
+        };
         let text = PlanView::from(plan).text(0);
         for part in ["f1 ", "now", "f2 ", "later", "to be emptied", "2 steps; 1 wait", "1.2 ms"] {
             assert!(text.contains(part), "{part:?} in {text}");
