@@ -55,8 +55,20 @@ async fn free_port() -> SocketAddr {
 }
 
 impl LoneHub {
-    /// On the data in `dir`, which is made if there is none.
+    /// On the data in `dir`, which is made if there is none. A hub that has ended in this process a moment ago may still
+    /// hold on to it.
     pub async fn start(dir: &Path) -> Self {
+        eventually(|| async {
+            let mut hub = Self::begin(dir).await;
+            tokio::select! {
+                ended = &mut hub.life => Err(format!("{ended:?}")),
+                () = listening(hub.grpc) => Ok(hub),
+            }
+        })
+        .await
+    }
+
+    async fn begin(dir: &Path) -> Self {
         let (http, grpc) = (free_port().await, free_port().await);
         let options = Options {
             node_id: Some(1),
@@ -113,6 +125,14 @@ impl LoneHub {
             if got == status { Ok(body) } else { Err(format!("{got} {body}")) }
         })
         .await
+    }
+}
+
+/// Resolves when a hub answers there, which it does once its data is open.
+async fn listening(grpc: SocketAddr) {
+    let admin = Admin::new(&[grpc.to_string()], WITHIN).unwrap();
+    while admin.status().await.is_err() {
+        sleep(Duration::from_millis(20)).await;
     }
 }
 
