@@ -72,16 +72,22 @@ impl Admin {
         peer: Option<u32>,
         limit: u32,
     ) -> Result<(Vec<v1::ForumInfo>, bool), CtlError> {
+        self.forums_that(peer, false, limit).await
+    }
+
+    /// The same; `unhealthy`: only those with fewer live copies than wanted.
+    pub async fn forums_that(
+        &self,
+        peer: Option<u32>,
+        unhealthy: bool,
+        limit: u32,
+    ) -> Result<(Vec<v1::ForumInfo>, bool), CtlError> {
+        let peer_id = peer.unwrap_or(0);
         let mut forums: Vec<v1::ForumInfo> = Vec::new();
         loop {
             let after = forums.last().map_or(0, |forum| forum.forum_id);
             let left = limit.saturating_sub(u32::try_from(forums.len()).unwrap_or(u32::MAX));
-            let request = v1::ListForumsRequest {
-                after,
-                limit: left.min(FORUMS_PAGE),
-                peer_id: peer.unwrap_or(0),
-                unhealthy: false,
-            };
+            let request = v1::ListForumsRequest { after, limit: left.min(FORUMS_PAGE), peer_id, unhealthy };
             let page =
                 self.ask(request, |mut hub, request| async move { hub.list_forums(request).await }).await?;
             let advanced = page.forums.last().is_some_and(|last| last.forum_id > after);

@@ -9,7 +9,8 @@ use crate::config::Secret;
 
 /// Asks the hubs how things are, and tells them where forums shall be.
 ///
-/// Exit codes: 0 answered or done, 1 the hub refused or replicas differ, 2 wrong usage, 3 no hub reachable, 4 not found.
+/// Exit codes: 0 answered or done, 1 the hub refused or replicas differ, 2 wrong usage, 3 no hub reachable, 4 not found,
+/// 5 answered, and not all is well.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hubctl", version, arg_required_else_help = true)]
 pub struct Args {
@@ -47,7 +48,8 @@ pub struct Args {
 /// What can be asked.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// The group: its hubs, who leads, how far it has come
+    /// The group: its hubs, who leads, how far it has come, and what is not well; exit code 5 if there is no majority of
+    /// hubs, or a forum has no live copy, or too few for longer than --peer-grace-s
     Status,
     /// Which hubs form the group
     #[command(subcommand)]
@@ -62,6 +64,9 @@ pub enum Command {
         /// Only those this peer holds, as `3` or `p3`
         #[arg(long, value_name = "ID", value_parser = peer_id)]
         peer: Option<u32>,
+        /// Only those with fewer live copies than wanted
+        #[arg(long)]
+        unhealthy: bool,
         /// Most to list
         #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
@@ -305,6 +310,7 @@ mod tests {
             "hubctl peer remove p3 --yes",
             "hubctl hub remove h3",
             "hubctl hub remove 3",
+            "hubctl forums --unhealthy --peer p3",
             "hubctl invitations --open --limit 5",
             "hubctl migrations --watch --interval-ms 200 --json",
             "hubctl plan",

@@ -40,6 +40,9 @@ pub enum CtlError {
     /// What was checked is not as it should be. Exit code 1.
     #[error("{0}")]
     Unequal(String),
+    /// The hub has answered, and not all is well. Exit code 5.
+    #[error("not all is well: {0}")]
+    Unwell(String),
     /// The answer could not be printed. Exit code 1.
     #[error("cannot print: {0}")]
     Print(#[from] io::Error),
@@ -53,6 +56,7 @@ impl CtlError {
             Self::Address { .. } | Self::Usage(_) => 2,
             Self::Unreachable { .. } => 3,
             Self::NotFound(_) => 4,
+            Self::Unwell(_) => 5,
         }
     }
 }

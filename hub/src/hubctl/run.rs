@@ -45,7 +45,11 @@ pub async fn run<I: Read, O: Write>(args: &Args, mut outside: Outside<I, O>) -> 
     }
     let (json, now_ms, out) = (args.json, outside.now_ms, &mut outside.out);
     match &args.command {
-        Command::Status => print(&StatusView::from(admin.status().await?), json, now_ms, out),
+        Command::Status => {
+            let view = StatusView::from(admin.status().await?);
+            print(&view, json, now_ms, out)?;
+            view.unwell().map_or(Ok(()), |why| Err(CtlError::Unwell(why)))
+        }
         Command::Hub(HubCommand::Remove { hub }) => {
             let staying = admin.remove_hub(*hub).await?;
             print(&HubRemoved { hub: *hub, staying }, json, now_ms, out)
@@ -56,8 +60,9 @@ pub async fn run<I: Read, O: Write>(args: &Args, mut outside: Outside<I, O>) -> 
             admin.set_peer_state(peer, state).await?;
             print(&PeerChanged::new(peer, state), json, now_ms, out)
         }
-        Command::Forums { peer, limit } => {
-            print(&ForumsView::from(admin.forums(*peer, *limit).await?), json, now_ms, out)
+        Command::Forums { peer, unhealthy, limit } => {
+            let (forums, more) = admin.forums_that(*peer, *unhealthy, *limit).await?;
+            print(&ForumsView::new(forums, more, *unhealthy), json, now_ms, out)
         }
         Command::Forum(command) => forum(&admin, command, json, outside).await,
         Command::Tasks { forum, limit } => {

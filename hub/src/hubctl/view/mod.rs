@@ -5,6 +5,7 @@
 mod changed;
 mod forums;
 mod group;
+mod health;
 mod invitations;
 mod migrations;
 mod peers;
@@ -63,14 +64,20 @@ fn dash(text: &str) -> String {
 
 /// How long ago a time was; two clocks may differ, so the future is "now".
 fn ago(then_ms: u64, now_ms: u64) -> String {
-    let seconds = now_ms.saturating_sub(then_ms) / 1000;
-    match seconds {
+    match now_ms.saturating_sub(then_ms) {
         _ if then_ms == 0 => "-".to_owned(),
-        0 => "now".to_owned(),
-        1..=119 => format!("{seconds} s ago"),
-        120..=7_199 => format!("{} min ago", seconds / 60),
-        7_200..=172_799 => format!("{} h ago", seconds / 3_600),
-        _ => format!("{} days ago", seconds / 86_400),
+        0..1000 => "now".to_owned(),
+        ms => format!("{} ago", long(ms)),
+    }
+}
+
+/// A length of time in the unit that fits.
+fn long(ms: u64) -> String {
+    match ms / 1000 {
+        seconds @ 0..=119 => format!("{seconds} s"),
+        seconds @ 120..=7_199 => format!("{} min", seconds / 60),
+        seconds @ 7_200..=172_799 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} days", seconds / 86_400),
     }
 }
 
