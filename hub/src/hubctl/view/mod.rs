@@ -2,11 +2,14 @@
 //!
 //! Never holds a forum's name or a session id: the hubs do not send them.
 
+mod blocked;
 mod changed;
+mod drain;
 mod forums;
 mod group;
 mod invitations;
 mod migrations;
+mod named;
 mod peers;
 mod plan;
 mod tasks;
@@ -15,19 +18,30 @@ mod verify;
 use loop_proto::v1;
 use serde::Serialize;
 
+pub use blocked::BlockedView;
 pub use changed::{HubRemoved, Invited, PeerChanged, ReplicasChanged};
+pub use drain::{DrainView, Moving};
 pub use forums::{ForumView, ForumsView};
 pub use group::{IdsView, StatusView};
 pub use invitations::InvitationsView;
 pub use migrations::{MigrationsView, ended};
-pub use peers::PeersView;
+pub use named::Named;
+pub use peers::{PeersView, state};
 pub use plan::PlanView;
 pub use tasks::TasksView;
-pub use verify::VerifyView;
+pub use verify::{Verdict, VerifyView};
+
+use super::table::Width;
 
 /// Something that prints as text for people and as JSON for scripts.
 pub trait View: Serialize {
+    /// For a screen of 80 columns, or none.
     fn text(&self, now_ms: u64) -> String;
+
+    /// For a screen of this width. Only what has columns to spare looks different.
+    fn text_within(&self, now_ms: u64, _width: Width) -> String {
+        self.text(now_ms)
+    }
 }
 
 /// Peers by their names.
