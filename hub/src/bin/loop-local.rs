@@ -18,6 +18,9 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 /// A process that ran this long starts with a short wait again.
 const STEADY_AFTER: Duration = Duration::from_secs(60);
 
+/// How often it is looked whether what keeps a process from being started is over: a port that was taken, say.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
+
 /// How often ended processes are looked for.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
 
@@ -154,24 +157,27 @@ fn announce(cluster: &LocalCluster, launch: &Launch) {
     }
 }
 
-/// A trouble with what to do about it. The command is this run's own with one flag more.
+/// A trouble with what to do about it.
 fn words(cluster: &LocalCluster, trouble: &NotRunning) -> String {
-    let replace = trouble.hub.filter(|_| cluster.hub_count() > 1).map(|id| {
-        let mut command: Vec<String> = Vec::new();
-        let mut arguments = std::env::args();
-        while let Some(argument) = arguments.next() {
-            match argument.as_str() {
-                "--replace-hub" => drop(arguments.next()),
-                other if other.starts_with("--replace-hub=") => {}
-                plain if plain.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=".contains(c)) => {
-                    command.push(argument);
-                }
-                other => command.push(format!("'{}'", other.replace('\'', "'\\''"))),
+    let command = trouble.hub.map(replacing).unwrap_or_default();
+    trouble.words(cluster.way_back(&command))
+}
+
+/// The command that puts a new hub in the place of this one: this run's own, with one flag more.
+fn replacing(id: u64) -> String {
+    let mut command: Vec<String> = Vec::new();
+    let mut arguments = std::env::args();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--replace-hub" => drop(arguments.next()),
+            other if other.starts_with("--replace-hub=") => {}
+            plain if plain.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=".contains(c)) => {
+                command.push(argument);
             }
+            other => command.push(format!("'{}'", other.replace('\'', "'\\''"))),
         }
-        format!("{} --replace-hub {id}", command.join(" "))
-    });
-    trouble.words(replace.as_deref())
+    }
+    format!("{} --replace-hub {id}", command.join(" "))
 }
 
 /// Starts again what ends. Never returns.
@@ -180,7 +186,7 @@ async fn watch(cluster: &mut LocalCluster, troubles: Vec<(Who, NotRunning)>) {
     let mut ended = Ended::default();
     for (who, trouble) in troubles {
         if trouble.trouble.may_pass() && !trouble.trouble.runs() {
-            ended.note(who, Instant::now());
+            ended.try_at(who, Instant::now() + TRY_AGAIN);
             ended.said(who, trouble);
         }
     }
@@ -214,14 +220,21 @@ async fn watch(cluster: &mut LocalCluster, troubles: Vec<(Who, NotRunning)>) {
 fn tell_end(cluster: &LocalCluster, ended: &mut Ended, who: Who, trouble: NotRunning) {
     let text = words(cluster, &trouble);
     let is_news = ended.said(who, trouble.clone());
-    if trouble.trouble.may_pass() {
-        let wait = ended.note(who, Instant::now());
-        if is_news || !matches!(trouble.trouble, Trouble::CannotStart(_)) {
+    match trouble.trouble {
+        Trouble::CannotStart(_) => {
+            ended.try_at(who, Instant::now() + TRY_AGAIN);
+            if is_news {
+                println!("{text}");
+            }
+        }
+        _ if trouble.trouble.may_pass() => {
+            let wait = ended.note(who, Instant::now());
             println!("{text} (in {wait:?})");
         }
-    } else {
-        ended.forget(who);
-        println!("{text}");
+        _ => {
+            ended.forget(who);
+            println!("{text}");
+        }
     }
 }
 
@@ -240,14 +253,19 @@ struct Wait {
 }
 
 impl Ended {
+    fn wait(&mut self, who: Who, now: Instant) -> &mut Wait {
+        let new = Wait { who, due: None, started: now, back_off: Duration::ZERO };
+        self.waits.entry(format!("{who:?}")).or_insert(new)
+    }
+
+    /// It could not be started: tried again then.
+    fn try_at(&mut self, who: Who, at: Instant) {
+        self.wait(who, at).due = Some(at);
+    }
+
     /// A process ended `now`: how long until it is started again.
     fn note(&mut self, who: Who, now: Instant) -> Duration {
-        let wait = self.waits.entry(format!("{who:?}")).or_insert(Wait {
-            who,
-            due: None,
-            started: now,
-            back_off: Duration::ZERO,
-        });
+        let wait = self.wait(who, now);
         let steady = now.duration_since(wait.started) >= STEADY_AFTER;
         let next = if steady { BACK_OFF_MIN } else { (wait.back_off * 2).clamp(BACK_OFF_MIN, BACK_OFF_MAX) };
         (wait.back_off, wait.due) = (next, Some(now + next));

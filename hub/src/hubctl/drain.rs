@@ -297,7 +297,8 @@ impl Screen {
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
         if shown == Shown::Redrawn {
             bar.set_draw_target(ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{bar:24} {msg}").expect("a constant template is right");
+            let style =
+                ProgressStyle::with_template("[{bar:20}] {wide_msg}").expect("a constant template is right");
             bar.set_style(style.progress_chars("=> "));
         }
         Self { shown, width, bar }

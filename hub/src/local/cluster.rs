@@ -1,6 +1,7 @@
 //! The system as a whole: starts its processes in order, waits until they serve, stops them in order.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -56,6 +57,8 @@ pub struct LocalCluster {
     pub(super) layout: Layout,
     pub(super) hubs: Vec<Process>,
     pub(super) peers: Vec<Process>,
+    /// The places of hubs that can never run again.
+    pub(super) lost: BTreeSet<usize>,
     hub_program: PathBuf,
     join_token: String,
     admin_token: String,
@@ -101,6 +104,7 @@ impl LocalCluster {
             layout,
             hubs: Vec::new(),
             peers: Vec::new(),
+            lost: BTreeSet::new(),
             hub_program: programs.0,
             join_token,
             admin_token,

@@ -2,12 +2,13 @@
 //!
 //! Owns when waiting is over. Never starts a hub whose folder forbids it.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use loop_proto::v1;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    LocalCluster, LocalConfig, LocalError, NotRunning, Trouble, Who,
+    LocalCluster, LocalConfig, LocalError, NotRunning, Trouble, WayBack, Who,
     cluster::ASK_EVERY,
     ready,
     trouble::{self, majority, unserved},
@@ -20,6 +21,9 @@ const LATE_HUBS: Duration = Duration::from_secs(10);
 const HOPELESS_HUBS: Duration = Duration::from_secs(3);
 /// Once the hubs serve, peers have so much longer.
 const LATE_PEERS: Duration = Duration::from_secs(20);
+
+/// How long the hubs may take to say who is there.
+const SEEN_WITHIN: Duration = Duration::from_secs(3);
 
 /// What has come of starting a system.
 #[derive(Debug, Default)]
@@ -67,19 +71,19 @@ impl LocalCluster {
 
     /// Starts a process unless something stands against it.
     pub fn try_start(&mut self, who: Who) -> Result<(), NotRunning> {
-        let not = |cluster: &Self, trouble| cluster.not_running(who, trouble);
         if let Who::Hub(at) = who {
             if self.hubs[at].pid().is_some() {
                 return Ok(());
             }
             if let Some(trouble) = trouble::of_folder(&self.data_dir(who), self.layout.has_begun(at)) {
-                return Err(not(self, trouble));
+                return Err(self.not_running(who, trouble));
             }
-            if let Some(taken) = self.layout.taken(at) {
-                return Err(not(self, Trouble::CannotStart(taken.to_string())));
+            if let Some((port, kind, _)) = self.layout.taken(at) {
+                let why = format!("its {kind} port {port} is in use; stop what listens there");
+                return Err(self.not_running(who, Trouble::CannotStart(why)));
             }
         }
-        self.start_one(who).map_err(|error| not(self, Trouble::CannotStart(error.to_string())))
+        self.start_one(who).map_err(|error| self.not_running(who, Trouble::CannotStart(error.to_string())))
     }
 
     fn try_and_tell(&mut self, who: Who, launch: &mut Launch) {
@@ -88,20 +92,26 @@ impl LocalCluster {
         }
     }
 
-    pub(super) fn not_running(&self, who: Who, trouble: Trouble) -> NotRunning {
+    pub(super) fn not_running(&mut self, who: Who, trouble: Trouble) -> NotRunning {
         let hub = if let Who::Hub(at) = who { Some(self.layout.id(at)) } else { None };
+        if let Who::Hub(at) = who
+            && matches!(trouble, Trouble::DataGone(_) | Trouble::DataUnusable(_))
+            && !trouble.may_pass()
+        {
+            self.lost.insert(at);
+        }
         NotRunning { name: self.get(who).name().to_owned(), hub, trouble }
     }
 
     /// Processes that have ended since the last call, and why.
     pub fn take_ended(&mut self) -> Vec<(Who, NotRunning)> {
-        let ended = self.take_exited().into_iter();
-        let told = ended.map(|(who, status)| {
+        let mut told = Vec::new();
+        for (who, status) in self.take_exited() {
             let process = self.get(who);
             let trouble = trouble::of_end(&self.data_dir(who), status, process.last_words(), process.log());
-            (who, self.not_running(who, trouble))
-        });
-        told.collect()
+            told.push((who, self.not_running(who, trouble)));
+        }
+        told
     }
 
     /// The places of hubs that are in the group, as far as their folders tell.
@@ -115,7 +125,19 @@ impl LocalCluster {
     pub fn unserved(&self) -> Option<String> {
         let members = self.in_group();
         let running = members.iter().filter(|at| self.hubs[**at].pid().is_some()).count();
-        (running < majority(members.len())).then(|| unserved(running, members.len()))
+        let lost = members.iter().filter(|at| self.lost.contains(at)).count();
+        (running < majority(members.len())).then(|| unserved(running, lost, members.len()))
+    }
+
+    /// How a hub that cannot come back is replaced; `command`: by which command, if it can be.
+    pub fn way_back<'a>(&self, command: &'a str) -> WayBack<'a> {
+        let members = self.in_group();
+        let whole = members.iter().filter(|at| !self.lost.contains(at)).count();
+        match self.unserved() {
+            None => WayBack::Replace(command),
+            Some(_) if whole >= majority(members.len()) => WayBack::NotYet,
+            Some(_) => WayBack::None,
+        }
     }
 
     /// Until every hub that runs is ready, or most are and the others are late, or the time is up.
@@ -146,9 +168,10 @@ impl LocalCluster {
         }
     }
 
-    pub(super) fn tell_not_ready(&self, who: Who, last: String, launch: &mut Launch) {
+    pub(super) fn tell_not_ready(&mut self, who: Who, last: String, launch: &mut Launch) {
         let log = self.get(who).log().to_path_buf();
-        launch.troubles.push((who, self.not_running(who, Trouble::NotReady { last, log })));
+        let late = self.not_running(who, Trouble::NotReady { last, log });
+        launch.troubles.push((who, late));
     }
 
     /// Until every peer that runs is connected, or is known not to be let in, or the time is up.
@@ -157,25 +180,16 @@ impl LocalCluster {
         let Ok(admin) = self.admin(Duration::from_secs(1)) else { return };
         loop {
             launch.troubles.extend(self.take_ended());
-            let running: Vec<usize> =
-                (0..self.peers.len()).filter(|at| self.peers[*at].pid().is_some()).collect();
             let seen = seen_peers(&admin).await;
-            let state = |at: &usize| seen.iter().rev().find(|(name, ..)| name == self.peers[*at].name());
-            let waiting: Vec<usize> = running
-                .iter()
-                .copied()
-                .filter(|at| !state(at).is_some_and(|(_, connected, removed)| *connected || *removed))
+            let running = (0..self.peers.len()).filter(|at| self.peers[*at].pid().is_some());
+            let waiting: Vec<(usize, Seen)> = running
+                .map(|at| (at, seen.get(self.peers[at].name()).copied().unwrap_or(Seen::Away)))
+                .filter(|(_, seen)| *seen != Seen::Connected)
                 .collect();
-            if waiting.is_empty() || Instant::now() >= until {
-                for at in running {
-                    let who = Who::Peer(at);
-                    if state(&at).is_some_and(|(.., removed)| *removed) {
-                        launch.troubles.push((who, self.not_running(who, Trouble::PeerRemoved)));
-                    } else if waiting.contains(&at) {
-                        let said = self.peers[at].last_words();
-                        let last = said.unwrap_or_else(|| "no hub lists it as connected".to_owned());
-                        self.tell_not_ready(who, last, launch);
-                    }
+            let hoped_for = waiting.iter().any(|(_, seen)| *seen == Seen::Away);
+            if !hoped_for || Instant::now() >= until {
+                for (at, seen) in waiting {
+                    self.tell_of_peer(at, seen, launch);
                 }
                 return;
             }
@@ -183,10 +197,22 @@ impl LocalCluster {
         }
     }
 
+    fn tell_of_peer(&mut self, at: usize, seen: Seen, launch: &mut Launch) {
+        let who = Who::Peer(at);
+        if seen == Seen::Removed {
+            let removed = self.not_running(who, Trouble::PeerRemoved);
+            launch.troubles.push((who, removed));
+            return;
+        }
+        let said = self.peers[at].last_words();
+        self.tell_not_ready(who, said.unwrap_or_else(|| "no hub lists it as connected".to_owned()), launch);
+    }
+
     /// Why each hub cannot be started, a line each.
     fn every_reason(&self, launch: &Launch) -> String {
         let mut lines: Vec<String> =
-            launch.troubles.iter().map(|(_, not)| format!("  {}", not.words(None))).collect();
+            launch.troubles.iter().map(|(_, not)| format!("  {}", not.words(WayBack::None))).collect();
+        lines.extend(self.unserved().filter(|_| !self.lost.is_empty()).map(|why| format!("  {why}")));
         let folder = self.config.data_dir.display();
         if launch.troubles.iter().any(|(_, not)| matches!(not.trouble, Trouble::CannotStart(_))) {
             lines.push(format!(
@@ -197,13 +223,26 @@ impl LocalCluster {
     }
 }
 
-/// Every peer's name, whether it is connected, and whether an operator has removed it; the oldest first.
-async fn seen_peers(admin: &Admin) -> Vec<(String, bool, bool)> {
-    use loop_proto::v1::PeerState;
-    let Ok(Ok(peers)) = timeout(Duration::from_secs(3), admin.peers()).await else { return Vec::new() };
-    let seen = |peer: loop_proto::v1::PeerInfo| {
-        let removed = peer.state() == PeerState::Removed;
-        (peer.name, peer.connected_to.is_some(), removed)
+/// A peer as the hubs see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Connected,
+    Away,
+    /// By an operator.
+    Removed,
+}
+
+/// Every peer by its name; of several with one name the newest.
+async fn seen_peers(admin: &Admin) -> BTreeMap<String, Seen> {
+    let Ok(Ok(mut peers)) = timeout(SEEN_WITHIN, admin.peers()).await else { return BTreeMap::new() };
+    peers.sort_by_key(|peer| peer.peer_id);
+    let seen = |peer: v1::PeerInfo| {
+        let seen = match (peer.state(), peer.connected_to) {
+            (v1::PeerState::Removed, _) => Seen::Removed,
+            (_, Some(_)) => Seen::Connected,
+            (_, None) => Seen::Away,
+        };
+        (peer.name, seen)
     };
     peers.into_iter().map(seen).collect()
 }

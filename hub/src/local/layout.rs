@@ -166,14 +166,16 @@ impl Layout {
 
     /// Fails with the first port that somebody else listens on.
     pub fn check_free(&self) -> Result<(), LocalError> {
-        (0..self.http.len()).find_map(|at| self.taken(at)).map_or(Ok(()), Err)
+        let taken = (0..self.http.len()).find_map(|at| Some((at, self.taken(at)?)));
+        taken.map_or(Ok(()), |(at, (port, kind, flag))| {
+            Err(LocalError::PortInUse { port, what: format!("{kind} of {}", self.hub_name(at)), flag })
+        })
     }
 
-    /// The port of the hub at this place on which somebody else listens, as an error.
-    pub fn taken(&self, at: usize) -> Option<LocalError> {
+    /// The port of the hub at this place on which somebody else listens, what it is for, and the flag that sets it.
+    pub fn taken(&self, at: usize) -> Option<(u16, &'static str, &'static str)> {
         let kinds = [(self.http[at], "HTTP", "--http-port"), (self.grpc[at], "gRPC", "--grpc-port")];
-        let (port, kind, flag) = kinds.into_iter().find(|(port, ..)| !ports::is_free(*port))?;
-        Some(LocalError::PortInUse { port, what: format!("{kind} of {}", self.hub_name(at)), flag })
+        kinds.into_iter().find(|(port, ..)| !ports::is_free(*port))
     }
 
     /// The hubs' `--cluster` argument: `1=127.0.0.1:9080/127.0.0.1:8080,…`.

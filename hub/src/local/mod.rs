@@ -21,4 +21,4 @@ pub use config::{LocalConfig, Port};
 pub use error::LocalError;
 pub use launch::Launch;
 pub use process::{Signal, Stopped};
-pub use trouble::{NotRunning, Trouble};
+pub use trouble::{NotRunning, Trouble, WayBack};

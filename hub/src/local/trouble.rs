@@ -95,18 +95,29 @@ pub(super) fn of_end(folder: &Path, status: ExitStatus, said: Option<String>, lo
     }
 }
 
+/// What can take the place of a hub that cannot come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WayBack<'a> {
+    /// A new hub, by this command.
+    Replace(&'a str),
+    /// A new hub, once most of the group run.
+    NotYet,
+    /// Nothing: it, or most of the group, is lost.
+    None,
+}
+
 impl NotRunning {
-    /// Plain words, a line or a few. `replace`: how a new hub takes the place of this one; `None` where there is no
-    /// other hub it could get anything from.
-    pub fn words(&self, replace: Option<&str>) -> String {
+    /// Plain words, a line or a few.
+    pub fn words(&self, way_back: WayBack<'_>) -> String {
         let name = &self.name;
-        let way_back = match replace {
-            Some(command) => format!(
+        let way_back = match way_back {
+            WayBack::Replace(command) => format!(
                 "\n  The others have all it had. To put a new hub in its place, stop this (Ctrl-C) and run\n    {command}"
             ),
-            None => "\n  It is the only hub, so nothing can replace it. The peers' folders still hold the forums: \
-                     `loop-peer export` writes them to files"
-                .to_owned(),
+            WayBack::NotYet => {
+                "\n  A new hub can take its place (--replace-hub) once most of the others run".to_owned()
+            }
+            WayBack::None => String::new(),
         };
         match &self.trouble {
             Trouble::TakenOut => {
@@ -144,12 +155,19 @@ pub(super) fn majority(members: usize) -> usize {
     members / 2 + 1
 }
 
-/// What it means that fewer run.
-pub(super) fn unserved(running: usize, members: usize) -> String {
+/// What it means that fewer run. `lost`: so many of them can never run again.
+pub(super) fn unserved(running: usize, lost: usize, members: usize) -> String {
+    let needed = majority(members);
+    if members - lost.min(members) >= needed {
+        return format!(
+            "NOTHING IS SERVED: of the {members} hubs of this group {running} can run, and {needed} are needed to agree \
+             on anything. What was acknowledged is kept; it is there again when they run"
+        );
+    }
     format!(
-        "NOTHING IS SERVED: of the {members} hubs of this group {running} can run, and {} are needed to agree on anything. \
-         What was acknowledged is kept; it is there again when they run",
-        majority(members)
+        "NOTHING IS SERVED, and this group cannot serve again: {lost} of its {members} hubs have lost their data, and \
+         {needed} with data are needed to agree on anything. The forums are still in the peers' folders: with all \
+         stopped, `loop-peer export` writes them to files, and `loop-peer import` reads them in another --data-dir"
     )
 }
 
@@ -190,12 +208,12 @@ mod tests {
         };
         let damaged = said("the Raft log in /data/hub-2/log is corrupt: take it out");
         assert!(!damaged.may_pass());
-        let words = hub(damaged).words(Some("loop-local --replace-hub 2"));
+        let words = hub(damaged).words(WayBack::Replace("loop-local --replace-hub 2"));
         assert!(words.contains("is corrupt") && words.contains("--replace-hub 2"), "{words}");
         let in_use = loop_raft_store::log_store::LogError::InUse { dir: "/data/hub-2/log".into() };
         let in_use = said(&in_use.to_string());
         assert!(in_use.may_pass());
-        assert!(hub(in_use).words(None).contains("tried again"));
+        assert!(hub(in_use).words(WayBack::None).contains("tried again"));
     }
 
     #[test]
@@ -216,11 +234,13 @@ mod tests {
             (Trouble::NotReady { last: "no leader".into(), log }, "not ready (no leader)"),
             (Trouble::PeerRemoved, "peer resume hub-2"),
         ] {
-            let words = hub(trouble).words(Some("loop-local --replace-hub 2"));
+            let words = hub(trouble).words(WayBack::Replace("loop-local --replace-hub 2"));
             assert!(words.contains(part), "{words}");
         }
-        assert!(hub(Trouble::TakenOut).words(None).contains("the only hub"));
+        assert!(!hub(Trouble::TakenOut).words(WayBack::NotYet).contains("Ctrl-C"));
         assert_eq!((majority(1), majority(2), majority(3), majority(5)), (1, 2, 2, 3));
-        assert!(unserved(1, 3).contains("of the 3 hubs of this group 1 can run, and 2 are needed"));
+        assert!(unserved(1, 1, 3).contains("of the 3 hubs of this group 1 can run, and 2 are needed"));
+        assert!(unserved(1, 2, 3).contains("cannot serve again: 2 of its 3 hubs have lost their data"));
+        assert!(unserved(0, 1, 1).contains("loop-peer export"));
     }
 }

@@ -3,7 +3,10 @@
 use loop_proto::v1;
 use serde::Serialize;
 
-use super::{super::table::Table, View};
+use super::{
+    super::table::{Table, Width},
+    View,
+};
 
 #[derive(Debug, Serialize)]
 pub struct StatusView {
@@ -68,7 +71,11 @@ impl From<v1::StatusReply> for StatusView {
 }
 
 impl View for StatusView {
-    fn text(&self, _now_ms: u64) -> String {
+    fn text(&self, now_ms: u64) -> String {
+        self.text_within(now_ms, Width::USUAL)
+    }
+
+    fn text_within(&self, _now_ms: u64, width: Width) -> String {
         let leader = match self.leader {
             Some(leader) => format!("h{leader} leads in term {}", self.term),
             None => {
@@ -93,7 +100,7 @@ impl View for StatusView {
             self.answered_by,
             self.version,
             self.applied_index,
-            hubs.render(),
+            hubs.names(&["GRPC", "HTTP"]).render_within(width),
             self.connected_peers,
             self.peers,
             self.forums,
