@@ -35,7 +35,14 @@ async fn ctl(hub: &LoneHub, line: &str) -> (u8, String) {
     let grpc = hub.grpc.to_string();
     let args = Args::parse_from(["hubctl", "--hub", &grpc].into_iter().chain(line.split(' ')));
     let mut out = Vec::new();
-    let outside = Outside { now_ms: 0, input: std::io::empty(), out: &mut out, terminal: false };
+    let outside = Outside {
+        now_ms: 0,
+        input: std::io::empty(),
+        asks: false,
+        out: &mut out,
+        err: std::io::sink(),
+        terminal: None,
+    };
     let code = hubctl::run(&args, outside).await.map_or_else(|error| error.exit_code(), |()| 0);
     (code, String::from_utf8(out).unwrap())
 }

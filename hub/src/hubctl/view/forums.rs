@@ -3,7 +3,10 @@
 use loop_proto::v1;
 use serde::Serialize;
 
-use super::{super::table::Table, View, ago, dash, long, peers, stage};
+use super::{
+    super::table::{Table, Width},
+    View, ago, dash, long, peers, stage,
+};
 
 #[derive(Debug, Serialize)]
 pub struct ForumView {
@@ -156,6 +159,10 @@ impl ForumsView {
 
 impl View for ForumsView {
     fn text(&self, now_ms: u64) -> String {
+        self.text_within(now_ms, Width::USUAL)
+    }
+
+    fn text_within(&self, now_ms: u64, width: Width) -> String {
         if self.forums.is_empty() {
             let none =
                 if self.unhealthy { "every forum has as many live copies as wanted" } else { "no forum" };
@@ -173,7 +180,9 @@ impl View for ForumsView {
             "TASKS/MIN",
             "READS/MIN",
             "OPENED",
-        ]);
+        ])
+        .sentences(&["REPLICAS"])
+        .extras(&["EPOCH", "NEWEST", "TASKS", "READS/MIN", "OPENED"]);
         for forum in &self.forums {
             table.row(vec![
                 format!("f{}", forum.forum),
@@ -190,7 +199,7 @@ impl View for ForumsView {
             ]);
         }
         let more = if self.more { "there are more; --limit shows them\n" } else { "" };
-        table.render() + more
+        table.render_within(width) + more
     }
 }
 
@@ -220,7 +229,7 @@ mod tests {
         let text = view.text(0);
         assert!(text.contains("joining   p4, catching up, copy from p2 (invitation t77)"), "{text}");
         assert!(text.contains("draining  p5"), "{text}");
-        let list = ForumsView::new(vec![info], false, false).text(0);
+        let list = ForumsView::new(vec![info], false, false).text_within(0, Width::WIDE);
         assert!(list.contains("p1 p2, p4 catching up, p5 draining"), "{list}");
     }
 

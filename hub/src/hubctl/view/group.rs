@@ -3,7 +3,11 @@
 use loop_proto::v1;
 use serde::Serialize;
 
-use super::{super::table::Table, View, health::HealthView};
+use super::{
+    super::table::{Table, Width},
+    View,
+    health::HealthView,
+};
 
 #[derive(Debug, Serialize)]
 pub struct StatusView {
@@ -93,7 +97,11 @@ impl StatusView {
 }
 
 impl View for StatusView {
-    fn text(&self, _now_ms: u64) -> String {
+    fn text(&self, now_ms: u64) -> String {
+        self.text_within(now_ms, Width::USUAL)
+    }
+
+    fn text_within(&self, _now_ms: u64, width: Width) -> String {
         let leader = self.leads();
         let health = self.health.as_ref().map(HealthView::text).unwrap_or_default();
         let mut hubs = Table::new(&["HUB", "ROLE", "REACHED", "GRPC", "HTTP", "MATCHED"]);
@@ -115,7 +123,7 @@ impl View for StatusView {
             self.answered_by,
             self.version,
             self.applied_index,
-            hubs.render(),
+            hubs.names(&["GRPC", "HTTP"]).render_within(width),
             self.connected_peers,
             self.peers,
             self.forums,
