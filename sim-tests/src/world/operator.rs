@@ -65,6 +65,8 @@ struct Inner {
     voters: Vec<u64>,
     /// Hubs that are out of the group.
     removed: BTreeSet<u64>,
+    /// How often it was ordered that something changes.
+    changes: u64,
 }
 
 impl Desk {
@@ -75,7 +77,14 @@ impl Desk {
 
     /// Gives an order.
     pub fn order(&self, order: Order) {
-        self.0.lock().orders.push_back(order);
+        let mut inner = self.0.lock();
+        inner.changes += u64::from(!matches!(order, Order::Verify(_) | Order::Members));
+        inner.orders.push_back(order);
+    }
+
+    /// How often it was ordered that something changes.
+    pub fn orders(&self) -> u64 {
+        self.0.lock().changes
     }
 
     /// Whether everything ordered has come to something.
@@ -199,7 +208,9 @@ impl Operator {
             let what = format!("forum {forum}: digests differ at record {}", reply.record_id);
             self.invariants.broken("replicas agree", what);
         }
-        if reply.equal && count == reply.replicas.len() && count > 0 {
+        // Of whoever is away nothing can be told.
+        let silent = reply.replicas.iter().any(|replica| replica.connected && replica.digest.len() != 32);
+        if !silent && count > 0 {
             self.desk.0.lock().equal.insert(forum);
         }
         Ok(format!("{count} of {} replicas told", reply.replicas.len()))
