@@ -5,6 +5,7 @@ mod acknowledged_is_kept;
 mod acknowledged_is_somewhere;
 mod copies_follow_the_log;
 mod dense_and_increasing_ids;
+mod last_copies_come_first;
 mod linearizable;
 mod live_forums_are_served;
 mod memory_is_bounded;
@@ -13,6 +14,7 @@ mod no_live_copy_is_taken;
 mod one_answer;
 mod one_primary;
 mod one_user_per_session;
+mod operators_are_told_the_truth;
 mod replicas_agree;
 
 use std::{
@@ -209,6 +211,32 @@ pub struct Moved {
     pub changes: u64,
 }
 
+/// Somebody was asked to hold a forum.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    /// The record that says so.
+    pub record: u64,
+    /// The forum's id.
+    pub forum: u32,
+    /// How many live copies it has.
+    pub live: usize,
+    /// The forums that have a single one and could have been given another, and for how long since hubs must know of it.
+    pub waiting: Vec<(u32, Duration)>,
+}
+
+/// What an operator was told, beside what is.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// Whose copies of each forum are live, as told.
+    pub live: BTreeMap<u32, BTreeSet<u32>>,
+    /// How many forums have none, as told.
+    pub without: u64,
+    /// How many have one, as told.
+    pub with_one: u64,
+    /// Whose copies of each forum are live, by what is on disks.
+    pub seen: BTreeMap<u32, BTreeSet<u32>>,
+}
+
 /// One rule.
 pub trait Invariant: Send {
     /// Its name, as a failure gives it.
@@ -256,6 +284,16 @@ pub trait Invariant: Send {
 
     /// A replica ended.
     fn on_ended(&mut self, _ended: &Ended) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// A copy was begun.
+    fn on_begun(&mut self, _begun: &Begun) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// An operator was told how it is, while nothing happened.
+    fn on_told(&mut self, _told: &Told) -> Result<(), String> {
         Ok(())
     }
 
@@ -311,6 +349,7 @@ impl Invariants {
             Box::<acknowledged_is_somewhere::AcknowledgedIsSomewhere>::default(),
             Box::<copies_follow_the_log::CopiesFollowTheLog>::default(),
             Box::<dense_and_increasing_ids::DenseAndIncreasingIds>::default(),
+            Box::<last_copies_come_first::LastCopiesComeFirst>::default(),
             Box::<linearizable::Linearizable>::default(),
             Box::<live_forums_are_served::LiveForumsAreServed>::default(),
             Box::<memory_is_bounded::MemoryIsBounded>::default(),
@@ -319,6 +358,7 @@ impl Invariants {
             Box::<one_answer::OneAnswer>::default(),
             Box::<one_primary::OnePrimary>::default(),
             Box::<one_user_per_session::OneUserPerSession>::default(),
+            Box::<operators_are_told_the_truth::OperatorsAreToldTheTruth>::default(),
             Box::<replicas_agree::ReplicasAgree>::default(),
         ];
         Self(Arc::new(Mutex::new(Inner { rules, broken: None })))

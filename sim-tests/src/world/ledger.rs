@@ -79,8 +79,8 @@ impl Ledger {
         for record in records.iter().take_while(|id| **id <= through).filter_map(|id| inner.record(*id)) {
             for fact in crate::invariants::facts_of(record) {
                 match fact {
-                    fact::Kind::MessageStored(row) => drop(messages.insert(row.id.into())),
-                    fact::Kind::MessageRemoved(row) => drop(messages.remove(&row.id.into())),
+                    fact::Kind::MessageStored(row) => _ = messages.insert(row.id.into()),
+                    fact::Kind::MessageRemoved(row) => _ = messages.remove(&row.id.into()),
                     _ => {}
                 }
             }

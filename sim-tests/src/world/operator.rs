@@ -23,7 +23,7 @@ use super::{
     net::{GRPC_PORT, Net},
     trace::Trace,
 };
-use crate::invariants::Invariants;
+use crate::invariants::{Invariants, Told};
 
 /// How long an order may take at one hub.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -47,6 +47,8 @@ pub enum Order {
     Verify(u32),
     /// Tell who is of the group.
     Members,
+    /// Tell which copies are live.
+    LiveCopies,
     /// Take a hub out of the group, for ever.
     RemoveHub(u64),
 }
@@ -67,6 +69,12 @@ struct Inner {
     removed: BTreeSet<u64>,
     /// How often it was ordered that something changes.
     changes: u64,
+    /// What was told of live copies.
+    told: Option<Told>,
+    /// Forums that were ordered to move.
+    moved: BTreeSet<u32>,
+    /// What was ordered to become of peers, the last word about each.
+    states: BTreeMap<u32, PeerState>,
 }
 
 impl Desk {
@@ -78,8 +86,27 @@ impl Desk {
     /// Gives an order.
     pub fn order(&self, order: Order) {
         let mut inner = self.0.lock();
-        inner.changes += u64::from(!matches!(order, Order::Verify(_) | Order::Members));
+        inner.changes += u64::from(!matches!(order, Order::Verify(_) | Order::Members | Order::LiveCopies));
+        match order {
+            Order::Move { forum, .. } => {
+                inner.moved.insert(forum);
+            }
+            Order::State(peer, state) => {
+                inner.states.insert(peer, state);
+            }
+            _ => {}
+        }
         inner.orders.push_back(order);
+    }
+
+    /// Whether a forum was ever ordered to move.
+    pub fn has_moved(&self, forum: u32) -> bool {
+        self.0.lock().moved.contains(&forum)
+    }
+
+    /// What was last ordered to become of a peer.
+    pub fn state_of(&self, peer: u32) -> PeerState {
+        self.0.lock().states.get(&peer).copied().unwrap_or(PeerState::Active)
     }
 
     /// How often it was ordered that something changes.
@@ -101,6 +128,11 @@ impl Desk {
     /// The group's voters when that was last asked.
     pub fn voters(&self) -> Vec<u64> {
         self.0.lock().voters.clone()
+    }
+
+    /// What was told of live copies since that was asked last.
+    pub fn take_told(&self) -> Option<Told> {
+        self.0.lock().told.take()
     }
 
     /// Whether a hub was taken out of the group.
@@ -184,6 +216,7 @@ impl Operator {
                 }
                 Ok(told)
             }
+            Order::LiveCopies => self.live_copies(hub).await,
             Order::RemoveHub(node_id) => {
                 match hub.remove_hub(signed(v1::RemoveHubRequest { node_id })).await {
                     Ok(_) => {}
@@ -195,6 +228,22 @@ impl Operator {
                 Ok("done".into())
             }
         }
+    }
+
+    async fn live_copies(&self, mut hub: AdminServiceClient<Channel>) -> Result<String, Status> {
+        let health = hub.status(signed(v1::StatusRequest {})).await?.into_inner().health.unwrap_or_default();
+        let all = v1::ListForumsRequest { limit: 1000, ..Default::default() };
+        let forums = hub.list_forums(signed(all)).await?.into_inner().forums;
+        let live = forums.into_iter().map(|forum| (forum.forum_id, forum.live.into_iter().collect()));
+        let told = Told {
+            live: live.collect(),
+            without: health.forums_without_live_copy,
+            with_one: health.forums_with_one_live_copy,
+            seen: BTreeMap::new(),
+        };
+        let what = format!("{} forums without a live copy, {} with one", told.without, told.with_one);
+        self.desk.0.lock().told = Some(told);
+        Ok(what)
     }
 
     async fn verify(&self, forum: u32, mut hub: AdminServiceClient<Channel>) -> Result<String, Status> {

@@ -9,10 +9,15 @@ use std::{
 };
 
 use loop_hub::liveness::LAG_MAX;
-use loop_proto::v1::{Assignment, record::Body};
+use loop_peer::identity::Identity;
+use loop_proto::v1::{Assignment, PeerState, record::Body};
+use parking_lot::Mutex;
 
 use super::{Failure, World};
-use crate::invariants::{Ended, Other};
+use crate::invariants::{Begun, Ended, Other};
+
+/// How often it is looked which forums have a single live copy.
+const COUNT_EVERY: Duration = Duration::from_millis(200);
 
 /// What a peer had on its disk when that was last looked at.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +43,10 @@ struct Seen {
 #[derive(Default)]
 pub struct Presence {
     peers: Vec<Seen>,
+    /// What the hubs call the peers, as far as they have it on disk.
+    ids: Mutex<BTreeMap<usize, u32>>,
+    /// When it is looked next which forums have a single live copy.
+    count_at: Duration,
     /// When anything but a peer's power was last wrong.
     troubled: Option<Duration>,
     /// Who holds each forum, by the records up to `judged`.
@@ -49,11 +58,28 @@ pub struct Presence {
     pub(super) disks: BTreeMap<usize, Held>,
     /// The numbers, among the run's forums, of those that are known by id.
     numbers: BTreeMap<u32, usize>,
+    /// Since when a forum has had a single live copy, and nobody was on the way to it.
+    lone_since: BTreeMap<u32, Duration>,
     /// Since when a forum has had a live copy, with nothing wrong but that peers come and go.
     live_since: BTreeMap<usize, Duration>,
 }
 
 impl World {
+    /// The id the hubs gave a peer, as it has it on disk.
+    pub(super) fn peer_id(&self, peer: usize) -> Option<u32> {
+        if let Some(id) = self.presence.ids.lock().get(&peer) {
+            return Some(*id);
+        }
+        let id = Identity::load(&self.peers[peer].folder).ok()??.peer_id?.get();
+        self.presence.ids.lock().insert(peer, id);
+        Some(id)
+    }
+
+    /// A peer has another disk.
+    pub(super) fn forget_id(&mut self, peer: usize) {
+        self.presence.ids.lock().remove(&peer);
+    }
+
     /// Takes note of who is there, and looks at every replica that the log has just ended.
     pub(super) fn presence_step(&mut self) -> Result<(), Failure> {
         self.note_peers();
@@ -63,13 +89,41 @@ impl World {
             let Some(Body::Assignment(now)) = record.body else { continue };
             let before = self.presence.holders.insert(record.forum_id, now.clone());
             if let Some(before) = before {
+                self.judge_begun(record.id, record.forum_id, &before, &now);
                 let came = now.replicas.iter().filter(|id| !before.replicas.contains(id));
                 let since = self.sim.elapsed();
                 self.presence.serving_since.extend(came.map(|id| ((record.forum_id, *id), since)));
                 self.judge(record.id, record.forum_id, &before, &now).map_err(Failure)?;
             }
         }
+        if self.sim.elapsed() >= self.presence.count_at {
+            self.presence.count_at = self.sim.elapsed() + COUNT_EVERY;
+            self.note_lone_forums();
+        }
         Ok(())
+    }
+
+    fn note_lone_forums(&mut self) {
+        let now = self.sim.elapsed();
+        let holders = std::mem::take(&mut self.presence.holders);
+        for (forum, held) in &holders {
+            let lone = held.joining.is_empty()
+                && held.replicas.iter().filter(|id| self.has_connected_copy(*forum, **id)).count() == 1;
+            if lone {
+                self.presence.lone_since.entry(*forum).or_insert(now);
+            } else {
+                self.presence.lone_since.remove(forum);
+            }
+        }
+        self.presence.holders = holders;
+    }
+
+    /// Whether a peer is connected and had this forum at the last look.
+    fn has_connected_copy(&self, forum: u32, id: u32) -> bool {
+        self.peer_of(id).is_some_and(|peer| {
+            let disk = self.presence.disks.get(&peer);
+            self.is_connected(peer) && disk.is_some_and(|disk| disk.forums.contains_key(&forum))
+        })
     }
 
     fn note_peers(&mut self) {
@@ -98,6 +152,40 @@ impl World {
     pub fn is_connected(&self, peer: usize) -> bool {
         let machine = &self.peers[peer].machine;
         self.logged.lock().connected.contains(&machine.name) && machine.ended().is_none()
+    }
+
+    /// If somebody was asked to hold a forum: did another one need a copy more?
+    fn judge_begun(&mut self, record: u64, forum: u32, before: &Assignment, now: &Assignment) {
+        let asked = |peer: u32| before.joining.iter().any(|joining| joining.peer_id == peer);
+        let served = |peer: u32| before.replicas.contains(&peer) || before.draining.contains(&peer);
+        // A replica that starts again holds no place that another could have.
+        let begins = now.joining.iter().any(|j| !asked(j.peer_id) && !served(j.peer_id));
+        if !begins || self.desk.has_moved(forum) {
+            return;
+        }
+        let begun = Begun { record, forum, live: self.live_copies(forum).len(), waiting: self.waiting() };
+        self.invariants.each(|invariant| invariant.on_begun(&begun));
+    }
+
+    /// The forums that have had a single live copy for longer than hubs need to know of it, with nobody on the way to them
+    /// and somebody who could take them.
+    fn waiting(&self) -> Vec<(u32, Duration)> {
+        let (now, slack) = (self.sim.elapsed(), self.shape.pace.known_within());
+        let could = |held: &Assignment| {
+            let ids = self.peers_in().into_iter().filter_map(|peer| self.peer_id(peer));
+            let free = |id: &u32| {
+                let takes = self.desk.state_of(*id) == PeerState::Active;
+                let mut holders = held.replicas.iter().chain(&held.draining);
+                takes && holders.all(|holder| holder != id) && self.is_surely_connected(*id)
+            };
+            ids.into_iter().any(|id| free(&id))
+        };
+        let lone = self.presence.lone_since.iter().filter_map(|(forum, since)| {
+            let held = self.presence.holders.get(forum)?;
+            let waited = now.checked_sub(*since + slack)?;
+            (held.joining.is_empty() && could(held)).then_some((*forum, waited))
+        });
+        lone.collect()
     }
 
     /// For every replica that is none any more: was its copy live, and who else has one?
@@ -189,16 +277,12 @@ impl World {
         let holders = std::mem::take(&mut self.presence.holders);
         for (forum, held) in &holders {
             let Some(number) = self.number_of(*forum) else { continue };
-            let live = |id: &&u32| {
-                self.peer_of(**id).is_some_and(|peer| {
-                    let disk = self.presence.disks.get(&peer);
-                    self.is_connected(peer) && disk.is_some_and(|disk| disk.forums.contains_key(forum))
-                })
-            };
-            let any = held.replicas.iter().chain(&held.draining).find(live);
-            match calm && any.is_some() {
-                true => drop(self.presence.live_since.entry(number).or_insert(now)),
-                false => drop(self.presence.live_since.remove(&number)),
+            let any =
+                held.replicas.iter().chain(&held.draining).any(|id| self.has_connected_copy(*forum, *id));
+            if calm && any {
+                self.presence.live_since.entry(number).or_insert(now);
+            } else {
+                self.presence.live_since.remove(&number);
             }
         }
         self.presence.holders = holders;

@@ -7,13 +7,12 @@ use std::{
     time::Duration,
 };
 
-use loop_peer::identity::Identity;
 use loop_proto::ids::ForumKey;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::{Failure, World, operator::Order, presence::Held};
 use crate::{
-    invariants::{Copy, Disks, Moved},
+    invariants::{Copy, Disks, Moved, Told},
     replica::Row,
 };
 
@@ -23,6 +22,8 @@ const SERVED_WITHIN: Duration = Duration::from_secs(60);
 /// And the replicas to have everything, with nobody on the way: an invitation that stands still is closed after up to
 /// ten times its patience of 10 s, if its target was writing what it was sent.
 const CONVERGED_WITHIN: Duration = Duration::from_secs(120);
+/// And operators to be told how it is.
+const TOLD_WITHIN: Duration = Duration::from_secs(20);
 /// And to be compared by the hubs themselves.
 const VERIFIED_WITHIN: Duration = Duration::from_secs(30);
 
@@ -47,6 +48,7 @@ impl World {
         self.verify()?;
         // Forums may have gone on moving while the operator asked.
         self.run_until("every replica has everything again", converged_within, |world| world.converged())?;
+        self.ask_for_live_copies()?;
         let copies = self.copies(true).map_err(Failure)?;
         let mut by_forum: BTreeMap<usize, Vec<Copy>> = BTreeMap::new();
         for copy in copies {
@@ -56,6 +58,31 @@ impl World {
         let commits = self.oracle.commits();
         self.invariants.each(|invariant| invariant.at_end(&commits, &by_forum));
         self.check()
+    }
+
+    /// The operator asks which copies are live, and is told what is so. What changes meanwhile hubs tell a moment later.
+    fn ask_for_live_copies(&mut self) -> Result<(), Failure> {
+        let until = self.elapsed() + TOLD_WITHIN * self.shape.pace.patience;
+        loop {
+            let told = self.desk.take_told().map(|told| Told { seen: self.all_live_copies(), ..told });
+            match told {
+                Some(told) if told.first_untruth().is_none() || self.elapsed() >= until => {
+                    self.invariants.each(|invariant| invariant.on_told(&told));
+                    return self.check();
+                }
+                None if self.elapsed() >= until => {
+                    return Err(Failure(format!("no hub told of live copies within {TOLD_WITHIN:?}")));
+                }
+                _ if self.desk.is_idle() => self.desk.order(Order::LiveCopies),
+                _ => {}
+            }
+            self.run_for(Duration::from_millis(200))?;
+        }
+    }
+
+    fn all_live_copies(&self) -> BTreeMap<u32, BTreeSet<u32>> {
+        let forums = self.ledger.assignments().into_keys();
+        forums.map(|forum| (forum, self.live_copies(forum).into_iter().collect())).collect()
     }
 
     /// Tells what was moved between peers, if nothing else happened than that they came and went.
@@ -185,11 +212,6 @@ impl World {
     pub(super) fn disk_of(&self, peer: usize) -> Result<Option<Held>, String> {
         let Some(db) = self.open(peer)? else { return Ok(None) };
         held(&db).map_err(|error| format!("the database of {}: {error}", self.peers[peer].machine.name))
-    }
-
-    /// The id the hubs gave a peer, as it has it on disk.
-    pub(super) fn peer_id(&self, peer: usize) -> Option<u32> {
-        Identity::load(&self.peers[peer].folder).ok()??.peer_id.map(|id| id.get())
     }
 
     fn open(&self, peer: usize) -> Result<Option<Connection>, String> {
