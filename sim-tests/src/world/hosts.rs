@@ -32,6 +32,8 @@ use super::{
 /// What the hubs' clocks show when a run begins, Unix milliseconds.
 const EPOCH_MS: u64 = 1_795_000_000_000;
 const TOKEN: &str = "simulated-token";
+/// What hubs show one another.
+pub const GROUP_SECRET: &str = "simulated-group-secret";
 /// What operators show the hubs.
 pub const ADMIN_TOKEN: &str = "simulated-operator-token";
 
@@ -199,7 +201,7 @@ impl HubHost {
             join: self.join.clone(),
             join_token: Some(TOKEN.into()),
             admin_token: Some(ADMIN_TOKEN.into()),
-            group_secret: Some("simulated-group-secret".into()),
+            group_secret: Some(GROUP_SECRET.into()),
             log_engine: Some(LogEngineKind::Segment),
             heartbeat_ms: Some(self.pace.heartbeat_ms),
             election_min_ms: Some(self.pace.election_ms.0),

@@ -247,6 +247,8 @@ impl World {
             hubs: self.roster.clone(),
             trace: self.trace.clone(),
             invariants: self.invariants.clone(),
+            ledger: self.ledger.clone(),
+            tuning: self.tuning.clone(),
         };
         self.sim.host("operator", move || operator.clone().sit());
     }

@@ -9,9 +9,14 @@ use std::{
     time::Duration,
 };
 
+use futures::StreamExt;
 use hyper_util::rt::TokioIo;
-use loop_proto::v1::{self, PeerState, admin_service_client::AdminServiceClient};
+use loop_proto::v1::{
+    self, PeerState, admin_service_client::AdminServiceClient, command, from_leader,
+    hub_service_client::HubServiceClient, to_leader,
+};
 use parking_lot::Mutex;
+use prost::Message;
 use tonic::{
     Code, Request, Status,
     transport::{Channel, Endpoint, Uri},
@@ -19,7 +24,8 @@ use tonic::{
 use tower::service_fn;
 
 use super::{
-    hosts::{ADMIN_TOKEN, Roster},
+    hosts::{ADMIN_TOKEN, GROUP_SECRET, Roster, Tuning},
+    ledger::Ledger,
     net::{GRPC_PORT, Net},
     trace::Trace,
 };
@@ -51,6 +57,13 @@ pub enum Order {
     LiveCopies,
     /// Take a hub out of the group, for ever.
     RemoveHub(u64),
+    /// No order of an operator's: what a hub proposes that led until a moment ago, and does not know who has gone since.
+    LetGo {
+        /// The forum's id.
+        forum: u32,
+        /// Whose replica is to end.
+        peer: u32,
+    },
 }
 
 /// Orders that wait, and what became of those that were given. Clones share it.
@@ -154,6 +167,10 @@ pub struct Operator {
     pub trace: Trace,
     /// What must hold.
     pub invariants: Invariants,
+    /// What the hubs agreed on.
+    pub ledger: Ledger,
+    /// How the hubs are set up.
+    pub tuning: Arc<Mutex<Tuning>>,
 }
 
 impl Operator {
@@ -171,10 +188,14 @@ impl Operator {
                 tokio::time::sleep(LOOK_EVERY).await;
                 continue;
             };
+            if let Order::LetGo { forum, peer } = order {
+                self.propose_to_let_go(forum, peer, turn as u64).await;
+                continue;
+            }
             let hubs = self.hubs.names();
             let name = &hubs[turn % hubs.len()];
             if !clients.contains_key(name) {
-                clients.insert(name.clone(), client(&self.net, name)?);
+                clients.insert(name.clone(), AdminServiceClient::new(channel(&self.net, name)?));
             }
             let asked = tokio::time::timeout(WITHIN, self.carry_out(order, clients[name].clone()));
             match asked.await {
@@ -217,6 +238,7 @@ impl Operator {
                 Ok(told)
             }
             Order::LiveCopies => self.live_copies(hub).await,
+            Order::LetGo { .. } => Err(Status::unimplemented("no operator can ask for that")),
             Order::RemoveHub(node_id) => {
                 match hub.remove_hub(signed(v1::RemoveHubRequest { node_id })).await {
                     Ok(_) => {}
@@ -228,6 +250,38 @@ impl Operator {
                 Ok("done".into())
             }
         }
+    }
+
+    /// Proposes to whichever hub leads that a replica ends, if as many others as wanted are safe.
+    async fn propose_to_let_go(&self, forum: u32, peer: u32, turn: u64) {
+        let body = command::Body::RemoveReplica(v1::RemoveReplica {
+            forum_id: forum,
+            peer_id: peer,
+            passed: self.ledger.newest(),
+            others_min: self.tuning.lock().replicas,
+        });
+        let request_id = [turn.to_be_bytes(), u64::MAX.to_be_bytes()].concat().into();
+        let command = v1::Command { request_id, at_ms: 0, body: Some(body) }.encode_to_vec();
+        for hub in self.hubs.names() {
+            let asked = tokio::time::timeout(WITHIN, self.propose(&hub, command.clone())).await;
+            let Ok(Ok(Some(answer))) = asked else { continue };
+            if !matches!(answer, from_leader::Kind::NotLeader(_)) {
+                return self
+                    .trace
+                    .tell("late hub", &format!("forum {forum} without peer {peer}: {answer:?}"));
+            }
+        }
+    }
+
+    async fn propose(&self, hub: &str, command: Vec<u8>) -> Result<Option<from_leader::Kind>, Status> {
+        let kind = Some(to_leader::Kind::Command(command.into()));
+        let said = futures::stream::iter([v1::ToLeader { seq: 1, kind }]).chain(futures::stream::pending());
+        let mut request = Request::new(said);
+        let secret = GROUP_SECRET.parse().expect("a secret of letters");
+        request.metadata_mut().insert("loop-group-secret", secret);
+        let channel = channel(&self.net, hub).map_err(|error| Status::unavailable(error.to_string()))?;
+        let mut answers = HubServiceClient::new(channel).propose(request).await?.into_inner();
+        Ok(answers.message().await?.and_then(|answer| answer.kind))
     }
 
     async fn live_copies(&self, mut hub: AdminServiceClient<Channel>) -> Result<String, Status> {
@@ -274,17 +328,17 @@ fn signed<T>(request: T) -> Request<T> {
     request
 }
 
-fn client(net: &Net, hub: &str) -> Result<AdminServiceClient<Channel>, tonic::transport::Error> {
+fn channel(net: &Net, hub: &str) -> Result<Channel, tonic::transport::Error> {
     let net = net.clone();
     let endpoint = Endpoint::from_shared(format!("http://{hub}:{GRPC_PORT}"))?
         .connect_timeout(Duration::from_secs(1))
         .http2_keep_alive_interval(Duration::from_secs(2))
         .keep_alive_timeout(Duration::from_secs(2));
-    Ok(AdminServiceClient::new(endpoint.connect_with_connector_lazy(service_fn(move |uri: Uri| {
+    Ok(endpoint.connect_with_connector_lazy(service_fn(move |uri: Uri| {
         let net = net.clone();
         async move {
             let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
             net.dial(&authority).await.map(TokioIo::new)
         }
-    }))))
+    })))
 }

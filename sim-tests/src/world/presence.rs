@@ -217,7 +217,7 @@ impl World {
         let grace = Duration::from_secs(self.tuning.lock().copy_grace_s);
         let since = self.presence.serving_since.get(&(forum, id));
         let has_served = since.is_none_or(|since| *since + grace <= self.sim.elapsed());
-        has_served && held.replicas.contains(&id)
+        has_served && !held.unconfirmed.contains(&id)
     }
 
     /// Whether a peer is connected, or was as long ago as hubs need to know better, or cannot be told apart from one

@@ -21,6 +21,11 @@ pub enum Exit {
     Asked,
 }
 
+/// Seen when somebody came who had been somebody else.
+pub const ANEW: &str = "volunteers: one came back as somebody new";
+/// Seen when somebody came back with what it had on its disk at an earlier time.
+pub const OLD: &str = "volunteers: one came back with an older disk";
+
 /// Who is out. See the module.
 #[derive(Default)]
 pub struct Volunteers {
@@ -97,6 +102,7 @@ impl World {
         // A machine that was asked to stop a moment ago may not have come to its end.
         self.cut_off_peer(peer);
         self.forget_id(peer);
+        self.saw(ANEW);
         remove(&self.peers[peer].folder)
     }
 
@@ -119,6 +125,7 @@ impl World {
         self.trace.tell("volunteer", &format!("the disk of {name} is as it was when it was copied"));
         self.cut_off_peer(peer);
         self.forget_id(peer);
+        self.saw(OLD);
         remove(&self.peers[peer].folder)?;
         copy(&from, &self.peers[peer].folder)
     }

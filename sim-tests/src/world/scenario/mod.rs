@@ -146,6 +146,12 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("last-copy", "all peers of a forum but one leave, then that one", churn::last_copy)
         .in_a(churn::many),
     Scenario::new(
+        "late-removals",
+        "copies are to end, by the word of who does not know who has left",
+        churn::late_removals,
+    )
+    .in_a(churn::many),
+    Scenario::new(
         "leader-changes-while-away",
         "a peer is away while the lead changes again and again",
         churn::leader_changes_while_away,

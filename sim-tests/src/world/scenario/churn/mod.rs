@@ -13,7 +13,7 @@ pub use self::returns::OUTLIVED;
 pub(super) use self::{
     guests::{flash_crowd, guests},
     liars::disk_liars,
-    returns::{last_copy, leader_changes_while_away, old_copy},
+    returns::{last_copy, late_removals, leader_changes_while_away, old_copy},
     tides::{day_and_night, half_leaves},
 };
 

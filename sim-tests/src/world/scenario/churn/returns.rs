@@ -35,8 +35,7 @@ pub(in super::super) fn last_copy(world: &mut World) -> Result<(), Failure> {
     begin_with_writers(world, LEISURELY)?;
     for _ in 0..3 {
         at_rest(world)?;
-        let all: Vec<(u32, Assignment)> = world.ledger.assignments().into_iter().collect();
-        let (forum, held) = all.choose(&mut world.rng).cloned().expect("some forum");
+        let (forum, held) = any_forum(world);
         let last = *held.replicas.choose(&mut world.rng).expect("a forum has a replica");
         // What is to be emptied has to go somewhere: the copies of everything on it compete with the one that matters.
         let holds = |id: &u32| held.replicas.contains(id);
@@ -66,6 +65,41 @@ pub(in super::super) fn last_copy(world: &mut World) -> Result<(), Failure> {
         all_return(world)?;
     }
     world.settle()
+}
+
+/// Peers leave, and at the same time it is proposed that copies end which are left: by somebody who led until a moment ago
+/// and does not know. What the log shows is what decides.
+pub(in super::super) fn late_removals(world: &mut World) -> Result<(), Failure> {
+    begin_with_writers(world, LEISURELY)?;
+    for _ in 0..4 {
+        at_rest(world)?;
+        let (forum, held) = any_forum(world);
+        let mut leaving = held.replicas.clone();
+        leaving.shuffle(&mut world.rng);
+        let stays = leaving.pop().expect("a forum has a replica");
+        for id in leaving {
+            if let Some(peer) = world.peer_of(id) {
+                world.leaves(peer, Exit::Power);
+            }
+        }
+        let known = world.shape.pace.known_within();
+        world.run_for(known)?;
+        for _ in 0..5 {
+            for peer in world.ledger.assignments().remove(&forum).into_iter().flat_map(|held| held.replicas) {
+                world.desk.order(Order::LetGo { forum, peer });
+            }
+            world.desk.order(Order::LetGo { forum, peer: stays });
+            let pause = millis(world, 500, 4000);
+            world.run_for(pause)?;
+        }
+        all_return(world)?;
+    }
+    world.settle()
+}
+
+fn any_forum(world: &mut World) -> (u32, Assignment) {
+    let all: Vec<(u32, Assignment)> = world.ledger.assignments().into_iter().collect();
+    all.choose(&mut world.rng).cloned().expect("some forum")
 }
 
 fn all_return(world: &mut World) -> Result<(), Failure> {
