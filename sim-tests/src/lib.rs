@@ -9,8 +9,12 @@ const _: () =
 
 pub mod browser;
 pub mod bystander;
+pub mod churn;
 pub mod client;
+pub mod copies;
 pub mod expect;
+pub mod guest;
+pub mod hubctl;
 pub mod hunt;
 pub mod invariants;
 pub mod kill_story;

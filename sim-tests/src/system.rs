@@ -1,6 +1,10 @@
 //! A whole system of real processes in a folder of its own, for one test.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use loop_hub::{
@@ -49,6 +53,16 @@ impl System {
         change(&mut config);
         let cluster = LocalCluster::start(config).await?;
         Ok(Self { cluster, folder })
+    }
+
+    /// Where everything is kept; gone with the system, unless it is kept.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Leaves the folder where it is when the system ends.
+    pub fn keep_folder(&mut self) {
+        self.folder.disable_cleanup(true);
     }
 
     /// `http://host:port` of every hub.
