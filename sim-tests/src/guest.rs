@@ -39,9 +39,14 @@ pub struct Guest {
 }
 
 impl Guest {
+    /// Where a guest of this name keeps what it has.
+    pub fn folder(system: &System, name: &str) -> PathBuf {
+        system.folder().join("guests").join(name)
+    }
+
     /// Starts one; a name that was here before comes back with what it kept.
     pub fn arrive(system: &System, name: &str, more: &[&str]) -> Result<Self> {
-        let data_dir = system.folder().join("guests").join(name);
+        let data_dir = Self::folder(system, name);
         fs::create_dir_all(&data_dir)?;
         let log = File::options().create(true).append(true).open(data_dir.with_extension("log"))?;
         let hubs = system.cluster.hub_grpc_all();

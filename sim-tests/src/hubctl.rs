@@ -3,10 +3,11 @@
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
+use loop_hub::local::LocalConfig;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::system::{ADMIN_TOKEN, System, binary};
+use crate::system::{ADMIN_TOKEN, System};
 
 /// What came of one call.
 #[derive(Clone, Debug)]
@@ -34,7 +35,7 @@ pub async fn hubctl(arguments: &[&str]) -> Result<Said> {
 /// Runs it with another token, or none.
 pub async fn hubctl_showing(token: Option<&str>, arguments: &[&str]) -> Result<Said> {
     let token = token.map(|token| ("LOOP_HUBCTL_ADMIN_TOKEN", token));
-    let mut command = Command::new(binary("hubctl"));
+    let mut command = Command::new(LocalConfig::new("").binary("hubctl")?);
     let output = command.args(arguments).envs(token).stdin(Stdio::null()).kill_on_drop(true).output().await?;
     Ok(Said {
         code: output.status.code(),

@@ -25,6 +25,7 @@ pub mod replica;
 pub mod resources;
 pub mod runs;
 pub mod source;
+pub mod statements;
 pub mod system;
 pub mod world;
 pub mod writers;

@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use loop_sim_tests::churn::{self, HEADING, Script};
+use loop_sim_tests::{
+    churn::{self, HEADING, Script},
+    statements::{are_true, machines},
+};
 
 /// The defaults of the script, hurried: guests of seconds, close together, and a grace they all outstay.
 fn hurried(forums: usize, guests: usize) -> Script {
@@ -24,6 +27,11 @@ async fn guests_of_seconds_leave_every_forum_whole_on_the_permanent_peers_and_se
     let (mut system, verdict) = churn::tell(&hurried(13, 5), |row| println!("{row}")).await?;
     println!("{verdict}");
     assert!(verdict.is_good(), "{verdict}");
+    let guests: Vec<String> = (1..=verdict.guests).map(churn::guest_name).collect();
+    let machines = machines(&system, [], guests.iter().map(String::as_str));
+    for hub in 0..system.cluster.hub_count() {
+        are_true("guests came and went", &system, hub, &machines).await;
+    }
     system.assert_nobody_fell();
     Ok(())
 }

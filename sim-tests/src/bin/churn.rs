@@ -5,7 +5,10 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::Parser;
-use loop_sim_tests::churn::{self, HEADING, Script};
+use loop_sim_tests::{
+    churn::{self, HEADING, Script},
+    statements::{become_true, machines},
+};
 
 /// A forum was lost, or was not served.
 const FAILED: u8 = 1;
@@ -78,9 +81,18 @@ async fn run(args: &Args) -> Result<bool> {
     println!("{HEADING}");
     let (mut system, verdict) = churn::tell(&script, |row| println!("{row}")).await?;
     println!("{verdict}");
-    if !verdict.is_good() {
+    let names: Vec<String> = (1..=verdict.guests).map(churn::guest_name).collect();
+    let machines = machines(&system, [], names.iter().map(String::as_str));
+    let mut good = verdict.is_good();
+    for hub in 0..system.cluster.hub_count() {
+        if let Err(untrue) = become_true(&system, hub, &machines).await {
+            good = false;
+            println!("h{} does not tell it as it is: {untrue}", hub + 1);
+        }
+    }
+    if !good {
         system.keep_folder();
         println!("data and logs stay in {}", system.folder().display());
     }
-    Ok(verdict.is_good())
+    Ok(good)
 }

@@ -68,6 +68,11 @@ impl Script {
     }
 }
 
+/// What a guest calls itself, by its place in the story, from 1.
+pub fn guest_name(number: usize) -> String {
+    format!("guest-{number}")
+}
+
 /// Who is due.
 struct Door<'a> {
     script: &'a Script,
@@ -91,7 +96,7 @@ impl<'a> Door<'a> {
         let due = self.began_at + self.script.every * u32::try_from(self.come).unwrap_or(u32::MAX);
         if self.come < self.script.guests && due <= now {
             self.come += 1;
-            let guest = Guest::arrive(system, &format!("guest-{}", self.come), &[])?;
+            let guest = Guest::arrive(system, &guest_name(self.come), &[])?;
             self.inside.push((guest, now + self.script.stay));
         }
         Ok(())
@@ -100,7 +105,7 @@ impl<'a> Door<'a> {
 
 /// Tells the story on a system of three hubs and three permanent peers; `told` hears the lines of the table.
 pub async fn tell(script: &Script, mut told: impl FnMut(&Row)) -> Result<(System, Verdict)> {
-    let system = System::start_with(|config| config.hub_args = script.hub_args.clone()).await?;
+    let system = System::start_as_shipped(|config| config.hub_args = script.hub_args.clone()).await?;
     let forums = Forums::open(&system, script.forums, script.messages).await?;
     let mut looker = Looker::new(&system, forums);
     looker.at_rest(&system).await?;

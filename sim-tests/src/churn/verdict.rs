@@ -7,7 +7,7 @@ use super::forums::Served;
 /// Above the table.
 pub const HEADING: &str = "   time guests   forums with 3/2/1/0 copies   reads writes  not served  slowest read     moved  the hubs say";
 
-/// Troubles that are printed.
+/// Forums whose troubles are printed.
 const TROUBLES_SHOWN: usize = 10;
 
 /// One line of the table: copies are whole ones on permanent peers.
@@ -131,8 +131,12 @@ impl fmt::Display for Verdict {
             served.writes,
             served.unserved.len()
         )?;
-        for (forum, trouble) in served.troubles.iter().take(TROUBLES_SHOWN) {
-            writeln!(f, "  f{forum}: {trouble}")?;
+        let mut by_forum: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
+        for (forum, trouble) in &served.troubles {
+            by_forum.entry(*forum).or_default().push(trouble);
+        }
+        for (forum, troubles) in by_forum.iter().take(TROUBLES_SHOWN) {
+            writeln!(f, "  f{forum}, {} times, at first: {}", troubles.len(), troubles[0])?;
         }
         writeln!(f, "copies moved between peers: {}", kilobytes(self.moved))?;
         for (what, count) in &self.invitations {
