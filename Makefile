@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test verify fix bench sim breakages clean
+.PHONY: help run build test verify fix bench sim months breakages clean
 
 # For `make run`: more flags for loop-local, for example  make run ARGS="--http-port 8090 --data-dir /tmp/loop"
 ARGS ?=
@@ -63,6 +63,12 @@ bench: ## Measure parts and the whole, interleaved with etcd; prints ratios (ROU
 sim: ## Simulated clusters from seeds: SEEDS=100, SCENARIO=chaos (list: all), FIRST=1; SEED=7 for one, TRACE=1 tells it, BREAK=name breaks it
 	@cargo build --locked --profile sim --package loop-sim-tests --bin sim
 	@target/sim/sim --scenario $(SCENARIO) $(if $(BREAK),--break $(BREAK)) $(if $(SEED),--seed $(SEED) $(if $(TRACE),--trace),--seeds $(SEEDS) --first $(FIRST))
+
+months: SCENARIO = month
+months: SEEDS = 1
+months: ## Volunteers who come and go for weeks, modelled: DAYS=30, SEEDS=1, SCENARIO=month (list, all), FIRST=1, BREAK=name
+	@cargo build --locked --profile sim --package loop-sim-tests --bin months
+	@target/sim/months --scenario $(SCENARIO) --seeds $(SEEDS) --first $(FIRST) $(if $(DAYS),--days $(DAYS)) $(if $(BREAK),--break $(BREAK))
 
 breakages: ## Switch on each bug in turn until the simulation notices; writes sim-tests/BREAKAGES.md
 	@cargo build --locked --profile sim --package loop-sim-tests --bin sim
