@@ -1,6 +1,6 @@
 //! Which peers a new forum goes to. Decides only; the log makes it so.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use loop_proto::ids::PeerId;
 use loop_raft_store::machine::{HubState, Peer, PeerState};
@@ -9,7 +9,10 @@ use tokio::time::Instant;
 
 use crate::{
     hub::Hub,
-    leader::balance::{PeerLoad, spread},
+    leader::{
+        self,
+        balance::{Patience, PeerLoad, spread},
+    },
     presence::Whereabouts,
 };
 
@@ -38,15 +41,17 @@ struct Count {
 struct Candidate {
     id: PeerId,
     away: bool,
+    /// Orders peers by how much they can be counted on.
+    standing: u32,
     owner: Option<String>,
     network: Option<String>,
     count: Count,
 }
 
 impl Placement {
-    /// The least full connected peers, apart from one another by owner and network; the one that is the primary of
-    /// the fewest forums first: it becomes this one's. Known peers that are away fill up what is missing; they catch
-    /// up when they are back. Empty if nobody is connected.
+    /// The least full connected peers that can be counted on, apart from one another by owner and network; the one that is the
+    /// primary of the fewest forums first: it becomes this one's. Newer peers fill up what is missing, then peers that are
+    /// away and can be counted on to come back; they catch up then. Empty if nobody is connected.
     pub fn choose(&self, hub: &Hub) -> Vec<PeerId> {
         let present: BTreeMap<PeerId, Whereabouts> = hub.presence.everyone().into_iter().collect();
         let mut counts = self.0.lock();
@@ -55,7 +60,8 @@ impl Placement {
             *counts = Counts { counted_at: Some(now), by_peer: hub.state.read(count) };
         }
         let candidates = hub.state.read(|state| {
-            let of = |peer: &Peer| candidate(peer, present.get(&peer.id), &counts.by_peer);
+            let patience = leader::policy(&hub.config).patience(state);
+            let of = |peer: &Peer| candidate(peer, present.get(&peer.id), &counts.by_peer, &patience);
             state.peers().filter_map(of).collect()
         });
         let chosen = pick(candidates, hub.config.replicas);
@@ -80,9 +86,14 @@ fn count(state: &HubState) -> BTreeMap<PeerId, Count> {
 }
 
 /// The peer, if it takes forums and has room for one.
-fn candidate(peer: &Peer, at: Option<&Whereabouts>, counts: &BTreeMap<PeerId, Count>) -> Option<Candidate> {
+fn candidate(
+    peer: &Peer,
+    at: Option<&Whereabouts>,
+    counts: &BTreeMap<PeerId, Count>,
+    patience: &Patience,
+) -> Option<Candidate> {
     let count = counts.get(&peer.id).copied().unwrap_or_default();
-    if peer.state != PeerState::Active {
+    if peer.state != PeerState::Active || at.is_none() && !comes_back(peer, patience) {
         return None;
     }
     if let Some(at) = at {
@@ -100,7 +111,14 @@ fn candidate(peer: &Peer, at: Option<&Whereabouts>, counts: &BTreeMap<PeerId, Co
     }
     let label = |label: &String| (!label.is_empty()).then(|| label.clone());
     let (owner, network) = (label(&peer.owner), label(&peer.network));
-    Some(Candidate { id: peer.id, away: at.is_none(), owner, network, count })
+    let standing = patience.standing(&peer.attendance);
+    Some(Candidate { id: peer.id, away: at.is_none(), standing, owner, network, count })
+}
+
+/// Whether a peer that is away now is waited for.
+fn comes_back(peer: &Peer, patience: &Patience) -> bool {
+    let away_ms = peer.attendance.away_ms(patience.now).unwrap_or(0);
+    patience.is_proven(&peer.attendance) && away_ms < patience.grace_ms(&peer.attendance)
 }
 
 fn pick(mut candidates: Vec<Candidate>, replicas: usize) -> Vec<PeerId> {
@@ -116,12 +134,15 @@ fn pick(mut candidates: Vec<Candidate>, replicas: usize) -> Vec<PeerId> {
             let clashes: usize = chosen.iter().map(|other| spread(candidate.labels(), other.labels())).sum();
             // Standing well apart is worth half more than the mean, no more.
             let overfull = candidate.count.replicas.saturating_sub(1) * peers * 2 > held * 3;
-            (candidate.away, overfull, clashes, candidate.count.replicas, candidate.id)
+            let standing = Reverse(candidate.standing);
+            (candidate.away, standing, overfull, clashes, candidate.count.replicas, candidate.id)
         });
         let Some(best) = best else { break };
         chosen.push(candidates.swap_remove(best));
     }
-    chosen.sort_unstable_by_key(|peer| (peer.away, peer.count.primaries, peer.count.replicas, peer.id));
+    chosen.sort_unstable_by_key(|peer| {
+        (peer.away, Reverse(peer.standing), peer.count.primaries, peer.count.replicas, peer.id)
+    });
     chosen.into_iter().map(|candidate| candidate.id).collect()
 }
 
@@ -138,7 +159,14 @@ mod tests {
     fn peer(id: u32, owner: &str, replicas: usize, primaries: usize) -> Candidate {
         let owner = (!owner.is_empty()).then(|| owner.to_owned());
         let count = Count { replicas, primaries };
-        Candidate { id: PeerId::new(id).unwrap(), away: false, owner, network: None, count }
+        Candidate {
+            id: PeerId::new(id).unwrap(),
+            away: false,
+            standing: u32::MAX,
+            owner,
+            network: None,
+            count,
+        }
     }
 
     fn ids(candidates: Vec<Candidate>) -> Vec<u32> {
@@ -159,6 +187,14 @@ mod tests {
         let bob_is_full =
             vec![peer(1, "ann", 2, 0), peer(2, "ann", 2, 0), peer(3, "bob", 9, 0), peer(4, "cy", 2, 0)];
         assert_eq!(ids(bob_is_full), [1, 2, 4]);
+    }
+
+    #[test]
+    fn whoever_dropped_in_a_moment_ago_gets_what_the_others_cannot_hold() {
+        let new = |id| Candidate { standing: 0, ..peer(id, "", 0, 0) };
+        let older = |id| Candidate { standing: 3, ..peer(id, "", 0, 0) };
+        let peers = vec![new(1), new(2), peer(3, "", 9, 9), older(4), peer(5, "", 9, 1)];
+        assert_eq!(ids(peers), [5, 3, 4]);
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use loop_proto::{ids::PeerId, v1};
+use loop_proto::{
+    ids::{HubTime, PeerId},
+    v1,
+};
 use loop_raft_store::machine::{Forum, HubState, Invitation, JoinStage, Replica, ReplicaRole};
 
 use super::{page, waits_for};
@@ -40,8 +43,17 @@ fn info(hub: &Hub, state: &HubState, invitation: &Invitation, now_ms: u64) -> v1
     if let Some((forum, stage)) = joining {
         add_progress(hub, forum, invitation, stage, now_ms, &mut info);
     } else if let Some((old, cut_over)) = replaced(state, invitation) {
-        let passed = hub.presence.find(invitation.target).map(|at| at.cursor());
-        info.waits_for = waits_for::draining(old, invitation.target, passed, cut_over);
+        let successor = state.forum(invitation.forum).and_then(|forum| forum.replica(invitation.target));
+        let age = |at: HubTime| Duration::from_millis(state.steady().0.saturating_sub(at.0));
+        let replaced = waits_for::Replaced {
+            old,
+            successor: invitation.target,
+            passed: hub.presence.find(invitation.target).map(|at| at.cursor()),
+            cut_over,
+            confirmed_for: successor.and_then(|replica| replica.confirmed_at).map(age),
+            kept_for: hub.config.copy_grace,
+        };
+        info.waits_for = replaced.words();
     }
     info
 }

@@ -11,7 +11,7 @@ use crate::{
     hub::Hub,
     leader::{
         Planned,
-        balance::{Action, Step},
+        balance::{Action, BlockedForum, Step},
     },
 };
 
@@ -25,12 +25,14 @@ pub(super) async fn show(
     request: &Request<v1::ShowPlanRequest>,
 ) -> Result<v1::ShowPlanReply, Status> {
     if hub.raft.is_leader() {
-        let Planned { steps, took } = newest(hub).await?;
+        let Planned { steps, blocked, took } = newest(hub).await?;
         let planned_in_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let blocked_total = blocked.total as u64;
         return Ok(v1::ShowPlanReply {
             steps: steps.iter().map(step).collect(),
             planned_in_us,
-            ..Default::default()
+            blocked: blocked.forums.iter().map(blocked_forum).collect(),
+            blocked_total,
         });
     }
     let ask = |mut leader: Leader, request| async move { leader.show_plan(request).await };
@@ -57,7 +59,8 @@ fn step(step: &Step) -> v1::PlannedStep {
     let (what, peer, replaces) = match step.action {
         Action::Invite { target, replaces, .. } => ("invite", target, replaces),
         Action::MovePrimary { to, .. } => ("move primary", to, None),
-        Action::Remove { peer } => ("remove replica", peer, None),
+        Action::Remove { peer, .. } => ("remove replica", peer, None),
+        Action::Reinstate { peer } => ("take back", peer, None),
     };
     v1::PlannedStep {
         forum_id: step.forum.get(),
@@ -66,5 +69,18 @@ fn step(step: &Step) -> v1::PlannedStep {
         replaces: replaces.map_or(0, PeerId::get),
         why: step.why.to_string(),
         held_back: step.held_back,
+    }
+}
+
+/// A forum that lacks something nobody can give, as an operator reads it.
+pub(super) fn blocked_forum(blocked: &BlockedForum) -> v1::BlockedForum {
+    let obstacles = blocked.obstacles.iter();
+    v1::BlockedForum {
+        forum_id: blocked.forum.get(),
+        needs: blocked.to_string(),
+        obstacles: obstacles
+            .map(|(peer, why)| v1::Obstacle { peer_id: peer.get(), why: why.to_string() })
+            .collect(),
+        others: u32::try_from(blocked.others).unwrap_or(u32::MAX),
     }
 }

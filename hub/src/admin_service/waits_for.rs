@@ -74,12 +74,44 @@ impl Joining<'_> {
     }
 }
 
-/// What a replica that was replaced waits for. `passed`: its successor's cursor, if that is connected.
-pub(super) fn draining(old: PeerId, successor: PeerId, passed: Option<u64>, cut_over: u64) -> String {
-    match passed {
-        None => format!("waits until {successor}, which is not connected, has the cut-over on disk"),
-        Some(passed) if passed < cut_over => format!("waits until {successor} has the cut-over on disk"),
-        Some(_) => format!("waits for the leader to let {old} go"),
+/// A replica that was replaced, and what is known of the one that serves in its place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Replaced {
+    pub old: PeerId,
+    pub successor: PeerId,
+    /// The successor's cursor, if it is connected.
+    pub passed: Option<u64>,
+    /// The record of the cut-over.
+    pub cut_over: u64,
+    /// How long the successor's copy has been confirmed; `None`: it has not been compared yet.
+    pub confirmed_for: Option<Duration>,
+    /// How long a replaced copy is kept after that.
+    pub kept_for: Duration,
+}
+
+impl Replaced {
+    /// What has to happen before it is let go.
+    pub fn words(&self) -> String {
+        let Self { old, successor, .. } = self;
+        match (self.passed, self.confirmed_for) {
+            (None, _) => {
+                format!("waits for {successor}, which is not connected; {old} is taken back if it is needed")
+            }
+            (Some(passed), _) if passed < self.cut_over => {
+                format!("waits until {successor} has the cut-over on disk")
+            }
+            (Some(_), None) => {
+                format!("waits until {successor}'s copy has been live for a while and was compared")
+            }
+            (Some(_), Some(confirmed)) => {
+                match self.kept_for.checked_sub(confirmed).map(|left| left.as_secs()) {
+                    Some(left @ 1..) => format!("{old} keeps its copy for another {left} s"),
+                    Some(0) | None => {
+                        format!("waits until enough others are live, then the leader lets {old} go")
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -175,10 +207,22 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_replica_waits_for_its_successors_disk() {
-        let words = |passed| draining(peer(2), peer(4), passed, 90);
-        assert_eq!(words(Some(89)), "waits until p4 has the cut-over on disk");
-        assert_eq!(words(Some(90)), "waits for the leader to let p2 go");
-        assert_eq!(words(None), "waits until p4, which is not connected, has the cut-over on disk");
+    fn a_replaced_replica_waits_until_its_successors_copy_is_as_good() {
+        let words = |passed, confirmed_s: Option<u64>| {
+            let replaced = Replaced {
+                old: peer(2),
+                successor: peer(4),
+                passed,
+                cut_over: 90,
+                confirmed_for: confirmed_s.map(Duration::from_secs),
+                kept_for: Duration::from_secs(600),
+            };
+            replaced.words()
+        };
+        assert_eq!(words(Some(89), None), "waits until p4 has the cut-over on disk");
+        assert!(words(Some(90), None).contains("p4's copy has been live for a while and was compared"));
+        assert_eq!(words(Some(90), Some(100)), "p2 keeps its copy for another 500 s");
+        assert!(words(Some(90), Some(600)).contains("lets p2 go"));
+        assert!(words(None, Some(600)).contains("p4, which is not connected"));
     }
 }

@@ -76,8 +76,12 @@ impl Admin {
         loop {
             let after = forums.last().map_or(0, |forum| forum.forum_id);
             let left = limit.saturating_sub(u32::try_from(forums.len()).unwrap_or(u32::MAX));
-            let request =
-                v1::ListForumsRequest { after, limit: left.min(FORUMS_PAGE), peer_id: peer.unwrap_or(0) };
+            let request = v1::ListForumsRequest {
+                after,
+                limit: left.min(FORUMS_PAGE),
+                peer_id: peer.unwrap_or(0),
+                unhealthy: false,
+            };
             let page =
                 self.ask(request, |mut hub, request| async move { hub.list_forums(request).await }).await?;
             let advanced = page.forums.last().is_some_and(|last| last.forum_id > after);

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
-    balance::{self, Heat, Load, PeerLoad, Policy, Step},
+    balance::{self, Blocked, Heat, Load, PeerLoad, Plan, Policy, Step, Why},
     watch::{Present, Watch},
 };
 use crate::{config::HubConfig, hub::Hub, presence::Whereabouts};
@@ -41,6 +41,8 @@ pub struct PlanBoard(Mutex<Option<Planned>>);
 pub struct Planned {
     /// What is due, most urgent first.
     pub steps: Vec<Step>,
+    /// What is due and cannot be done.
+    pub blocked: Blocked,
     /// How long planning took.
     pub took: Duration,
 }
@@ -80,13 +82,18 @@ impl Balancer {
         self.moved_at.extend(forums.into_iter().map(|forum| (forum, now)));
     }
 
-    /// Plans if it is time to, and proposes what may be done now.
-    pub(super) async fn step(&mut self, hub: &Arc<Hub>, watch: &Watch, present: &Present) {
+    /// Plans if it is time to, and proposes what may be done now. Returns the copies that are to be compared.
+    pub(super) async fn step(
+        &mut self,
+        hub: &Arc<Hub>,
+        watch: &Watch,
+        present: &Present,
+    ) -> Option<Vec<(ForumId, PeerId)>> {
         let now = present.at;
         if now.duration_since(self.started_at) < SETTLE
             || self.planned_at.is_some_and(|at| now.duration_since(at) < EVERY)
         {
-            return;
+            return None;
         }
         self.planned_at = Some(now);
         self.moved_at.retain(|_, at| now.duration_since(*at) < REST);
@@ -94,16 +101,16 @@ impl Balancer {
         let state = hub.state.read(HubState::clone);
         let load = self.load(hub, &state, watch, present);
         let began_at = Instant::now();
-        let steps = balance::plan(&state, &load, &policy(&hub.config));
-        let due: Vec<Step> = steps.iter().filter(|step| !step.held_back).copied().collect();
-        *hub.plan.0.lock() = Some(Planned { steps, took: began_at.elapsed() });
-        if !hub.config.balance {
-            return;
-        }
+        let Plan { steps, blocked, unconfirmed } = balance::plan(&state, &load, &policy(&hub.config));
+        // What an operator has moved is seen through, whoever decides what is to be moved.
+        let wanted = |step: &&Step| hub.config.balance || matches!(step.why, Why::TakenBack | Why::Replaced);
+        let due: Vec<Step> = steps.iter().filter(|step| !step.held_back).filter(wanted).copied().collect();
+        *hub.plan.0.lock() = Some(Planned { steps, blocked, took: began_at.elapsed() });
         let taken = join_all(due.into_iter().map(|step| propose(hub, step))).await;
         for forum in taken.into_iter().flatten() {
             self.moved_at.insert(forum, now);
         }
+        Some(unconfirmed)
     }
 
     fn load(&mut self, hub: &Hub, state: &HubState, watch: &Watch, present: &Present) -> Load {
@@ -113,6 +120,7 @@ impl Balancer {
             let status = at.status().unwrap_or_default();
             let load = PeerLoad {
                 absent_ms: None,
+                cursor: at.cursor(),
                 behind: at.cursor().saturating_add(BEHIND) < newest,
                 limits: at.limits(),
                 disk_bytes: status.disk_bytes,
@@ -141,11 +149,14 @@ impl Balancer {
     }
 }
 
-fn policy(config: &HubConfig) -> Policy {
+/// What this hub's operator has chosen.
+pub fn policy(config: &HubConfig) -> Policy {
     Policy {
         replicas: config.replicas,
         replicas_max: config.replicas_max,
         grace_ms: millis(config.peer_grace),
+        probation_ms: millis(config.peer_probation),
+        copy_grace_ms: millis(config.copy_grace),
         ..Policy::default()
     }
 }

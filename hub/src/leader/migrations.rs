@@ -1,5 +1,4 @@
-//! Brings open invitations to their end: cuts over when the target is close, gives up when it stands still, lets go
-//! of replicas that were replaced.
+//! Brings open invitations to their end: cuts over when the target is close, gives up when it stands still.
 //!
 //! Everything is found again from the state and from what peers say; a new leader only gives everybody its patience
 //! anew. What is due is proposed; the machine checks it against the log.
@@ -9,11 +8,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures::future::join_all;
 use loop_proto::{
     breakage::{self, Breakage},
-    ids::{ForumId, PeerId, TaskId},
+    ids::{ForumId, TaskId},
     v1::{self, InvitationStatus, command, outcome},
 };
 use loop_raft_store::machine::{
-    Forum, HubState, Invitation, JoinStage, PeerState, Replica, ReplicaRole, bounds::CUT_OVER_LAG_MAX,
+    HubState, Invitation, JoinStage, PeerState, Replica, bounds::CUT_OVER_LAG_MAX,
 };
 use tokio::time::Instant;
 
@@ -23,8 +22,6 @@ use crate::{hub::Hub, presence::Whereabouts};
 /// A target this many records behind is close: what it has yet to apply is done in a few milliseconds. The machine
 /// allows twice that, because the log goes on while the cut-over is proposed.
 const CLOSE: u64 = CUT_OVER_LAG_MAX / 2;
-/// How often replaced replicas are looked for, all forums being walked.
-const LET_GO_EVERY: Duration = Duration::from_millis(200);
 /// When a move is over by the clock, for [`Breakage::CutOverByWallClock`].
 const CUT_OVER_AFTER_MS: u64 = 100;
 /// Steps proposed at once.
@@ -39,7 +36,6 @@ pub(super) struct Migrations {
     seen: BTreeMap<TaskId, Seen>,
     /// The newest record when this leader first looked.
     led_from: Option<u64>,
-    let_go_at: Option<Instant>,
 }
 
 /// How far a target was when it last moved, and when that was.
@@ -65,18 +61,8 @@ struct Step {
 impl Migrations {
     /// Looks once and proposes what is due.
     pub(super) async fn step(&mut self, hub: &Arc<Hub>, present: &Present) {
-        let lets_go = self.let_go_at.is_none_or(|at| present.at.duration_since(at) >= LET_GO_EVERY);
-        if lets_go {
-            self.let_go_at = Some(present.at);
-        }
         let patience = hub.config.invitation_timeout;
-        let mut steps = hub.state.read(|state| {
-            let mut steps = self.of_invitations(state, present, patience);
-            if lets_go {
-                steps.extend(state.forums().flat_map(|forum| to_let_go(forum, &present.peers)));
-            }
-            steps
-        });
+        let mut steps = hub.state.read(|state| self.of_invitations(state, present, patience));
         steps.truncate(STEPS_MAX);
         join_all(steps.into_iter().map(|step| propose(hub, step))).await;
     }
@@ -179,26 +165,6 @@ fn give_up(invitation: &Invitation) -> Step {
         reason: 0,
     });
     Step { forum: invitation.forum, what: "given up", body }
-}
-
-/// Replicas of this forum that were replaced and whose successor has the cut-over on disk.
-fn to_let_go(forum: &Forum, present: &BTreeMap<PeerId, Whereabouts>) -> Vec<Step> {
-    let due = |replica: &Replica| {
-        let ReplicaRole::Draining { since_record, successor } = replica.role else { return None };
-        // A successor that is a replica no more was replaced itself: then whoever serves now has to have it.
-        let passed = if forum.is_served_by(successor) {
-            present.get(&successor)?.cursor()
-        } else {
-            forum.serving().filter_map(|peer| Some(present.get(&peer)?.cursor())).max()?
-        };
-        let body = command::Body::RemoveReplica(v1::RemoveReplica {
-            forum_id: forum.id.get(),
-            peer_id: replica.peer.get(),
-            passed,
-        });
-        (passed >= since_record.get()).then_some(Step { forum: forum.id, what: "let go", body })
-    };
-    forum.replicas.iter().filter_map(due).collect()
 }
 
 async fn propose(hub: &Arc<Hub>, step: Step) {

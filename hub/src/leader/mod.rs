@@ -1,10 +1,12 @@
 //! What only the leading hub does: moves primaries away from peers that do not answer, brings migrations to their end,
-//! trims the log.
+//! has new copies compared, tells the log who comes and goes, trims it.
 //!
 //! Holds nothing that a new leader could not find out by itself. Only decisions are proposed.
 
+mod attendance;
 pub mod balance;
 mod balancing;
+mod confirming;
 mod migrations;
 mod takeover;
 mod trim;
@@ -14,10 +16,13 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use self::{balancing::Balancer, migrations::Migrations, takeover::Takeover, watch::Watch};
+use self::{
+    attendance::AttendanceDuty, balancing::Balancer, confirming::Confirming, migrations::Migrations,
+    takeover::Takeover, watch::Watch,
+};
 use crate::hub::Hub;
 
-pub use balancing::{PlanBoard, Planned};
+pub use balancing::{PlanBoard, Planned, policy};
 
 /// How often the leader looks.
 const LOOK: Duration = Duration::from_millis(50);
@@ -51,8 +56,10 @@ struct Duties {
     trimmed_at: Instant,
     watch: Watch,
     takeover: Takeover,
+    attendance: AttendanceDuty,
     migrations: Migrations,
     balancer: Balancer,
+    confirming: Confirming,
 }
 
 impl Duties {
@@ -63,8 +70,10 @@ impl Duties {
             trimmed_at: now,
             watch: Watch::default(),
             takeover: Takeover::default(),
+            attendance: AttendanceDuty::default(),
             migrations: Migrations::default(),
             balancer: Balancer::new(),
+            confirming: Confirming::new(),
         }
     }
 
@@ -75,8 +84,11 @@ impl Duties {
         let Some(present) = self.watch.look(hub) else { return };
         let taken_over = self.takeover.step(hub, &self.watch, &present).await;
         self.balancer.let_rest(taken_over, present.at);
+        self.attendance.step(hub, &present).await;
         self.migrations.step(hub, &present).await;
-        self.balancer.step(hub, &self.watch, &present).await;
+        if let Some(unconfirmed) = self.balancer.step(hub, &self.watch, &present).await {
+            self.confirming.step(hub, &unconfirmed, present.at);
+        }
         if self.trimmed_at.elapsed() >= TRIM_EVERY {
             self.trimmed_at = Instant::now();
             trim::step(hub, &self.watch, &present).await;

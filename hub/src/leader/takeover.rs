@@ -7,7 +7,7 @@ use loop_proto::{
     ids::{ForumEpoch, ForumId, PeerId, TaskId},
     v1::{self, command, outcome},
 };
-use loop_raft_store::machine::{Forum, HubState};
+use loop_raft_store::machine::{Forum, HubState, Replica};
 use tokio::time::Instant;
 
 use super::watch::{Present, Watch};
@@ -80,14 +80,18 @@ impl Takeover {
     }
 }
 
-/// A connected serving replica that is as far along the log as any; not the present primary. Without one, a replica
-/// that was replaced and has not been let go: it has followed the log, too.
+/// A connected serving replica that is as far along the log as any, rather one whose copy is confirmed; not the present
+/// primary. Without a confirmed one, a replica that was replaced and has not been let go: it has followed the log, too.
 fn successor(forum: &Forum, present: &Present) -> Option<PeerId> {
-    let cursor = |peer: PeerId| Some((peer, present.peers.get(&peer)?.cursor()));
-    let others = |peer: &PeerId| *peer != forum.primary;
-    let serving: Vec<_> = forum.serving().filter(others).filter_map(cursor).collect();
-    let draining = || forum.draining().filter(others).filter_map(cursor).collect::<Vec<_>>();
-    pick(forum.id, &serving).or_else(|| pick(forum.id, &draining()))
+    let pick_of = |wanted: fn(&Replica) -> bool| {
+        let others = forum.replicas.iter().filter(|replica| replica.peer != forum.primary && wanted(replica));
+        let there =
+            others.filter_map(|replica| Some((replica.peer, present.peers.get(&replica.peer)?.cursor())));
+        pick(forum.id, &there.collect::<Vec<_>>())
+    };
+    pick_of(Replica::is_confirmed)
+        .or_else(|| pick_of(Replica::is_draining))
+        .or_else(|| pick_of(Replica::is_serving))
 }
 
 /// One of those that are about as far as the furthest. The forums of a peer that is gone go to all of them in turn, not

@@ -9,7 +9,10 @@ use loop_proto::{
 };
 use loop_raft_store::machine::{Forum, HubState, PeerState, Replica};
 
-use super::watch::{Present, Watch};
+use super::{
+    balancing,
+    watch::{Present, Watch},
+};
 use crate::hub::Hub;
 
 /// Records kept although everybody has them: a peer that reconnects with an older cursor finds them still there.
@@ -23,6 +26,7 @@ const TRIM_PART: u64 = 20;
 /// machine may give up when its budget is used up. A peer that is lost holds neither back; when it is back it starts
 /// again.
 pub(super) async fn step(hub: &Arc<Hub>, watch: &Watch, present: &Present) {
+    let policy = balancing::policy(&hub.config);
     let (through, kept_through) = hub.state.read(|state| {
         let eager = breakage::is_on(Breakage::TrimPastSeeding);
         let (worth_max, keep) = if eager { (1, 0) } else { (TRIM_MIN, KEEP) };
@@ -31,7 +35,7 @@ pub(super) async fn step(hub: &Arc<Hub>, watch: &Watch, present: &Present) {
             return (0, None);
         }
         let given_up = |peer: PeerId| {
-            watch.is_lost(state, peer, hub.config.peer_grace, present.at) || eager && is_seeding(state, peer)
+            watch.is_lost(state, peer, &policy, present.at) || eager && is_seeding(state, peer)
         };
         let waited_for = |peer: &PeerId| !given_up(*peer);
         let kept = kept_through(state, |peer| watch.cursor(peer));

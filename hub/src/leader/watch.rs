@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use loop_proto::breakage::{self, Breakage};
 use loop_proto::ids::PeerId;
 use loop_raft_store::machine::{HubState, PeerState};
 use tokio::time::Instant;
 
+use super::balance::Policy;
 use crate::{hub::Hub, presence::Whereabouts};
 
 /// One look at all peers.
@@ -19,9 +21,23 @@ pub(super) struct Present {
 /// What the leader has seen of peers so far.
 #[derive(Default)]
 pub(super) struct Watch {
-    absent_since: BTreeMap<PeerId, Instant>,
+    absent: BTreeMap<PeerId, Absence>,
     /// The last cursor each peer was seen with.
     cursors: BTreeMap<PeerId, u64>,
+}
+
+/// A peer that is away.
+struct Absence {
+    /// Since when this leader has seen it.
+    since: Instant,
+    /// How long it had been away by then, as earlier leaders have told the log.
+    before: Duration,
+}
+
+impl Absence {
+    fn lasts(&self, now: Instant) -> Duration {
+        self.before + now.duration_since(self.since)
+    }
 }
 
 impl Watch {
@@ -37,9 +53,13 @@ impl Watch {
     }
 
     fn note(&mut self, state: &HubState, present: &Present) {
-        self.absent_since.retain(|peer, _| !present.peers.contains_key(peer));
+        self.absent.retain(|peer, _| !present.peers.contains_key(peer));
         for peer in state.peers().filter(|peer| !present.peers.contains_key(&peer.id)) {
-            self.absent_since.entry(peer.id).or_insert(present.at);
+            self.absent.entry(peer.id).or_insert_with(|| {
+                let told = peer.attendance.away_ms(state.steady()).unwrap_or(0);
+                let told = if breakage::is_on(Breakage::AttendanceForgotten) { 0 } else { told };
+                Absence { since: present.at, before: Duration::from_millis(told) }
+            });
         }
         for (peer, at) in &present.peers {
             self.cursors.insert(*peer, at.cursor());
@@ -48,12 +68,12 @@ impl Watch {
 
     /// Everybody who is away, and for how long.
     pub(super) fn absent(&self, now: Instant) -> impl Iterator<Item = (PeerId, Duration)> + '_ {
-        self.absent_since.iter().map(move |(peer, since)| (*peer, now.duration_since(*since)))
+        self.absent.iter().map(move |(peer, absence)| (*peer, absence.lasts(now)))
     }
 
     /// How long a peer has been away; `None`: it is there.
     pub(super) fn absent_for(&self, peer: PeerId, now: Instant) -> Option<Duration> {
-        self.absent_since.get(&peer).map(|since| now.duration_since(*since))
+        self.absent.get(&peer).map(|absence| absence.lasts(now))
     }
 
     /// The last cursor a peer was seen with; `None`: never seen by this leader.
@@ -61,10 +81,12 @@ impl Watch {
         self.cursors.get(&peer).copied()
     }
 
-    /// Whether a peer is lost: removed by an operator, or away for longer than `grace`.
-    pub(super) fn is_lost(&self, state: &HubState, peer: PeerId, grace: Duration, now: Instant) -> bool {
-        state.peer(peer).is_none_or(|peer| peer.state == PeerState::Removed)
-            || self.absent_for(peer, now).is_some_and(|away| away >= grace)
+    /// Whether a peer is lost: removed by an operator, or away for longer than it may be, given its habits.
+    pub(super) fn is_lost(&self, state: &HubState, peer: PeerId, policy: &Policy, now: Instant) -> bool {
+        state.peer(peer).is_none_or(|known| {
+            let grace = Duration::from_millis(policy.patience(state).grace_ms(&known.attendance));
+            known.state == PeerState::Removed || self.absent_for(peer, now).is_some_and(|away| away >= grace)
+        })
     }
 }
 

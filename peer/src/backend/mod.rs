@@ -182,6 +182,13 @@ pub trait Backend: Send + Sync + 'static {
     /// This peer does not hold the forum any more: its rows, staged ones too, go, a few at a time. Queued likewise.
     fn drop_forum(&self, forum: ForumId) -> Result<(), BackendError>;
 
+    /// This peer does not hold the forum any more, and its rows stay: the log shows that nobody else may have them all. Queued
+    /// likewise.
+    fn keep_forum(&self, forum: ForumId) -> Result<(), BackendError>;
+
+    /// Forums of which that is so, as of the durable cursor.
+    fn forums_kept(&self) -> Result<Vec<ForumId>, BackendError>;
+
     /// Writes a copy that has everything through some position not below `at_least` and nothing after it, and says
     /// which. Blocks for as long as it takes, beside everything else; `at_least` must have been applied.
     fn export(

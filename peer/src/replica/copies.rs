@@ -12,6 +12,8 @@ use super::{FORUMS_MAX, entry::Role};
 pub enum Copied {
     /// All of it, as of the cursor.
     Whole,
+    /// All of it as of when the hubs took it away; nothing has followed since.
+    Kept,
     /// It is on its way.
     Joining {
         /// The record that invited.
@@ -34,6 +36,7 @@ pub(super) enum Change {
     Begin(TaskId),
     End,
     Drop,
+    Keep,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +66,8 @@ impl Copies {
 
     /// Forums for which `held` is false; they are gone from here.
     pub fn drop_unless(&mut self, held: impl Fn(ForumId) -> bool) -> Vec<ForumId> {
-        self.0.extract_if(.., |forum, _| !held(*forum)).map(|(forum, _)| forum).collect()
+        let goes = |forum: &ForumId, copied: &mut Copied| *copied != Copied::Kept && !held(*forum);
+        self.0.extract_if(.., goes).map(|(forum, _)| forum).collect()
     }
 
     /// There is no more of it than what follows: it is empty now, or was when this peer stopped.
@@ -73,10 +77,21 @@ impl Copies {
         }
     }
 
-    /// Takes this peer's role as the record at `at` gives it, met for the first time.
-    pub fn follow(&mut self, forum: ForumId, role: Option<Role>, at: TaskId) -> Option<Change> {
+    /// Takes this peer's role as the record at `at` gives it, met for the first time. `others_whole`: the record shows somebody
+    /// else whose copy counts.
+    pub fn follow(
+        &mut self,
+        forum: ForumId,
+        role: Option<Role>,
+        at: TaskId,
+        others_whole: bool,
+    ) -> Option<Change> {
         match (role, self.get(forum)) {
-            (None, None) => None,
+            (None, None | Some(Copied::Kept)) => None,
+            (None, Some(Copied::Whole)) if !others_whole => {
+                self.0.insert(forum, Copied::Kept);
+                Some(Change::Keep)
+            }
             (None, Some(_)) => {
                 self.0.remove(&forum);
                 Some(Change::Drop)

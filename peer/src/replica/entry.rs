@@ -74,9 +74,16 @@ pub struct Assignment {
     pub joining: Vec<(PeerId, Joining)>,
     /// Those that serve no more and still follow.
     pub draining: Vec<PeerId>,
+    /// Of those that serve, whose copies have not been found equal to another's yet.
+    pub unconfirmed: Vec<PeerId>,
 }
 
 impl Assignment {
+    /// Whether somebody else than `peer` serves with a copy that counts.
+    pub fn is_whole_beside(&self, peer: PeerId) -> bool {
+        self.replicas.iter().any(|other| *other != peer && !self.unconfirmed.contains(other))
+    }
+
     /// What this peer is to the forum; `None`: nothing.
     pub fn role_of(&self, me: PeerId) -> Option<Role> {
         if self.replicas.contains(&me) {

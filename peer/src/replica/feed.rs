@@ -6,11 +6,14 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use loop_proto::ids::{ForumId, TaskId};
+use loop_proto::{
+    breakage::{self, Breakage},
+    ids::{ForumId, TaskId},
+};
 
 use super::{
     FORUMS_MAX, Link, OPEN_TASK_BYTES_MAX, OPEN_TASKS_MAX, Replica,
-    copies::Change,
+    copies::{Change, Copied},
     entry::{Assignment, Entry, EntryBody, Facts, ForumSnapshot, OpenTask, Role},
     forum::{Closed, Forum},
     messages::{Output, Violation},
@@ -212,6 +215,9 @@ impl Replica {
         let mut record = AppliedRecord { id, forum, closes, facts: rows, sessions, staged: false };
         if let Some(forum) = forum {
             match self.copies.get(forum) {
+                // What the hubs took away is followed no further.
+                Some(Copied::Kept) if record.sessions.is_empty() => return,
+                Some(Copied::Kept) => (record.closes, record.facts) = (None, Bytes::new()),
                 Some(copied) => record.staged = copied.is_unseeded(),
                 // Nobody said which forums there are: the hub feeds those it gave to this peer.
                 None if !self.copies_complete => self.copies.note_empty(forum),
@@ -232,7 +238,9 @@ impl Replica {
         out: &mut Vec<Output>,
     ) {
         if id.get() > self.applied {
-            let change = self.copies.follow(forum, assignment.role_of(self.me), id);
+            let others_whole =
+                assignment.is_whole_beside(self.me) || breakage::is_on(Breakage::PeerDropsLast);
+            let change = self.copies.follow(forum, assignment.role_of(self.me), id, others_whole);
             if change.is_some() {
                 self.cut(id, portion, out);
             }
@@ -240,6 +248,7 @@ impl Replica {
                 Some(Change::Begin(invitation)) => out.push(Output::BeginJoining { forum, invitation }),
                 Some(Change::End) => out.push(Output::EndJoining(forum)),
                 Some(Change::Drop) => out.push(Output::Drop(forum)),
+                Some(Change::Keep) => out.push(Output::Keep(forum)),
                 None => {}
             }
         }

@@ -187,7 +187,14 @@ mod tests {
     fn an_answer_on_its_way_for_a_task_that_is_closed_counts_as_nothing_to_do() {
         let me = PeerId::new(1).unwrap();
         let (epoch, replicas) = (ForumEpoch(1), vec![me]);
-        let assignment = Assignment { epoch, primary: me, replicas, joining: vec![], draining: vec![] };
+        let assignment = Assignment {
+            epoch,
+            primary: me,
+            replicas,
+            joining: vec![],
+            draining: vec![],
+            unconfirmed: vec![],
+        };
         let mut forum = Forum::opened(&assignment, Role::Primary, 1);
         forum.sent.insert(TaskId::new(2).unwrap(), v1::Answer::default());
         assert_eq!((forum.open.len(), forum.unexecuted()), (0, 0));

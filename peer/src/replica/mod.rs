@@ -314,7 +314,8 @@ impl Replica {
     fn urge(&self, forum: ForumId, out: &mut Vec<Output>) {
         let Some(known) = self.forums.get(&forum) else { return };
         let Role::Joining(Joining { invitation, stage }) = known.role else {
-            let lacks = self.copies.get(forum).is_some_and(Copied::is_unseeded);
+            let lacks = |copied: Copied| copied.is_unseeded() || copied == Copied::Kept;
+            let lacks = self.copies.get(forum).is_some_and(lacks);
             if lacks && known.role.serves() && self.fed >= known.as_of.max(self.applied) {
                 out.push(Output::Lost(forum));
             }

@@ -127,6 +127,7 @@ impl World {
             replicas: vec![peer(ME), peer(2)],
             joining: vec![],
             draining: vec![],
+            unconfirmed: vec![],
         };
         let hubs = Hubs { log: vec![], assignment, open: BTreeSet::new(), history: vec![] };
         let mut world = Self {
@@ -215,6 +216,7 @@ impl World {
                 self.disk = Disk { cursor: self.disk.cursor, ..Disk::default() };
                 self.wants = None;
             }
+            Output::Keep(_) => panic!("somebody else always has a copy that counts here"),
             Output::Invited { invitation, .. } => self.accepted = Some(invitation),
             Output::Refuse { invitation, .. } => self.refused = Some(invitation),
             Output::Seed { invitation, .. } => {

@@ -37,6 +37,7 @@ fn assignment(epoch: u64, primary: u32) -> Assignment {
         replicas: vec![peer(ME), peer(OTHER)],
         joining: vec![],
         draining: vec![],
+        unconfirmed: vec![],
     }
 }
 
@@ -103,6 +104,7 @@ impl Told {
                 Output::BeginJoining { invitation, .. } => format!("begin joining {invitation}"),
                 Output::EndJoining(_) => "end joining".into(),
                 Output::Drop(_) => "drop".into(),
+                Output::Keep(_) => "keep".into(),
                 Output::Invited { invitation, .. } => format!("invited {invitation}"),
                 Output::Refuse { invitation, .. } => format!("refuse {invitation}"),
                 Output::Seed { invitation, .. } => format!("seed {invitation}"),
@@ -333,6 +335,17 @@ fn snapshot(assignment: Assignment, as_of: u64, open: &[u64]) -> Input {
 
 fn installed(invitation: u64, cursor: u64) -> Input {
     Input::Installed { forum: forum(), invitation: task(invitation), cursor }
+}
+
+#[test]
+fn a_copy_stays_if_the_log_shows_nobody_else_with_one_that_counts_and_is_let_go_if_it_does() {
+    let mut told = Told::connected(9);
+    let doubtful = Assignment { unconfirmed: vec![peer(OTHER)], ..without_me(2) };
+    assert_eq!(told.fed(vec![says(10, doubtful)], 10), ["keep", "apply 0 through 10"]);
+    assert_eq!(told.replica.epoch_of(forum()), None, "it serves no more");
+    assert_eq!(told.fed(vec![says(11, joining(2, 11, Stage::Invited))], 11)[0], "begin joining t11");
+    let mut told = Told::connected(9);
+    assert_eq!(told.fed(vec![says(10, without_me(2))], 10), ["drop", "apply 0 through 10"]);
 }
 
 #[test]

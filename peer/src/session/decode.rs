@@ -154,7 +154,8 @@ fn task_facts(facts: v1::TaskFacts) -> Result<Facts, Malformed> {
 }
 
 fn assignment(assigned: v1::Assignment) -> Result<Assignment, Malformed> {
-    let lists = [assigned.replicas.len(), assigned.joining.len(), assigned.draining.len()];
+    let serving = [assigned.replicas.len(), assigned.unconfirmed.len()];
+    let lists = [serving[0], serving[1], assigned.joining.len(), assigned.draining.len()];
     if lists.iter().any(|named| *named > REPLICAS_MAX) {
         return Err(Malformed("an assignment names too many replicas"));
     }
@@ -164,6 +165,7 @@ fn assignment(assigned: v1::Assignment) -> Result<Assignment, Malformed> {
         replicas: peers(&assigned.replicas)?,
         joining: assigned.joining.iter().map(joining).collect::<Result<_, _>>()?,
         draining: peers(&assigned.draining)?,
+        unconfirmed: peers(&assigned.unconfirmed)?,
     })
 }
 

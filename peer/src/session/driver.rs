@@ -109,6 +109,7 @@ impl Driver {
     ) -> Result<Self, DriveError> {
         let mut copies: BTreeMap<ForumId, Copied> =
             backend.forums_on_disk()?.into_iter().map(|forum| (forum, Copied::Whole)).collect();
+        copies.extend(backend.forums_kept()?.into_iter().map(|forum| (forum, Copied::Kept)));
         for Joining { forum, invitation, installed } in backend.joining()? {
             copies.insert(forum, Copied::Joining { invitation, installed });
         }
@@ -117,10 +118,13 @@ impl Driver {
     }
 
     /// Forgets all it knew: the cursor has jumped, and these forums' copies are all there are.
-    pub fn start_over(&mut self, forums: &[ForumId]) {
-        let copies = forums.iter().map(|forum| (*forum, Copied::Whole));
+    pub fn start_over(&mut self, forums: &[ForumId]) -> Result<(), DriveError> {
+        let kept = self.backend.forums_kept()?;
+        let copied = |forum: &ForumId| if kept.contains(forum) { Copied::Kept } else { Copied::Whole };
+        let copies = forums.iter().map(|forum| (*forum, copied(forum)));
         self.replica = Replica::new(self.me, self.backend.durable_cursor(), copies);
         self.todo.clear();
+        Ok(())
     }
 
     /// Tasks answered since the process began.
@@ -158,6 +162,15 @@ impl Driver {
                     tracing::info!(%forum, "a forum is not held any more; its rows go");
                     self.seeding.stop(forum, None);
                     self.backend.drop_forum(forum)?;
+                }
+                Output::Keep(forum) => {
+                    tracing::warn!(
+                        %forum,
+                        "the hubs take this forum away although nobody else is known to have all of it: its rows stay here, \
+                         `loop-peer export {forum}` writes them to a file while the peer is stopped"
+                    );
+                    self.seeding.stop(forum, None);
+                    self.backend.keep_forum(forum)?;
                 }
                 Output::Seed { forum, invitation } => self.seeding.order(forum, invitation),
                 Output::Invited { forum, invitation } => {

@@ -252,6 +252,14 @@ impl Backend for MemoryBackend {
         Ok(())
     }
 
+    fn keep_forum(&self, _forum: ForumId) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn forums_kept(&self) -> Result<Vec<ForumId>, BackendError> {
+        Ok(Vec::new())
+    }
+
     fn drop_forum(&self, forum: ForumId) -> Result<(), BackendError> {
         let mut state = self.state.lock().unwrap();
         state.lines.remove(&forum);

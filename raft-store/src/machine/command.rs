@@ -21,6 +21,8 @@ pub const LABEL_BYTES_MAX: usize = 256;
 pub const SESSIONS_PER_COMMAND_MAX: usize = 8;
 /// Most peer ids in one command.
 pub const REPLICAS_LISTED_MAX: usize = 64;
+/// Most peers whose presence one command notes.
+pub const PRESENCE_LISTED_MAX: usize = 256;
 /// Longest text of a receipt, bytes. A receipt echoes `msg_id`, which PHP does not bound and our shim does.
 pub const RECEIPT_TEXT_BYTES_MAX: usize = 64 << 10;
 /// Longest `user_id` of a session, bytes: varchar(16) in UTF-8.
@@ -54,11 +56,14 @@ pub enum Command {
     SeedReplica { forum: ForumId, invitation: TaskId, peer: PeerId, cursor: u64 },
     CutOver { forum: ForumId, invitation: TaskId, caught_up_through: u64 },
     CloseInvitation(CloseInvitation),
-    RemoveReplica { forum: ForumId, peer: PeerId, passed: u64 },
+    RemoveReplica(RemoveReplica),
     RestartReplica { forum: ForumId, peer: PeerId },
     SetForumReplicas { forum: ForumId, replicas: u32 },
     SetPeerState { peer: PeerId, state: PeerState },
     AuditForum { forum: ForumId },
+    NotePresence(Vec<(PeerId, bool)>),
+    ConfirmReplica { forum: ForumId, peer: PeerId, audit: Option<TaskId> },
+    ReinstateReplica { forum: ForumId, peer: PeerId },
 }
 
 /// Gives a forum its id and its replicas.
@@ -178,6 +183,19 @@ pub struct AnswerInvitation {
     pub reason: v1::RejectReason,
 }
 
+/// Takes a replica out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoveReplica {
+    /// The forum.
+    pub forum: ForumId,
+    /// Whose copy goes.
+    pub peer: PeerId,
+    /// For a draining one: what its successor has on disk.
+    pub passed: u64,
+    /// How many others must serve with a confirmed copy on a peer that is present.
+    pub others_min: u64,
+}
+
 /// Ends an invitation before its cut-over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CloseInvitation {
@@ -277,11 +295,12 @@ impl TryFrom<v1::command::Body> for Command {
                 caught_up_through: wire.caught_up_through,
             },
             Body::CloseInvitation(wire) => Self::CloseInvitation(wire.try_into()?),
-            Body::RemoveReplica(wire) => Self::RemoveReplica {
+            Body::RemoveReplica(wire) => Self::RemoveReplica(RemoveReplica {
                 forum: forum(wire.forum_id)?,
                 peer: peer(wire.peer_id)?,
                 passed: wire.passed,
-            },
+                others_min: wire.others_min.into(),
+            }),
             Body::RestartReplica(wire) => {
                 Self::RestartReplica { forum: forum(wire.forum_id)?, peer: peer(wire.peer_id)? }
             }
@@ -293,6 +312,20 @@ impl TryFrom<v1::command::Body> for Command {
                 state: PeerState::of_wire(wire.state()).ok_or(Unreadable::UnknownValue("state"))?,
             },
             Body::AuditForum(wire) => Self::AuditForum { forum: forum(wire.forum_id)? },
+            Body::NotePresence(wire) => {
+                at_most("peers", wire.connected.len() + wire.away.len(), PRESENCE_LISTED_MAX)?;
+                let connected = wire.connected.into_iter().map(|id| Ok((peer(id)?, true)));
+                let away = wire.away.into_iter().map(|id| Ok((peer(id)?, false)));
+                Self::NotePresence(connected.chain(away).collect::<Result<_, _>>()?)
+            }
+            Body::ConfirmReplica(wire) => Self::ConfirmReplica {
+                forum: forum(wire.forum_id)?,
+                peer: peer(wire.peer_id)?,
+                audit: TaskId::new(wire.audit_record),
+            },
+            Body::ReinstateReplica(wire) => {
+                Self::ReinstateReplica { forum: forum(wire.forum_id)?, peer: peer(wire.peer_id)? }
+            }
         })
     }
 }

@@ -33,6 +33,8 @@ pub(super) enum Change {
     ReplicasWanted { forum: ForumId, wanted: Option<u32> },
     /// What a peer may hold.
     PeerStateSet { peer: PeerId, state: PeerState },
+    /// Whether a peer is connected.
+    PresenceNoted { peer: PeerId, connected: bool },
     /// Records up to here may be trimmed for the budget alone.
     KeptThrough(u64),
     /// A new forum; its assignment record follows.
@@ -88,6 +90,10 @@ pub(super) fn evolve(state: &mut HubState, change: Change, events: &mut Vec<Even
         Change::PeerStateSet { peer, state: to } => {
             state.peers.set_state(peer, to);
             events.push(Event::PeerStateChanged(peer));
+        }
+        Change::PresenceNoted { peer, connected } => {
+            let now = state.steady();
+            state.peers.note_presence(peer, connected, now);
         }
         Change::KeptThrough(through) => state.kept_through = through,
         Change::ForumOpened(forum) => {

@@ -44,6 +44,9 @@ pub struct Replica {
     pub peer: PeerId,
     /// How far it has come.
     pub role: ReplicaRole,
+    /// When its copy was found equal to another replica's, in the log's steady time; a forum's first replicas are from
+    /// the beginning. `None`: not yet, so nobody counts on it.
+    pub confirmed_at: Option<HubTime>,
 }
 
 /// How far a replica has come. No entry: not a replica.
@@ -111,6 +114,11 @@ impl Replica {
         matches!(self.role, ReplicaRole::Serving { .. })
     }
 
+    /// Whether it serves and its copy was found equal to another's.
+    pub const fn is_confirmed(&self) -> bool {
+        self.is_serving() && self.confirmed_at.is_some()
+    }
+
     /// Whether it was replaced and waits to be let go.
     pub const fn is_draining(&self) -> bool {
         matches!(self.role, ReplicaRole::Draining { .. })
@@ -130,12 +138,18 @@ impl Replica {
 impl Forum {
     pub(super) fn new(id: ForumId, key: ForumKey, assignment: &Assignment, opened_at: HubTime) -> Self {
         let role = ReplicaRole::Serving { since: assignment.epoch };
+        // There is nothing in it that could differ.
+        let confirmed_at = Some(HubTime::default());
         Self {
             id,
             key,
             epoch: assignment.epoch,
             primary: assignment.primary,
-            replicas: assignment.replicas.iter().map(|peer| Replica { peer: *peer, role }).collect(),
+            replicas: assignment
+                .replicas
+                .iter()
+                .map(|peer| Replica { peer: *peer, role, confirmed_at })
+                .collect(),
             newest_record: 0,
             open_tasks: BTreeSet::new(),
             tasks_appended: 0,
@@ -320,6 +334,9 @@ fn check_forum(forum: &Forum) -> Result<(), &'static str> {
         ReplicaRole::Joining { invitation, .. } => invitation.get() <= forum.newest_record,
         ReplicaRole::Draining { since_record, .. } => since_record.get() <= forum.newest_record,
     };
+    if forum.replicas.iter().any(|replica| replica.joining().is_some() && replica.confirmed_at.is_some()) {
+        return Err("a copy on its way was confirmed");
+    }
     if forum.epoch.0 == 0 || !forum.replicas.iter().all(admitted) {
         return Err("a replica was admitted later than its forum's newest record");
     }

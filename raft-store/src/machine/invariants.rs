@@ -20,7 +20,7 @@ const SMALL_BYTES: u64 = 4096;
 impl HubState {
     /// Checks every rule the state must obey. Walks all of it: for tests, simulations and snapshots just read.
     pub fn check_invariants(&self) -> Result<(), BrokenInvariant> {
-        self.peers.check().map_err(BrokenInvariant)?;
+        self.peers.check(self.steady()).map_err(BrokenInvariant)?;
         self.forums.check().map_err(BrokenInvariant)?;
         self.tasks.check().map_err(BrokenInvariant)?;
         self.receipts.check(self.tasks.open_tasks().len()).map_err(BrokenInvariant)?;

@@ -4,6 +4,7 @@
 //! opens a socket, logs, or depends on the order of an unordered map: the same commands give the same state and the
 //! same bytes on every hub.
 
+pub mod attendance;
 pub mod bounds;
 pub mod command;
 mod decide;
@@ -24,6 +25,7 @@ pub mod tasks;
 
 use loop_proto::v1;
 
+pub use attendance::Attendance;
 pub use bounds::Bounds;
 pub use command::{Command, Stamped, Unreadable};
 pub use event::Event;

@@ -7,6 +7,8 @@ use loop_proto::{
     v1,
 };
 
+use super::attendance::Attendance;
+
 /// What an operator lets a peer hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum PeerState {
@@ -62,6 +64,15 @@ pub struct Peer {
     pub registered_at: HubTime,
     /// What it may hold.
     pub state: PeerState,
+    /// How it comes and goes.
+    pub attendance: Attendance,
+}
+
+impl Peer {
+    /// Whether its copies are there as far as the log knows: connected and not removed.
+    pub fn is_present(&self) -> bool {
+        self.attendance.connected && self.state != PeerState::Removed
+    }
 }
 
 /// The hash is left out: whoever has it can check guesses.
@@ -127,7 +138,13 @@ impl Peers {
         }
     }
 
-    pub(super) fn check(&self) -> Result<(), &'static str> {
+    pub(super) fn note_presence(&mut self, id: PeerId, connected: bool, now: HubTime) {
+        if let Some(peer) = self.by_id.get_mut(&id) {
+            peer.attendance.note(connected, now);
+        }
+    }
+
+    pub(super) fn check(&self, now: HubTime) -> Result<(), &'static str> {
         if self.by_id.len() != self.by_secret.len() {
             return Err("two peers share a secret");
         }
@@ -138,6 +155,6 @@ impl Peers {
         if !self.by_id.iter().all(|(id, peer)| *id == peer.id && indexed(peer)) {
             return Err("the index of peers by secret is wrong");
         }
-        Ok(())
+        self.by_id.values().try_for_each(|peer| peer.attendance.check(now))
     }
 }

@@ -90,6 +90,8 @@ pub struct Assignment {
     pub joining: Vec<Joining>,
     /// Who was replaced and waits to be let go.
     pub draining: Vec<PeerId>,
+    /// Of those that serve, whose copies have not been found equal to another's yet.
+    pub unconfirmed: Vec<PeerId>,
 }
 
 /// A peer on its way to serve a forum.
@@ -113,6 +115,7 @@ impl From<&Assignment> for v1::Assignment {
             replicas: assignment.replicas.iter().map(|peer| peer.get()).collect(),
             joining: assignment.joining.iter().map(v1::JoiningReplica::from).collect(),
             draining: assignment.draining.iter().map(|peer| peer.get()).collect(),
+            unconfirmed: assignment.unconfirmed.iter().map(|peer| peer.get()).collect(),
         }
     }
 }
@@ -211,7 +214,12 @@ impl fmt::Debug for Record {
                     let Joining { peer, invitation, source, stage } = joining;
                     write!(f, " joining {peer} {stage:?} by {invitation} from {source}")?;
                 }
-                if a.draining.is_empty() { Ok(()) } else { write!(f, " draining {:?}", a.draining) }
+                for (what, peers) in [("draining", &a.draining), ("unconfirmed", &a.unconfirmed)] {
+                    if !peers.is_empty() {
+                        write!(f, " {what} {peers:?}")?;
+                    }
+                }
+                Ok(())
             }
             RecordBody::Audit => write!(f, "audit"),
         }
@@ -268,18 +276,21 @@ impl Assignment {
             replicas: peers(Replica::is_serving),
             joining: replicas.iter().filter_map(Replica::joining).collect(),
             draining: peers(Replica::is_draining),
+            unconfirmed: peers(|replica| replica.is_serving() && !replica.is_confirmed()),
         }
     }
 
     fn read(wire: v1::Assignment) -> Result<Self, BadRecord> {
         let replicas: Option<Vec<_>> = wire.replicas.into_iter().map(PeerId::new).collect();
         let draining: Option<Vec<_>> = wire.draining.into_iter().map(PeerId::new).collect();
+        let unconfirmed: Option<Vec<_>> = wire.unconfirmed.into_iter().map(PeerId::new).collect();
         Ok(Self {
             epoch: ForumEpoch(wire.epoch),
             primary: PeerId::new(wire.primary).ok_or(BadRecord)?,
             replicas: replicas.ok_or(BadRecord)?,
             joining: wire.joining.iter().map(Joining::read).collect::<Result<_, _>>()?,
             draining: draining.ok_or(BadRecord)?,
+            unconfirmed: unconfirmed.ok_or(BadRecord)?,
         })
     }
 }
@@ -494,6 +505,7 @@ mod tests {
             replicas: vec![peer],
             joining: vec![joining],
             draining: vec![PeerId::new(8).unwrap()],
+            unconfirmed: vec![peer],
         };
         vec![
             RecordBody::Task(task),

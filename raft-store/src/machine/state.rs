@@ -115,7 +115,7 @@ impl HubState {
 
     /// The log's time without its jumps: how long memory is kept is counted in it, so that a leader whose clock is an
     /// hour ahead makes nobody forget what was answered a moment ago.
-    pub(super) fn steady(&self) -> HubTime {
+    pub fn steady(&self) -> HubTime {
         HubTime(self.now.0.saturating_sub(self.skipped_ms))
     }
 

@@ -56,7 +56,7 @@ fn lawful_step(before: Option<&Assignment>, now: &Assignment, record: TaskId) {
     let joined = |peer| before.joining.iter().find(move |joining| joining.peer == peer);
     for peer in now.replicas.iter().filter(|peer| !before.replicas.contains(peer)) {
         let caught_up = joined(*peer).is_some_and(|joining| joining.stage == JoinStage::CatchingUp);
-        let taken_back = before.draining.contains(peer) && now.primary == *peer;
+        let taken_back = before.draining.contains(peer);
         assert!(caught_up || taken_back, "{peer} serves out of turn");
     }
     for peer in now.draining.iter().filter(|peer| !before.draining.contains(peer)) {
@@ -214,6 +214,29 @@ proptest! {
     }
 
     #[test]
+    fn no_copy_that_counts_is_taken_away_unless_another_one_that_counts_is_there(steps in ops::history()) {
+        let mut before = HubState::new(ops::tight());
+        run(ops::tight(), &steps, |command, applied, state| {
+            if let (Some(Body::RemoveReplica(remove)), Kind::ReplicasChanged(_)) =
+                (command.body.as_ref(), kind(applied))
+            {
+                let (forum, peer) =
+                    (ForumId::new(remove.forum_id).unwrap(), PeerId::new(remove.peer_id).unwrap());
+                let present = |peer: PeerId| state.peer(peer).is_some_and(|peer| peer.is_present());
+                let forum = before.forum(forum).unwrap();
+                if let Some(replica) = forum.replica(peer) {
+                    let others = forum.replicas.iter().filter(|other| other.peer != peer);
+                    let left = others.filter(|other| other.is_confirmed() && present(other.peer)).count();
+                    let counts = present(peer) || replica.confirmed_at.is_some();
+                    assert!(!counts || left as u32 >= remove.others_min.max(1), "{left} left");
+                    assert!(forum.serving().any(|other| other != peer));
+                }
+            }
+            before = state.clone();
+        });
+    }
+
+    #[test]
     fn ids_receipts_and_refusals_are_those_of_a_model_that_forgets_nothing(steps in ops::history()) {
         let mut model = model::Model::new();
         let (state, _) = run(ops::wide(), &steps, |command, applied, state| {
@@ -300,8 +323,8 @@ fn histories_reach_every_outcome_and_refusal() {
     let mut seen = BTreeSet::new();
     for _ in 0..800 {
         let steps = ops::history().new_tree(&mut runner).unwrap().current();
-        let (mut sessions, mut drained) = (0, 0usize);
-        run(ops::tight(), &steps, |_, applied, state| {
+        let (mut sessions, mut drained, mut doubted) = (0, 0usize, 0usize);
+        run(ops::tight(), &steps, |command, applied, state| {
             seen.insert(match kind(applied) {
                 Kind::Rejection(no) => no.code().as_str_name(),
                 Kind::ForumOpened(_) => "forum opened",
@@ -333,6 +356,16 @@ fn histories_reach_every_outcome_and_refusal() {
             if draining < drained && matches!(kind(applied), Kind::PrimaryMoved(_)) {
                 seen.insert("taken back");
             }
+            if let Some(Body::ReinstateReplica(_)) = command.body.as_ref()
+                && draining < drained
+            {
+                seen.insert("reinstated");
+            }
+            let unconfirmed = state.forums().map(|forum| forum.assignment().unconfirmed.len()).sum();
+            if unconfirmed < doubted && matches!(command.body.as_ref(), Some(Body::ConfirmReplica(_))) {
+                seen.insert("confirmed");
+            }
+            doubted = unconfirmed;
             drained = draining;
             if state.counts().sessions < sessions {
                 seen.insert("session lapsed");
@@ -361,6 +394,8 @@ fn histories_reach_every_outcome_and_refusal() {
         "timeout",
         "draining",
         "taken back",
+        "reinstated",
+        "confirmed",
     ]);
     assert_eq!(seen, expected);
 }

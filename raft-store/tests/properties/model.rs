@@ -216,6 +216,8 @@ fn forum_of(body: &Body) -> u32 {
         Body::CloseInvitation(close) => close.forum_id,
         Body::RemoveReplica(remove) => remove.forum_id,
         Body::RestartReplica(restart) => restart.forum_id,
+        Body::ConfirmReplica(confirm) => confirm.forum_id,
+        Body::ReinstateReplica(reinstate) => reinstate.forum_id,
         _ => panic!("no other command changes replicas and says so"),
     }
 }

@@ -77,6 +77,20 @@ pub enum Op {
         forum: u32,
         peer: Option<u32>,
         passed: bool,
+        others_min: u32,
+    },
+    Presence {
+        peer: u32,
+        connected: bool,
+    },
+    Confirm {
+        forum: u32,
+        peer: Option<u32>,
+        audited: bool,
+    },
+    Reinstate {
+        forum: u32,
+        peer: Option<u32>,
     },
     Restart {
         forum: u32,
@@ -250,8 +264,13 @@ fn replica_op() -> impl Strategy<Value = Op> {
         16 => (forum(), 0..2u8).prop_map(|(forum, nth)| Op::Advance { forum, nth }),
         3 => (forum(), 0..2u8, any_peer(), step).prop_map(
             |(forum, nth, peer, step)| Op::Step { forum, nth, peer, step }),
-        3 => (forum(), any_peer(), prop::bool::weighted(0.7)).prop_map(
-            |(forum, peer, passed)| Op::Remove { forum, peer, passed }),
+        3 => (forum(), any_peer(), prop::bool::weighted(0.7), 0..3u32).prop_map(
+            |(forum, peer, passed, others_min)| Op::Remove { forum, peer, passed, others_min }),
+        2 => (peer(), prop::bool::weighted(0.7)).prop_map(
+            |(peer, connected)| Op::Presence { peer, connected }),
+        4 => (forum(), any_peer(), prop::bool::weighted(0.8)).prop_map(
+            |(forum, peer, audited)| Op::Confirm { forum, peer, audited }),
+        2 => (forum(), any_peer()).prop_map(|(forum, peer)| Op::Reinstate { forum, peer }),
         1 => (forum(), peer(), proposal()).prop_map(
             |(forum, peer, proposal)| Op::Restart { forum, peer, proposal }),
         1 => (forum(), 0..5u32).prop_map(|(forum, replicas)| Op::Want { forum, replicas }),
@@ -304,7 +323,12 @@ impl View<'_> {
             }
             Op::Advance { forum, nth } => (0, self.advance(*forum, *nth)),
             Op::Step { forum, nth, peer, step } => (0, self.step(*forum, *nth, *peer, *step)),
-            Op::Remove { forum, peer, passed } => (0, self.remove(*forum, *peer, *passed)),
+            Op::Remove { forum, peer, passed, others_min } => {
+                (0, self.remove(*forum, *peer, *passed, *others_min))
+            }
+            Op::Presence { peer, connected } => (0, presence(*peer, *connected)),
+            Op::Confirm { forum, peer, audited } => (0, self.confirm(*forum, *peer, *audited)),
+            Op::Reinstate { forum, peer } => (0, self.reinstate(*forum, *peer)),
             Op::Restart { forum, peer, proposal } => {
                 (*proposal, Body::RestartReplica(v1::RestartReplica { forum_id: *forum, peer_id: *peer }))
             }
@@ -444,11 +468,26 @@ impl View<'_> {
         }
     }
 
-    fn remove(&self, forum_id: u32, peer: Option<u32>, passed: bool) -> Body {
+    fn remove(&self, forum_id: u32, peer: Option<u32>, passed: bool, others_min: u32) -> Body {
         let drains = self.forum(forum_id).and_then(|forum| forum.draining().next());
         let peer_id = peer.or(drains.map(PeerId::get)).unwrap_or(1);
         let passed = if passed { self.state.newest() } else { 0 };
-        Body::RemoveReplica(v1::RemoveReplica { forum_id, peer_id, passed })
+        Body::RemoveReplica(v1::RemoveReplica { forum_id, peer_id, passed, others_min })
+    }
+
+    fn confirm(&self, forum_id: u32, peer: Option<u32>, audited: bool) -> Body {
+        let replicas = self.forum(forum_id).map(|forum| forum.replicas.as_slice()).unwrap_or_default();
+        let due = replicas.iter().find(|replica| replica.is_serving() && !replica.is_confirmed());
+        let peer_id = peer.or(due.map(|replica| replica.peer.get())).unwrap_or(1);
+        let audit_record =
+            if audited { self.forum(forum_id).map_or(1, |forum| forum.newest_record) } else { 0 };
+        Body::ConfirmReplica(v1::ConfirmReplica { forum_id, peer_id, audit_record })
+    }
+
+    fn reinstate(&self, forum_id: u32, peer: Option<u32>) -> Body {
+        let drains = self.forum(forum_id).and_then(|forum| forum.draining().next());
+        let peer_id = peer.or(drains.map(PeerId::get)).unwrap_or(1);
+        Body::ReinstateReplica(v1::ReinstateReplica { forum_id, peer_id })
     }
 
     fn sessions(&self, facts: &FactsOp) -> Vec<v1::SessionRecord> {
@@ -479,4 +518,9 @@ fn append(forum_id: u32, request: u8, session: Option<u8>, creates_message: bool
 
 fn session_id(id: u8) -> String {
     format!("session-{id}")
+}
+
+fn presence(peer: u32, connected: bool) -> Body {
+    let (here, gone) = if connected { (vec![peer], vec![]) } else { (vec![], vec![peer]) };
+    Body::NotePresence(v1::NotePresence { connected: here, away: gone })
 }

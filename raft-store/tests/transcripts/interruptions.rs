@@ -136,7 +136,7 @@ fn a_primary_moves_while_its_successor_is_seeded() {
           - f178 is held differently
         > cut over t2, caught up through t6
           changed by t7
-          - t7 f178 assignment e2 primary p2 replicas [p2, p3, p4] draining [p1]
+          - t7 f178 assignment e2 primary p2 replicas [p2, p3, p4] draining [p1] unconfirmed [p4]
           - f178 is held differently
         > p2 answers t4 under e2
           answered by t8
@@ -174,7 +174,7 @@ fn what_was_to_be_replaced_is_gone_so_nobody_drains() {
           - f178 is held differently
         > cut over t2, caught up through t5
           changed by t6
-          - t6 f178 assignment e1 primary p1 replicas [p1, p2, p4]
+          - t6 f178 assignment e1 primary p1 replicas [p1, p2, p4] unconfirmed [p4]
           - f178 is held differently
     "#]]
     .assert_eq(&story.told());
@@ -207,14 +207,14 @@ fn a_draining_replica_is_taken_back() {
           - f178 is held differently
         > cut over t2, caught up through t4
           changed by t5
-          - t5 f178 assignment e2 primary p4 replicas [p2, p3, p4] draining [p1]
+          - t5 f178 assignment e2 primary p4 replicas [p2, p3, p4] draining [p1] unconfirmed [p4]
           - f178 is held differently
         > write "hello" to f178
           t6 m2867
           - t6 f178 task m2867
         > move primary of f178 to p1, expecting e2
           now e3
-          - t7 f178 assignment e3 primary p1 replicas [p1, p2, p3, p4]
+          - t7 f178 assignment e3 primary p1 replicas [p1, p2, p3, p4] unconfirmed [p4]
           - f178 is held differently
         > p1 answers t6 under e3
           answered by t8

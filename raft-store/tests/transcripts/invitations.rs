@@ -49,7 +49,7 @@ fn a_forum_moves_from_its_primary_to_another_peer() {
           - t7 f178 task m2868
         > cut over t2, caught up through t7
           changed by t8
-          - t8 f178 assignment e2 primary p4 replicas [p2, p3, p4] draining [p1]
+          - t8 f178 assignment e2 primary p4 replicas [p2, p3, p4] draining [p1] unconfirmed [p4]
           - f178 is held differently
         > p1 answers t7 under e1
           refused: STALE_EPOCH held 1 current 2
@@ -62,7 +62,7 @@ fn a_forum_moves_from_its_primary_to_another_peer() {
           refused: NOT_CAUGHT_UP held 7 current 8
         > remove p1 from f178, passed t8
           changed by t10
-          - t10 f178 assignment e2 primary p4 replicas [p2, p3, p4]
+          - t10 f178 assignment e2 primary p4 replicas [p2, p3, p4] unconfirmed [p4]
           - f178 is held differently, [p1] left
           = t2 f178 p1 to p4 for p1 OPERATOR: Completed at t8
     "#]]
@@ -95,7 +95,7 @@ fn a_replica_that_does_not_lead_is_replaced_under_the_same_epoch() {
           - f178 is held differently
         > cut over t2, caught up through t4
           changed by t5
-          - t5 f178 assignment e1 primary p1 replicas [p1, p2, p4] draining [p3]
+          - t5 f178 assignment e1 primary p1 replicas [p1, p2, p4] draining [p3] unconfirmed [p4]
           - f178 is held differently
     "#]]
     .assert_eq(&story.told());
@@ -127,7 +127,7 @@ fn one_more_replica_and_nobody_goes() {
           - f178 is held differently
         > cut over t2, caught up through t4
           changed by t5
-          - t5 f178 assignment e1 primary p1 replicas [p1, p2, p3, p4]
+          - t5 f178 assignment e1 primary p1 replicas [p1, p2, p3, p4] unconfirmed [p4]
           - f178 is held differently
         > p4 stores facts of a read under e1
           stored by t6
@@ -292,7 +292,7 @@ fn steps_out_of_turn_are_refused_and_repeated_ones_told_what_is_so() {
           it was so
         > cut over t2, caught up through t4
           changed by t5
-          - t5 f178 assignment e2 primary p4 replicas [p2, p3, p4] draining [p1]
+          - t5 f178 assignment e2 primary p4 replicas [p2, p3, p4] draining [p1] unconfirmed [p4]
           - f178 is held differently
         > cut over t2, caught up through t4
           it was so
@@ -325,7 +325,7 @@ fn who_lags_too_far_behind_its_forum_is_not_cut_over() {
           refused: NOT_CAUGHT_UP held 79 current 80
         > cut over t2, caught up through t80
           changed by t1105
-          - t1105 f178 assignment e2 primary p4 replicas [p2, p3, p4] draining [p1]
+          - t1105 f178 assignment e2 primary p4 replicas [p2, p3, p4] draining [p1] unconfirmed [p4]
           - f178 is held differently
     "#]]
     .assert_eq(&story.told());
@@ -384,11 +384,11 @@ fn places_are_counted_when_invited_and_again_at_the_cut_over() {
           - f178 is held differently
         > cut over t4, caught up through t8
           changed by t9
-          - t9 f178 assignment e1 primary p1 replicas [p1, p5] joining p4 CatchingUp by t3 from p1 draining [p2]
+          - t9 f178 assignment e1 primary p1 replicas [p1, p5] joining p4 CatchingUp by t3 from p1 draining [p2] unconfirmed [p5]
           - f178 is held differently
         > move primary of f178 to p2, expecting e1
           now e2
-          - t10 f178 assignment e2 primary p2 replicas [p1, p2, p5] joining p4 CatchingUp by t3 from p1
+          - t10 f178 assignment e2 primary p2 replicas [p1, p2, p5] joining p4 CatchingUp by t3 from p1 unconfirmed [p5]
           - f178 is held differently
         > cut over t3, caught up through t9
           refused: BAD_REPLICAS held 4 current 3
@@ -397,7 +397,7 @@ fn places_are_counted_when_invited_and_again_at_the_cut_over() {
           - p6 registered
         > invite p6 to f178 in place of p1, p1 gives
           invited by t11
-          - t11 f178 assignment e2 primary p2 replicas [p1, p2, p5] joining p4 CatchingUp by t3 from p1 joining p6 Invited by t11 from p1
+          - t11 f178 assignment e2 primary p2 replicas [p1, p2, p5] joining p4 CatchingUp by t3 from p1 joining p6 Invited by t11 from p1 unconfirmed [p5]
           - f178 is held differently
     "#]].assert_eq(&story.told());
     let forum = story.state.forum(ForumId::new(178).unwrap()).unwrap();

@@ -2,6 +2,7 @@
 //! transcripts; commit them only when you know why they changed.
 
 mod bounds;
+mod copies;
 mod failover;
 mod interruptions;
 mod invitations;

@@ -42,7 +42,7 @@ fn a_replica_that_lost_its_place_starts_again() {
           - f178 is held differently
         > cut over t4, caught up through t6
           changed by t7
-          - t7 f178 assignment e1 primary p1 replicas [p1, p2, p3]
+          - t7 f178 assignment e1 primary p1 replicas [p1, p2, p3] unconfirmed [p3]
           - f178 is held differently
           = t4 f178 p1 to p3 BEHIND: Completed at t7
           = t2 f178 p1 to p3 BEHIND: Timeout
@@ -84,7 +84,7 @@ fn a_primary_that_lost_its_place_hands_over_first_and_the_last_one_stays() {
         > restart p2 of f178
           refused: LAST_REPLICA held 2 current 0
         > remove p2 from f178, passed t9
-          refused: LAST_REPLICA held 2 current 0
+          refused: LAST_REPLICA held 0 current 1
         > restart p9 of f178
           refused: UNKNOWN_PEER held 9 current 0
         > register peer dan
@@ -131,27 +131,27 @@ fn who_is_being_replaced_or_drains_is_not_seeded_again() {
           - f178 is held differently
         > cut over t2, caught up through t5
           changed by t6
-          - t6 f178 assignment e2 primary p2 replicas [p2, p3, p4]
+          - t6 f178 assignment e2 primary p2 replicas [p2, p3, p4] unconfirmed [p4]
           - f178 is held differently
         > invite p1 to f178 in place of p2, p2 gives
           invited by t7
-          - t7 f178 assignment e2 primary p2 replicas [p2, p3, p4] joining p1 Invited by t7 from p2
+          - t7 f178 assignment e2 primary p2 replicas [p2, p3, p4] joining p1 Invited by t7 from p2 unconfirmed [p4]
           - f178 is held differently
         > p1 accepts t7
           changed by t8
-          - t8 f178 assignment e2 primary p2 replicas [p2, p3, p4] joining p1 Seeding by t7 from p2
+          - t8 f178 assignment e2 primary p2 replicas [p2, p3, p4] joining p1 Seeding by t7 from p2 unconfirmed [p4]
           - f178 is held differently
         > p1 has f178 through t8
           changed by t9
-          - t9 f178 assignment e2 primary p2 replicas [p2, p3, p4] joining p1 CatchingUp by t7 from p2
+          - t9 f178 assignment e2 primary p2 replicas [p2, p3, p4] joining p1 CatchingUp by t7 from p2 unconfirmed [p4]
           - f178 is held differently
         > cut over t7, caught up through t9
           changed by t10
-          - t10 f178 assignment e3 primary p1 replicas [p3, p4, p1] draining [p2]
+          - t10 f178 assignment e3 primary p1 replicas [p3, p4, p1] draining [p2] unconfirmed [p4, p1]
           - f178 is held differently
         > restart p2 of f178
           changed by t11
-          - t11 f178 assignment e3 primary p1 replicas [p3, p4, p1]
+          - t11 f178 assignment e3 primary p1 replicas [p3, p4, p1] unconfirmed [p4, p1]
           - f178 is held differently, [p2] left
     "#]]
     .assert_eq(&story.told());
@@ -220,11 +220,11 @@ fn a_peer_is_drained_and_holds_nothing_in_the_end() {
           - f178 is held differently
         > cut over t3, caught up through t5
           changed by t6
-          - t6 f178 assignment e2 primary p4 replicas [p2, p3, p4] draining [p1]
+          - t6 f178 assignment e2 primary p4 replicas [p2, p3, p4] draining [p1] unconfirmed [p4]
           - f178 is held differently
         > remove p1 from f178, passed t6
           changed by t7
-          - t7 f178 assignment e2 primary p4 replicas [p2, p3, p4]
+          - t7 f178 assignment e2 primary p4 replicas [p2, p3, p4] unconfirmed [p4]
           - f178 is held differently, [p1] left
         > remove p1 from f178, passed t6
           it was so
@@ -341,7 +341,7 @@ fn a_removed_peers_replica_does_not_count_as_one_that_serves() {
           - t2 f178 assignment e1 primary p1 replicas [p1, p2]
           - f178 is held differently, [p3] left
         > remove p2 from f178, passed t0
-          refused: LAST_REPLICA held 2 current 0
+          refused: LAST_REPLICA held 0 current 1
         > restart p2 of f178
           refused: LAST_REPLICA held 2 current 0
     "#]]

@@ -215,8 +215,32 @@ impl Story {
     }
 
     pub fn remove(&mut self, forum: u32, peer: u32, passed: u64) -> Kind {
-        let body = v1::RemoveReplica { forum_id: forum, peer_id: peer, passed };
+        let body = v1::RemoveReplica { forum_id: forum, peer_id: peer, passed, others_min: 0 };
         self.propose(&format!("remove p{peer} from f{forum}, passed t{passed}"), Body::RemoveReplica(body))
+    }
+
+    pub fn remove_leaving(&mut self, forum: u32, peer: u32, others_min: u32) -> Kind {
+        let body = v1::RemoveReplica { forum_id: forum, peer_id: peer, passed: u64::MAX, others_min };
+        let title = format!("remove p{peer} from f{forum} if {others_min} others are left");
+        self.propose(&title, Body::RemoveReplica(body))
+    }
+
+    pub fn confirm(&mut self, forum: u32, peer: u32, audit_record: u64) -> Kind {
+        let body = v1::ConfirmReplica { forum_id: forum, peer_id: peer, audit_record };
+        self.propose(
+            &format!("p{peer}'s copy of f{forum} was compared at t{audit_record}"),
+            Body::ConfirmReplica(body),
+        )
+    }
+
+    pub fn reinstate(&mut self, forum: u32, peer: u32) -> Kind {
+        let body = v1::ReinstateReplica { forum_id: forum, peer_id: peer };
+        self.propose(&format!("reinstate p{peer} in f{forum}"), Body::ReinstateReplica(body))
+    }
+
+    pub fn presence(&mut self, connected: &[u32], away: &[u32]) -> Kind {
+        let body = v1::NotePresence { connected: connected.to_vec(), away: away.to_vec() };
+        self.propose(&format!("connected {connected:?}, away {away:?}"), Body::NotePresence(body))
     }
 
     pub fn restart(&mut self, forum: u32, peer: u32) -> Kind {

@@ -51,7 +51,7 @@ fn a_version_1_snapshot_is_read_and_its_forums_can_be_moved() {
           - trimmed through t7
         > cut over t10, caught up through t12
           changed by t13
-          - t13 f179 assignment e2 primary p1 replicas [p1] draining [p2]
+          - t13 f179 assignment e2 primary p1 replicas [p1] draining [p2] unconfirmed [p1]
           - f179 is held differently
           - trimmed through t8
         > p1 answers t9 under e2

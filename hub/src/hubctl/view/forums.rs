@@ -174,6 +174,7 @@ mod tests {
             replicas: vec![1, 2],
             joining: vec![joining],
             draining: vec![5],
+            ..Default::default()
         };
         let info = v1::ForumInfo { forum_id: 12, assignment: Some(assignment), ..Default::default() };
         let view = ForumView::from(info.clone());

@@ -41,6 +41,8 @@ pub(super) const fn cause(cause: v1::InvitationCause) -> &'static str {
         v1::InvitationCause::Balance => "balance",
         v1::InvitationCause::Behind => "behind",
         v1::InvitationCause::Reverse => "reverse",
+        v1::InvitationCause::LastCopy => "last copy",
+        v1::InvitationCause::Probation => "probation",
     }
 }
 

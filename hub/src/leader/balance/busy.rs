@@ -1,4 +1,4 @@
-//! Rule 2: a busy forum gets capacity; quiet forums are left alone.
+//! A busy forum gets capacity; quiet forums are left alone.
 
 use super::{Planner, Why, view};
 
@@ -20,7 +20,7 @@ impl Planner {
             }
             let may_grow = forum.serving.len() < self.policy.replicas_max.max(forum.wanted);
             if may_grow && self.has_idle_target(at) {
-                self.invite(at, None, Why::Busy);
+                self.invite_or_block(at, None, Why::Busy);
             } else if !forum.resting && !self.relieve_primary(at) {
                 self.move_a_neighbour(at);
             }
@@ -43,8 +43,9 @@ impl Planner {
         let view = &self.view;
         let forum = &view.forums[at];
         let besides = |peer: usize| view.peers[peer].load.saturating_sub(forum.share(peer));
-        let others = forum.serving.iter().copied();
-        let best = others.filter(|peer| view.peers[*peer].works).min_by_key(|peer| (besides(*peer), *peer));
+        let others = forum.live.iter().copied().filter(|peer| view.is_even(*peer));
+        let best =
+            others.filter(|peer| forum.confirmed.contains(peer)).min_by_key(|peer| (besides(*peer), *peer));
         let Some(best) = best.filter(|best| *best != forum.primary) else { return false };
         let tasks = forum.rate.tasks_per_minute;
         // It must be worth a new epoch: the difference is at least what the tasks themselves make.
@@ -72,8 +73,10 @@ impl Planner {
         let neighbours = view.peers[busy].serves.iter().map(|at| *at as usize).filter(worth);
         let with_heir = neighbours.filter_map(|neighbour| {
             let forum = &view.forums[neighbour];
-            let heirs = forum.serving.iter().copied().filter(|peer| *peer != busy && view.peers[*peer].works);
-            let heir = heirs.min_by_key(|peer| (view.peers[*peer].load, *peer))?;
+            let heirs = forum.live.iter().copied().filter(|peer| *peer != busy && view.is_even(*peer));
+            let heir = heirs
+                .filter(|peer| forum.confirmed.contains(peer))
+                .min_by_key(|peer| (view.peers[*peer].load, *peer))?;
             let tasks = forum.rate.tasks_per_minute;
             (view.peers[heir].load.saturating_add(tasks) < load.saturating_sub(tasks)).then_some((
                 forum.rate.tasks_per_minute,

@@ -1,4 +1,5 @@
-//! Rule 4: peers hold about equally many replicas, and are the primary of equally many.
+//! Peers hold about equally many replicas, and are the primary of equally many: the last of all reasons, so it never moves what
+//! is not safe, and concerns only peers that are counted on.
 //!
 //! Every step brings a fuller and an emptier peer closer together, so the plan comes to an end.
 
@@ -33,7 +34,8 @@ impl Planner {
     fn next_replica_move(&self, mean: Mean) -> Option<(usize, usize, usize)> {
         let peers = &self.view.peers;
         let order = |keep: fn(&PeerView) -> bool| {
-            let mut order: Vec<usize> = (0..peers.len()).filter(|at| keep(&peers[*at])).collect();
+            let is_even = |at: &usize| self.view.is_even(*at) && keep(&peers[*at]);
+            let mut order: Vec<usize> = (0..peers.len()).filter(is_even).collect();
             order.sort_by_key(|at| (peers[*at].replicas, peers[*at].id));
             order
         };
@@ -62,7 +64,7 @@ impl Planner {
         let candidates = view.peers[from].serves.iter().map(|at| *at as usize).filter(|at| {
             let forum = &view.forums[*at];
             let idle = !forum.planned && !forum.resting && !forum.hot && forum.joining.is_empty();
-            idle && forum.draining.is_empty() && forum.serving.contains(&from) && view.may_take(to, *at)
+            idle && self.is_safe(forum) && forum.serving.contains(&from) && view.may_take(to, *at)
         });
         candidates
             .filter_map(|at| {
@@ -87,7 +89,7 @@ impl Planner {
         let mut moved = 0;
         while moved < self.policy.primary_moves_max && !self.is_full() {
             let peers = &self.view.peers;
-            let left = (0..peers.len()).filter(|at| peers[*at].works && !exhausted[*at]);
+            let left = (0..peers.len()).filter(|at| self.view.is_even(*at) && !exhausted[*at]);
             let Some(from) = left.max_by_key(|at| (peers[*at].primaries, Reverse(peers[*at].id))) else {
                 return;
             };
@@ -114,13 +116,15 @@ impl Planner {
         };
         let own = view.peers[from].serves.iter().map(|at| *at as usize).filter(idle);
         let pairs = own.flat_map(|at| {
-            let heirs = view.forums[at].serving.iter().copied().filter(move |peer| *peer != from);
+            let forum = &view.forums[at];
+            let heirs = forum.live.iter().copied();
+            let heirs = heirs.filter(move |peer| *peer != from && forum.confirmed.contains(peer));
             heirs.map(move |heir| (at, heir))
         });
         pairs
             .filter(|(_, heir)| {
                 let peer = &view.peers[*heir];
-                peer.works && is_uneven(view.peers[from].primaries, peer.primaries, mean)
+                view.is_even(*heir) && is_uneven(view.peers[from].primaries, peer.primaries, mean)
             })
             .min_by_key(|(at, heir)| {
                 (view.peers[*heir].primaries, view.forums[*at].rate.requests_per_minute(), *at)

@@ -29,6 +29,8 @@ pub struct Load {
 pub struct PeerLoad {
     /// For how long it has been away, milliseconds; `None`: it is connected.
     pub absent_ms: Option<u64>,
+    /// The last record it has on disk, as it last said.
+    pub cursor: u64,
     /// It lacks so many records that it would keep everybody waiting.
     pub behind: bool,
     /// What its volunteer gives.
@@ -44,7 +46,20 @@ pub struct PeerLoad {
 impl PeerLoad {
     /// Whether it has room for a forum of unknown size: a tenth of what it gives is kept free, as forums grow.
     pub fn has_room(&self) -> bool {
-        let below = |used: u64, limit: u64| limit == 0 || used < limit - limit / 10;
-        below(self.disk_bytes, self.limits.disk_bytes) && below(self.memory_bytes, self.limits.memory_bytes)
+        self.has_disk() && self.has_memory()
     }
+
+    /// Whether its disk has.
+    pub fn has_disk(&self) -> bool {
+        below(self.disk_bytes, self.limits.disk_bytes)
+    }
+
+    /// Whether its memory has.
+    pub fn has_memory(&self) -> bool {
+        below(self.memory_bytes, self.limits.memory_bytes)
+    }
+}
+
+fn below(used: u64, limit: u64) -> bool {
+    limit == 0 || used < limit - limit / 10
 }

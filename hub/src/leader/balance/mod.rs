@@ -4,17 +4,28 @@
 //! [`Load`], and what was planned before shows in the state as open invitations. The same input gives the same plan.
 //!
 //! The rules, most urgent first:
-//! 1. Replicas on peers that are drained, removed or lost get a successor; forums with too few replicas get more.
+//! 1. A replaced copy is taken back where too few live ones are left. A forum with one live copy gets another.
+//! 2. Replicas on peers that are drained, removed or lost get a successor; forums with too few replicas get more.
 //!    Those with the fewest healthy copies come first.
-//! 2. A busy forum gets one more replica while there are peers with less to do, then its peers are relieved.
-//! 3. A forum with more replicas than it should have loses one.
-//! 4. Replicas move from the fullest peers to the emptiest, then primaries do, until all are within a tenth of even.
+//! 3. A replaced copy is let go once its successor's was confirmed and has been for a while.
+//! 4. A busy forum gets one more replica while there are peers with less to do, then its peers are relieved.
+//! 5. A forum with more replicas than it should have loses one.
+//! 6. Replicas move from the fullest peers to the emptiest, until all are within a tenth of even; new peers are tried with
+//!    additional copies; primaries go to peers that are counted on, then from the fullest to the emptiest.
+//!
+//! A live complete copy is never taken away while fewer than the wanted number of others are live, confirmed, and on peers
+//! that are counted on.
 
+mod blocked;
 mod busy;
+mod copies;
 mod even;
 mod heat;
 mod load;
 mod needs;
+#[cfg(test)]
+mod safety_tests;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -27,8 +38,10 @@ use loop_proto::{
 };
 use loop_raft_store::machine::HubState;
 
+pub use blocked::{Blocked, BlockedForum, Obstacle};
 pub use heat::Heat;
 pub use load::{Load, PeerLoad};
+pub use standing::Patience;
 pub(crate) use view::spread;
 
 use view::View;
@@ -40,8 +53,12 @@ pub struct Policy {
     pub replicas: usize,
     /// Replicas of a busy one.
     pub replicas_max: usize,
-    /// A peer that is away longer is lost, milliseconds.
+    /// A peer that is away longer is lost, milliseconds, if nothing is known of its habits.
     pub grace_ms: u64,
+    /// How long a peer must have been there before its copies count, milliseconds.
+    pub probation_ms: u64,
+    /// How long a replaced copy is kept once its successor's was confirmed, milliseconds.
+    pub copy_grace_ms: u64,
     /// Invitations under way at once.
     pub migrations_max: usize,
     /// Of them, to one peer.
@@ -60,6 +77,8 @@ impl Default for Policy {
             replicas: 3,
             replicas_max: 4,
             grace_ms: 600_000,
+            probation_ms: 12 * 3_600_000,
+            copy_grace_ms: 600_000,
             migrations_max: 8,
             per_target_max: 2,
             per_source_max: 2,
@@ -67,6 +86,24 @@ impl Default for Policy {
             steps_max: 256,
         }
     }
+}
+
+impl Policy {
+    /// What is to be proven at this point of the log, and how long an absence is borne.
+    pub fn patience(&self, state: &HubState) -> Patience {
+        Patience { now: state.steady(), probation_ms: self.probation_ms, grace_ms: self.grace_ms }
+    }
+}
+
+/// What should be done, and what cannot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// What is due, most urgent first.
+    pub steps: Vec<Step>,
+    /// What is due and cannot be done.
+    pub blocked: Blocked,
+    /// Copies that serve, are live and have not been compared with another's.
+    pub unconfirmed: Vec<(ForumId, PeerId)>,
 }
 
 /// One thing to do.
@@ -99,8 +136,14 @@ impl Step {
                 to_peer: to.get(),
                 expected_epoch: epoch.0,
             }),
-            Action::Remove { peer } => {
-                command::Body::RemoveReplica(v1::RemoveReplica { forum_id, peer_id: peer.get(), passed: 0 })
+            Action::Remove { peer, passed, others_min } => command::Body::RemoveReplica(v1::RemoveReplica {
+                forum_id,
+                peer_id: peer.get(),
+                passed,
+                others_min: u32::try_from(others_min).unwrap_or(u32::MAX),
+            }),
+            Action::Reinstate { peer } => {
+                command::Body::ReinstateReplica(v1::ReinstateReplica { forum_id, peer_id: peer.get() })
             }
         }
     }
@@ -125,8 +168,17 @@ pub enum Action {
         /// The epoch the decision is made for.
         epoch: ForumEpoch,
     },
-    /// Take a serving replica out.
+    /// Take a serving or replaced replica out.
     Remove {
+        /// Whose.
+        peer: PeerId,
+        /// Of a replaced one: how far along the log its successor is.
+        passed: u64,
+        /// How many others must be there for it.
+        others_min: usize,
+    },
+    /// Have a replaced replica serve again.
+    Reinstate {
         /// Whose.
         peer: PeerId,
     },
@@ -135,18 +187,30 @@ pub enum Action {
 /// What makes a step due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
+    /// No copy is live; there is nothing to copy from.
+    NoCopy,
+    /// One live copy is left.
+    LastCopy,
+    /// Too few live copies are left, and a replaced one is.
+    TakenBack,
     /// A replica's peer was removed by an operator or has been away too long.
     Lost,
     /// A replica's peer is to be emptied.
     Drain,
     /// Fewer replicas than wanted.
     TooFew,
+    /// A copy was replaced, and its successor's is as good.
+    Replaced,
     /// More to do than for other forums.
     Busy,
     /// More replicas than wanted.
     TooMany,
     /// Peers hold unevenly many replicas.
     UnevenReplicas,
+    /// A new peer is tried with an additional copy.
+    Probation,
+    /// The primary's peer is not counted on, and another one is.
+    UnprovenPrimary,
     /// Peers hold unevenly many primaries.
     UnevenPrimaries,
 }
@@ -159,7 +223,14 @@ impl Why {
             Self::Drain => InvitationCause::Drain,
             Self::TooFew => InvitationCause::TooFew,
             Self::Busy => InvitationCause::Busy,
-            Self::TooMany | Self::UnevenReplicas | Self::UnevenPrimaries => InvitationCause::Balance,
+            Self::NoCopy | Self::LastCopy => InvitationCause::LastCopy,
+            Self::Probation => InvitationCause::Probation,
+            Self::TakenBack
+            | Self::Replaced
+            | Self::TooMany
+            | Self::UnevenReplicas
+            | Self::UnprovenPrimary
+            | Self::UnevenPrimaries => InvitationCause::Balance,
         }
     }
 }
@@ -167,6 +238,12 @@ impl Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::NoCopy => "no copy is there",
+            Self::LastCopy => "one live copy is left",
+            Self::TakenBack => "too few live copies are left, and this one is still there",
+            Self::Replaced => "its successor's copy is as good",
+            Self::Probation => "a new peer is tried with an additional copy",
+            Self::UnprovenPrimary => "the primary's peer is new or often away",
             Self::Lost => "a replica's peer is lost",
             Self::Drain => "a replica's peer is to be emptied",
             Self::TooFew => "fewer replicas than wanted",
@@ -179,14 +256,25 @@ impl fmt::Display for Why {
 }
 
 /// What should be done now, most urgent first. Takes what is under way as done.
-pub fn plan(state: &HubState, load: &Load, policy: &Policy) -> Vec<Step> {
-    let mut planner = Planner { view: View::new(state, load, policy), policy: *policy, steps: Vec::new() };
+pub fn plan(state: &HubState, load: &Load, policy: &Policy) -> Plan {
+    let view = View::new(state, load, policy);
+    let unconfirmed = view.unconfirmed();
+    let mut planner = Planner { view, policy: *policy, steps: Vec::new(), blocked: Blocked::default() };
+    planner.take_back();
+    let saving = planner.double_last_copies();
     planner.meet_needs();
-    planner.relieve_busy();
+    planner.let_go_of_replaced();
+    if !saving {
+        planner.relieve_busy();
+    }
     planner.remove_excess();
-    planner.even_replicas();
+    if !saving {
+        planner.even_replicas();
+        planner.try_newcomers();
+    }
+    planner.steady_primaries();
     planner.even_primaries();
-    planner.steps
+    Plan { steps: planner.steps, blocked: planner.blocked, unconfirmed }
 }
 
 /// A plan being made: every step is taken as done for those after it.
@@ -194,6 +282,7 @@ struct Planner {
     view: View,
     policy: Policy,
     steps: Vec<Step>,
+    blocked: Blocked,
 }
 
 impl Planner {
@@ -201,17 +290,24 @@ impl Planner {
         self.steps.len() >= self.policy.steps_max
     }
 
-    /// Invites the best peer to forum `at`, if there is one. Returns whether it may happen now.
-    fn invite(&mut self, at: usize, replaces: Option<usize>, why: Why) -> Option<bool> {
-        let target = self.view.best_target(at, replaces, why, &self.policy)?;
-        self.invite_to(at, target, replaces, why)
+    /// Invites the best peer to forum `at`, or notes that there is none. Returns whether it is invited now.
+    fn invite_or_block(&mut self, at: usize, replaces: Option<usize>, why: Why) -> bool {
+        let target = self.view.best_target(at, replaces, why, &self.policy);
+        let invited = target.and_then(|target| self.invite_to(at, target, replaces, why));
+        if invited.is_none() && why != Why::Busy {
+            self.block(at, replaces, why);
+        }
+        self.view.forums[at].planned |= why != Why::Busy;
+        invited == Some(true)
     }
 
     fn invite_to(&mut self, at: usize, target: usize, replaces: Option<usize>, why: Why) -> Option<bool> {
         let source = self.view.best_source(at)?;
-        let held_back = self.view.under_way >= self.policy.migrations_max
-            || self.view.peers[target].inflow >= self.policy.per_target_max
-            || self.view.peers[source].outflow >= self.policy.per_source_max;
+        // A last copy does not wait until others have moved.
+        let times = if why == Why::LastCopy { 2 } else { 1 };
+        let held_back = self.view.under_way >= self.policy.migrations_max * times
+            || self.view.peers[target].inflow >= self.policy.per_target_max * times
+            || self.view.peers[source].outflow >= self.policy.per_source_max * times;
         let action = Action::Invite {
             target: self.view.peers[target].id,
             source: self.view.peers[source].id,
@@ -232,7 +328,8 @@ impl Planner {
     }
 
     fn remove(&mut self, at: usize, peer: usize, why: Why) {
-        let action = Action::Remove { peer: self.view.peers[peer].id };
+        let others_min = self.view.forums[at].wanted;
+        let action = Action::Remove { peer: self.view.peers[peer].id, passed: 0, others_min };
         self.steps.push(Step { forum: self.view.forums[at].id, action, why, held_back: false });
         self.view.removed(at, peer);
     }

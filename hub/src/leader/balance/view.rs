@@ -11,10 +11,10 @@ use loop_proto::{
     ids::{ForumEpoch, ForumId, PeerId},
     v1::RejectReason,
 };
-use loop_raft_store::machine::{Forum, HubState, InvitationStatus, Peer, PeerState, ReplicaRole};
+use loop_raft_store::machine::{Forum, HubState, InvitationStatus, Peer, PeerState, Replica, ReplicaRole};
 
-use super::{Load, PeerLoad, Policy, Why};
-use crate::traffic::ForumRate;
+use super::{Load, Obstacle, PeerLoad, Policy, Why};
+use crate::{liveness, traffic::ForumRate};
 
 /// A task costs a replica that only applies what came of it this share of what it costs the primary.
 const APPLY_SHARE: u64 = 4;
@@ -25,19 +25,35 @@ const REFUSES_FOR_MS: u64 = 60_000;
 /// have been the giver's fault; when the peer would not or could not have it.
 const TIMED_OUT_FOR_MS: u64 = 60_000;
 const FAILED_FOR_MS: u64 = 600_000;
+/// A peer that is away for less may just be changing hubs or starting again, milliseconds.
+const MOMENT_MS: u64 = 20_000;
+/// A peer gets no copy before it has been there for as long, milliseconds, unless the last one is to be doubled.
+const STAY_MS: u64 = 30_000;
 
 /// One peer.
 pub(super) struct PeerView {
     pub id: PeerId,
     pub connected: bool,
+    /// Connected, or was a moment ago.
+    pub was_here: bool,
+    /// It has been there for long enough, and for most of the time.
+    pub proven: bool,
+    /// Too new to be proven or not.
+    pub is_new: bool,
+    /// Not only since a moment ago.
+    pub has_stayed: bool,
+    /// Orders those who are not proven.
+    pub standing: u32,
     /// Keeps what it holds: active or paused, and not lost.
     pub stays: bool,
     /// Removed, or away for too long.
     pub lost: bool,
-    /// Active, connected and not behind: counts when evenness is judged.
+    /// Active, connected and not behind.
     pub works: bool,
     /// May get a forum: works, has room, has not just said no.
     pub takes: bool,
+    /// Why it may not.
+    pub obstacle: Option<Obstacle>,
     /// Forums it may still get by its limit.
     pub room: u64,
     owner: Option<u32>,
@@ -58,9 +74,13 @@ pub(super) struct ForumView {
     pub epoch: ForumEpoch,
     pub primary: usize,
     pub serving: Vec<usize>,
+    /// Of those that serve, whose copies are complete and whose peers are connected.
+    pub live: Vec<usize>,
+    /// Of those that serve, whose copies were found equal to another's.
+    pub confirmed: Vec<usize>,
     /// Whom those on their way replace.
     pub joining: Vec<(usize, Option<usize>)>,
-    pub draining: Vec<usize>,
+    pub draining: Vec<DrainingView>,
     pub wanted: usize,
     pub rate: ForumRate,
     pub hot: bool,
@@ -69,25 +89,42 @@ pub(super) struct ForumView {
     pub planned: bool,
 }
 
+/// A replica that was replaced and still follows.
+#[derive(Clone, Copy)]
+pub(super) struct DrainingView {
+    pub peer: usize,
+    /// The cut-over's record.
+    pub since_record: u64,
+    /// How far its successor is or, without one, whoever serves.
+    pub passed: u64,
+    /// Its copy is complete and its peer is connected.
+    pub live: bool,
+    pub confirmed: bool,
+    /// Its successor was confirmed long enough ago, or is none any more.
+    pub is_over: bool,
+}
+
 pub(super) struct View {
     pub peers: Vec<PeerView>,
     pub forums: Vec<ForumView>,
     /// Invitations open.
     pub under_way: usize,
+    /// Whether anybody who works is proven; else nobody is doubted.
+    any_proven: bool,
     failed: BTreeSet<(ForumId, PeerId)>,
 }
 
 /// Who said no lately: peers that are not to be asked, and peers not to be asked for one forum.
 #[derive(Default)]
 struct Refusals {
-    peers: BTreeSet<PeerId>,
+    peers: BTreeMap<PeerId, RejectReason>,
     pairs: BTreeSet<(ForumId, PeerId)>,
 }
 
 impl ForumView {
     pub fn holds(&self, peer: usize) -> bool {
         self.serving.contains(&peer)
-            || self.draining.contains(&peer)
+            || self.draining.iter().any(|draining| draining.peer == peer)
             || self.joining.iter().any(|(target, _)| *target == peer)
     }
 
@@ -119,10 +156,12 @@ impl View {
     pub fn new(state: &HubState, load: &Load, policy: &Policy) -> Self {
         let refusals = refusals(state, load.now_ms);
         let mut labels = Labels::default();
-        let of_peer = |peer: &Peer| peer_view(peer, load, policy, &refusals, &mut labels);
+        let of_peer = |peer: &Peer| peer_view(state, peer, load, policy, &refusals, &mut labels);
         let peers: Vec<PeerView> = state.peers().map(of_peer).collect();
         let at: BTreeMap<PeerId, usize> = peers.iter().enumerate().map(|(at, p)| (p.id, at)).collect();
-        let mut view = Self { peers, forums: Vec::new(), under_way: 0, failed: refusals.pairs };
+        let any_proven = peers.iter().any(|peer| peer.works && peer.proven);
+        let failed = refusals.pairs;
+        let mut view = Self { peers, forums: Vec::new(), under_way: 0, any_proven, failed };
         view.forums = state.forums().map(|forum| forum_view(state, forum, load, policy, &at)).collect();
         view.count(state, &at);
         for peer in &mut view.peers {
@@ -155,10 +194,20 @@ impl View {
         }
     }
 
-    /// The mean of a count over the peers that work.
+    /// Whether copies on this peer are counted on.
+    pub fn counts(&self, peer: usize) -> bool {
+        self.peers[peer].proven || !self.any_proven
+    }
+
+    /// Whether evenness concerns this peer.
+    pub fn is_even(&self, peer: usize) -> bool {
+        self.peers[peer].works && self.counts(peer)
+    }
+
+    /// The mean of a count over the peers whose share is to be even.
     pub fn mean(&self, count: impl Fn(&PeerView) -> usize) -> Mean {
-        let working = || self.peers.iter().filter(|peer| peer.works);
-        Mean { sum: working().map(count).sum(), of: working().count().max(1) }
+        let even = || (0..self.peers.len()).filter(|peer| self.is_even(*peer));
+        Mean { sum: even().map(|peer| count(&self.peers[peer])).sum(), of: even().count().max(1) }
     }
 
     /// How many of the forum's holders share an owner, and how many a network, with `peer`; without `except`.
@@ -166,6 +215,15 @@ impl View {
         let own = &self.peers[peer];
         let others = forum.holders().filter(|other| *other != peer && Some(*other) != except);
         others.map(|other| spread(own.labels(), self.peers[other].labels())).sum()
+    }
+
+    /// Copies that serve, are live and have not been compared with another's.
+    pub fn unconfirmed(&self) -> Vec<(ForumId, PeerId)> {
+        let of_forum = |forum: &ForumView| -> Vec<(ForumId, PeerId)> {
+            let new = forum.live.iter().filter(|peer| !forum.confirmed.contains(*peer));
+            new.map(|peer| (forum.id, self.peers[*peer].id)).collect()
+        };
+        self.forums.iter().flat_map(of_forum).collect()
     }
 
     /// Who should get forum `at` in the place of `replaces`.
@@ -178,14 +236,17 @@ impl View {
     ) -> Option<usize> {
         let forum = &self.forums[at];
         let mean = self.mean(|peer| peer.replicas);
-        let may = |peer: &usize| self.may_take(*peer, at);
+        let urgent = why == Why::LastCopy;
+        let may = |peer: &usize| self.may_take(*peer, at) && (urgent || self.peers[*peer].has_stayed);
         (0..self.peers.len()).filter(may).min_by_key(|position| {
             let peer = &self.peers[*position];
             let waits = peer.inflow >= policy.per_target_max;
+            let standing = if self.counts(*position) { u32::MAX } else { peer.standing };
             // A busy forum needs capacity, any other an even spread.
             let load = if why == Why::Busy { peer.load } else { 0 };
             let overfull = mean.is_exceeded_by_half(peer.replicas);
             (
+                Reverse(standing),
                 waits,
                 load,
                 overfull,
@@ -197,19 +258,30 @@ impl View {
         })
     }
 
+    /// Whether somebody whose copies count may get forum `at`.
+    pub fn has_counted_target(&self, at: usize) -> bool {
+        self.any_proven && (0..self.peers.len()).any(|peer| self.counts(peer) && self.may_take(peer, at))
+    }
+
+    /// Whether `peer` could not get forum `at` lately.
+    pub fn has_failed(&self, peer: usize, at: usize) -> bool {
+        self.failed.contains(&(self.forums[at].id, self.peers[peer].id))
+    }
+
     /// Whether `peer` may get forum `at` now.
     pub fn may_take(&self, peer: usize, at: usize) -> bool {
         let (forum, view) = (&self.forums[at], &self.peers[peer]);
-        view.takes && view.room > 0 && !forum.holds(peer) && !self.failed.contains(&(forum.id, view.id))
+        view.takes && view.room > 0 && !forum.holds(peer) && !self.has_failed(peer, at)
     }
 
     /// Who should give its copy: not the primary, which has more to do, and nobody who gives others already.
     pub fn best_source(&self, at: usize) -> Option<usize> {
         let forum = &self.forums[at];
-        let connected = forum.serving.iter().copied().filter(|peer| self.peers[*peer].connected);
-        connected.min_by_key(|peer| {
+        let whole = forum.live.iter().copied();
+        whole.min_by_key(|peer| {
             let view = &self.peers[*peer];
-            (view.outflow, *peer == forum.primary, view.load, view.id)
+            let doubtful = !forum.confirmed.contains(peer);
+            (doubtful, view.outflow, *peer == forum.primary, view.load, view.id)
         })
     }
 
@@ -247,11 +319,24 @@ impl View {
         self.peers[to].load += moved;
     }
 
+    pub fn reinstated(&mut self, at: usize, peer: usize) {
+        let forum = &mut self.forums[at];
+        forum.planned = true;
+        let Some(found) = forum.draining.iter().position(|draining| draining.peer == peer) else { return };
+        let draining = forum.draining.remove(found);
+        forum.serving.push(peer);
+        forum.live.extend(draining.live.then_some(peer));
+        forum.confirmed.extend(draining.confirmed.then_some(peer));
+        self.peers[peer].replicas += 1;
+    }
+
     pub fn removed(&mut self, at: usize, peer: usize) {
         let share = self.forums[at].share(peer);
         let forum = &mut self.forums[at];
         forum.planned = true;
-        forum.serving.retain(|serving| *serving != peer);
+        for list in [&mut forum.serving, &mut forum.live, &mut forum.confirmed] {
+            list.retain(|serving| *serving != peer);
+        }
         self.peers[peer].replicas -= 1;
         self.peers[peer].load = self.peers[peer].load.saturating_sub(share);
     }
@@ -309,25 +394,37 @@ impl Labels {
 }
 
 fn peer_view(
+    state: &HubState,
     peer: &Peer,
     load: &Load,
     policy: &Policy,
     refusals: &Refusals,
     labels: &mut Labels,
 ) -> PeerView {
-    let away = PeerLoad { absent_ms: Some(0), ..PeerLoad::default() };
-    let told = load.peers.get(&peer.id).unwrap_or(&away);
-    let lost = peer.state == PeerState::Removed || told.absent_ms.is_some_and(|ms| ms >= policy.grace_ms);
-    let connected = told.absent_ms.is_none() && peer.state != PeerState::Removed;
-    let works = connected && !told.behind && peer.state == PeerState::Active;
+    let patience = policy.patience(state);
+    let attendance = &peer.attendance;
+    let unseen =
+        PeerLoad { absent_ms: Some(attendance.away_ms(patience.now).unwrap_or(0)), ..PeerLoad::default() };
+    let told = load.peers.get(&peer.id).unwrap_or(&unseen);
+    let removed = peer.state == PeerState::Removed;
+    let away = |ms: u64| told.absent_ms.is_some_and(|absent| absent >= ms);
+    let lost = removed || away(patience.grace_ms(attendance));
+    let connected = told.absent_ms.is_none() && !removed;
+    let obstacle = obstacle(peer, told, refusals.peers.get(&peer.id).copied());
     let forums_max = u64::from(told.limits.forums);
     PeerView {
         id: peer.id,
         connected,
+        was_here: !removed && !away(MOMENT_MS.min(policy.grace_ms)),
+        proven: patience.is_proven(attendance),
+        is_new: patience.is_new(attendance),
+        has_stayed: patience.is_proven(attendance) || attendance.present_ms(patience.now) >= STAY_MS,
+        standing: patience.standing(attendance),
         stays: !lost && matches!(peer.state, PeerState::Active | PeerState::Paused),
         lost,
-        works,
-        takes: works && told.has_room() && !refusals.peers.contains(&peer.id),
+        works: connected && !told.behind && peer.state == PeerState::Active,
+        takes: obstacle.is_none(),
+        obstacle,
         room: if forums_max == 0 { u64::MAX } else { forums_max },
         // Owners and networks have numbers of their own.
         owner: labels.number(&peer.owner),
@@ -341,6 +438,26 @@ fn peer_view(
     }
 }
 
+/// Why a peer gets nothing at all.
+fn obstacle(peer: &Peer, told: &PeerLoad, said_no: Option<RejectReason>) -> Option<Obstacle> {
+    match peer.state {
+        PeerState::Removed => return Some(Obstacle::Removed),
+        PeerState::Draining => return Some(Obstacle::Draining),
+        PeerState::Paused => return Some(Obstacle::Paused),
+        PeerState::Active => {}
+    }
+    if told.absent_ms.is_some() {
+        return Some(Obstacle::Away);
+    }
+    let checks = [
+        (told.behind, Obstacle::Behind),
+        (!told.has_disk(), Obstacle::Disk),
+        (!told.has_memory(), Obstacle::Memory),
+    ];
+    let found = checks.into_iter().find(|(is_so, _)| *is_so).map(|(_, obstacle)| obstacle);
+    found.or(said_no.map(Obstacle::SaidNo))
+}
+
 fn forum_view(
     state: &HubState,
     forum: &Forum,
@@ -350,11 +467,17 @@ fn forum_view(
 ) -> ForumView {
     // The machine knows every replica's peer.
     let position = |peer: &PeerId| at.get(peer).copied().unwrap_or(0);
+    let connected = |peer: PeerId| {
+        let present = state.peer(peer).is_some_and(|peer| peer.state != PeerState::Removed);
+        load.peers.get(&peer).filter(|told| told.absent_ms.is_none() && present).map(|told| told.cursor)
+    };
     let mut view = ForumView {
         id: forum.id,
         epoch: forum.epoch,
         primary: position(&forum.primary),
         serving: Vec::with_capacity(forum.replicas.len()),
+        live: liveness::live(forum, connected).map(|peer| position(&peer)).collect(),
+        confirmed: Vec::with_capacity(forum.replicas.len()),
         joining: Vec::new(),
         draining: Vec::new(),
         wanted: forum.replicas_wanted.map_or(policy.replicas, |wanted| wanted as usize),
@@ -366,8 +489,25 @@ fn forum_view(
     for replica in &forum.replicas {
         let peer = position(&replica.peer);
         match replica.role {
-            ReplicaRole::Serving { .. } => view.serving.push(peer),
-            ReplicaRole::Draining { .. } => view.draining.push(peer),
+            ReplicaRole::Serving { .. } => {
+                view.serving.push(peer);
+                view.confirmed.extend(replica.is_confirmed().then_some(peer));
+            }
+            ReplicaRole::Draining { since_record, successor } => {
+                let confirmed = forum.replica(successor).filter(|successor| successor.is_serving());
+                let is_over = confirmed.is_none_or(|successor| {
+                    let at = successor.confirmed_at.map(|at| at.0.saturating_add(policy.copy_grace_ms));
+                    at.is_some_and(|over| over <= state.steady().0)
+                });
+                view.draining.push(DrainingView {
+                    peer,
+                    since_record: since_record.get(),
+                    passed: passed(forum, successor, connected),
+                    live: connected(replica.peer).is_some_and(|cursor| liveness::is_complete(forum, cursor)),
+                    confirmed: replica.confirmed_at.is_some(),
+                    is_over,
+                });
+            }
             ReplicaRole::Joining { invitation, .. } => {
                 let replaces = state.invitation(invitation).and_then(|i| i.replaces);
                 view.joining.push((peer, replaces.as_ref().map(position)));
@@ -375,6 +515,14 @@ fn forum_view(
         }
     }
     view
+}
+
+/// How far along the log whoever serves in a replaced replica's place is. A successor that is a replica no more was replaced
+/// itself: then whoever serves now has to have the cut-over.
+fn passed(forum: &Forum, successor: PeerId, cursor: impl Fn(PeerId) -> Option<u64>) -> u64 {
+    let serves = forum.replica(successor).is_some_and(Replica::is_serving);
+    let furthest = if serves { cursor(successor) } else { forum.serving().filter_map(cursor).max() };
+    furthest.unwrap_or(0)
 }
 
 fn refusals(state: &HubState, now_ms: u64) -> Refusals {
@@ -391,14 +539,14 @@ fn refusals(state: &HubState, now_ms: u64) -> Refusals {
             (InvitationStatus::Timeout, _) if age < TIMED_OUT_FOR_MS => {
                 refusals.pairs.insert((invitation.forum, target));
             }
-            (InvitationStatus::Rejected, RejectReason::Busy) if age < BUSY_FOR_MS => {
-                refusals.peers.insert(target);
+            (InvitationStatus::Rejected, reason @ RejectReason::Busy) if age < BUSY_FOR_MS => {
+                refusals.peers.insert(target, reason);
             }
             (
                 InvitationStatus::Rejected,
-                RejectReason::Paused | RejectReason::ForumsMax | RejectReason::DiskFull,
+                reason @ (RejectReason::Paused | RejectReason::ForumsMax | RejectReason::DiskFull),
             ) if age < REFUSES_FOR_MS => {
-                refusals.peers.insert(target);
+                refusals.peers.insert(target, reason);
             }
             _ => {}
         }

@@ -398,6 +398,16 @@ impl Backend for EmbeddedBackend {
         Ok(())
     }
 
+    fn keep_forum(&self, forum: ForumId) -> Result<(), BackendError> {
+        self.store.write(vec![Change::KeepForum(forum.get())], 0)?;
+        self.forums.forget(forum.get());
+        Ok(())
+    }
+
+    fn forums_kept(&self) -> Result<Vec<ForumId>, BackendError> {
+        self.store.kept()
+    }
+
     fn export(
         &self,
         scope: Scope,

@@ -34,7 +34,14 @@ pub(super) fn open_forum(state: &HubState, command: &OpenForum) -> Decided {
     };
     let epoch = ForumEpoch(1);
     let (primary, replicas) = (command.replicas[0], command.replicas.clone());
-    let assignment = Assignment { epoch, primary, replicas, joining: Vec::new(), draining: Vec::new() };
+    let assignment = Assignment {
+        epoch,
+        primary,
+        replicas,
+        joining: Vec::new(),
+        draining: Vec::new(),
+        unconfirmed: Vec::new(),
+    };
     let answer = forum_opened(id, &assignment, false);
     let forum = Forum::new(id, command.key, &assignment, state.now);
     let body = RecordBody::Assignment(assignment);

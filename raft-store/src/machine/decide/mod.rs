@@ -61,13 +61,16 @@ pub(super) fn decide(state: &HubState, stamped: Stamped) -> Decided {
             invitations::cut_over(state, forum, invitation, caught_up_through)
         }
         Command::CloseInvitation(command) => invitations::close_invitation(state, &command),
-        Command::RemoveReplica { forum, peer, passed } => {
-            replicas::remove_replica(state, forum, peer, passed)
-        }
+        Command::RemoveReplica(command) => replicas::remove_replica(state, &command),
         Command::RestartReplica { forum, peer } => replicas::restart_replica(state, request, forum, peer),
         Command::SetForumReplicas { forum, replicas } => forums::set_forum_replicas(state, forum, replicas),
         Command::SetPeerState { peer, state: to } => peers::set_peer_state(state, peer, to),
         Command::AuditForum { forum } => forums::audit_forum(state, request, forum),
+        Command::NotePresence(peers) => Ok(peers::note_presence(state, peers)),
+        Command::ConfirmReplica { forum, peer, audit } => {
+            replicas::confirm_replica(state, forum, peer, audit)
+        }
+        Command::ReinstateReplica { forum, peer } => replicas::reinstate_replica(state, forum, peer),
     }
 }
 

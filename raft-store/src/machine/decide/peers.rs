@@ -7,6 +7,7 @@ use loop_proto::{
 
 use super::{
     super::{
+        attendance::Attendance,
         bounds::RECORDS_PER_COMMAND_MAX,
         command::RegisterPeer,
         evolve::Change,
@@ -21,12 +22,15 @@ use super::{
 
 pub(super) fn register_peer(state: &HubState, command: RegisterPeer) -> Decided {
     let known = state.peer_by_secret_hash(&command.secret_hash);
-    let (id, registered_at, peer_state) = match known {
-        Some(peer) => (peer.id, peer.registered_at, peer.state),
+    let (id, registered_at, peer_state, attendance) = match known {
+        Some(peer) => (peer.id, peer.registered_at, peer.state, peer.attendance),
         None if state.peers.len() as u64 >= state.bounds.peers_max => {
             return Err(full(state.bounds.peers_max));
         }
-        None => (state.peers.next_id().ok_or_else(exhausted)?, state.now, PeerState::default()),
+        None => {
+            let id = state.peers.next_id().ok_or_else(exhausted)?;
+            (id, state.now, PeerState::default(), Attendance::joined(state.steady()))
+        }
     };
     let peer = Peer {
         id,
@@ -36,6 +40,7 @@ pub(super) fn register_peer(state: &HubState, command: RegisterPeer) -> Decided 
         network: command.network,
         registered_at,
         state: peer_state,
+        attendance,
     };
     let answer = Kind::PeerRegistered(v1::PeerRegistered { peer_id: id.get() });
     if known == Some(&peer) {
@@ -91,6 +96,16 @@ pub(super) fn set_peer_state(state: &HubState, peer: PeerId, to: PeerState) -> D
         }
     }
     Ok(Decision { answer: Kind::Done(v1::Done {}), changes })
+}
+
+/// Peers that are not known are left out: a leader cannot have seen them.
+pub(super) fn note_presence(state: &HubState, peers: Vec<(PeerId, bool)>) -> Decision {
+    let changed = |(id, connected): &(PeerId, bool)| {
+        state.peer(*id).is_some_and(|peer| peer.attendance.connected != *connected)
+    };
+    let changes = peers.into_iter().filter(changed);
+    let changes = changes.map(|(peer, connected)| Change::PresenceNoted { peer, connected }).collect();
+    Decision { answer: Kind::Done(v1::Done {}), changes }
 }
 
 fn leased(first: u32, count: u32) -> Kind {

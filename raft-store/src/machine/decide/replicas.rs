@@ -8,10 +8,11 @@ use loop_proto::{
 
 use super::{
     super::{
+        command::RemoveReplica,
         evolve::Change,
         forum::{Forum, JoinStage, Replica, ReplicaRole},
         invitations::{Cause, Invitation, InvitationStatus},
-        peers::PeerState,
+        peers::{Peer, PeerState},
         receipts::Made,
         record::{Assignment, Record, RecordBody},
         state::HubState,
@@ -50,11 +51,23 @@ impl<'a> NextSet<'a> {
         Ok(())
     }
 
-    /// Gives a peer a role, its first or another one.
+    /// Gives a peer a role, its first or another one. A copy that begins is another copy than the one before it.
     pub fn set(&mut self, peer: PeerId, role: ReplicaRole) {
+        let begins = matches!(role, ReplicaRole::Joining { .. });
         match self.replicas.iter_mut().find(|replica| replica.peer == peer) {
-            Some(replica) => replica.role = role,
-            None => self.replicas.push(Replica { peer, role }),
+            Some(replica) => {
+                replica.role = role;
+                replica.confirmed_at = replica.confirmed_at.filter(|_| !begins);
+            }
+            None => self.replicas.push(Replica { peer, role, confirmed_at: None }),
+        }
+    }
+
+    /// Takes note that a peer's copy was found equal to another's.
+    fn confirm(&mut self, peer: PeerId) {
+        let now = self.state.steady();
+        if let Some(replica) = self.replicas.iter_mut().find(|replica| replica.peer == peer) {
+            replica.confirmed_at = Some(now);
         }
     }
 
@@ -135,31 +148,102 @@ fn replicas_changed(assignment: &Assignment, record_id: u64) -> Kind {
     Kind::ReplicasChanged(v1::ReplicasChanged { assignment: Some(assignment.into()), record_id })
 }
 
-/// A draining replica goes once its successor has the cut-over on disk: until then it is the only one whose copy is
-/// known to be whole, and a primary may be moved back to it.
-pub(super) fn remove_replica(state: &HubState, forum: ForumId, peer: PeerId, passed: u64) -> Decided {
-    let forum = known_forum(state, forum)?;
+/// Takes a copy away, if enough others are known to be whole and there. A draining one also waits until its successor has
+/// the cut-over on disk.
+pub(super) fn remove_replica(state: &HubState, command: &RemoveReplica) -> Decided {
+    let peer = command.peer;
+    let forum = known_forum(state, command.forum)?;
     known_peer(state, peer)?;
     let Some(replica) = forum.replica(peer) else { return Ok(unchanged(forum, 0)) };
     let held = u64::from(peer.get());
     match replica.role {
         ReplicaRole::Joining { stage, .. } => return Err(wrong_stage(held, Some(stage))),
-        ReplicaRole::Serving { .. } => {
-            let lost = state.peer(peer).is_some_and(|peer| peer.state == PeerState::Removed);
-            if !lost && heir(state, forum, peer).is_none() || forum.serving().count() == 1 {
-                return Err(rejection(RejectionCode::LastReplica, held, 0));
-            }
-            if forum.primary == peer {
-                return Err(wrong_stage(held, None));
-            }
+        ReplicaRole::Draining { since_record, .. } if command.passed < since_record.get() => {
+            return Err(rejection(RejectionCode::NotCaughtUp, command.passed, since_record.get()));
         }
-        ReplicaRole::Draining { since_record, .. } if passed < since_record.get() => {
-            return Err(rejection(RejectionCode::NotCaughtUp, passed, since_record.get()));
-        }
-        ReplicaRole::Draining { .. } => {}
+        ReplicaRole::Serving { .. } | ReplicaRole::Draining { .. } => {}
+    }
+    check_others(state, forum, replica, command.others_min)?;
+    if forum.primary == peer {
+        return Err(wrong_stage(held, None));
     }
     let mut next = NextSet::of(state, forum);
     next.remove(peer);
+    next.decided()
+}
+
+/// Whether the forum can do without this copy: enough others serve with a confirmed one, on peers that are present. Of a copy that
+/// nobody counts on, because it was never confirmed and its peer is not there, it is enough that it is not the only one.
+fn check_others(
+    state: &HubState,
+    forum: &Forum,
+    replica: &Replica,
+    others_min: u64,
+) -> Result<(), v1::Rejection> {
+    let present = |peer: PeerId| state.peer(peer).is_some_and(Peer::is_present);
+    let others = || forum.replicas.iter().filter(|other| other.peer != replica.peer && other.is_serving());
+    let counts = replica.confirmed_at.is_some() || present(replica.peer);
+    let (held, needed) = if counts {
+        let confirmed = others().filter(|other| other.is_confirmed() && present(other.peer)).count();
+        (confirmed as u64, others_min.max(1))
+    } else {
+        (others().count() as u64, 1)
+    };
+    if held < needed && !breakage::is_on(Breakage::LastCopyRemoved) {
+        return Err(rejection(RejectionCode::LastReplica, held, needed));
+    }
+    Ok(())
+}
+
+/// A serving replica's copy was compared. Without a mark in the log nobody else has a copy that counts.
+pub(super) fn confirm_replica(
+    state: &HubState,
+    forum: ForumId,
+    peer: PeerId,
+    audit: Option<TaskId>,
+) -> Decided {
+    let forum = known_forum(state, forum)?;
+    let held = u64::from(peer.get());
+    let replica = forum.replica(peer).filter(|replica| replica.is_serving());
+    let replica = replica.ok_or_else(|| rejection(RejectionCode::NotAReplica, held, 0))?;
+    if replica.is_confirmed() {
+        return Ok(unchanged(forum, 0));
+    }
+    match audit {
+        Some(audit) if audit.get() > forum.newest_record => {
+            return Err(rejection(RejectionCode::NotCaughtUp, audit.get(), forum.newest_record));
+        }
+        None if forum
+            .replicas
+            .iter()
+            .any(|other| other.confirmed_at.is_some() && !is_removed(state, other.peer)) =>
+        {
+            return Err(wrong_stage(held, None));
+        }
+        Some(_) | None => {}
+    }
+    let mut next = NextSet::of(state, forum);
+    next.confirm(peer);
+    next.decided()
+}
+
+fn is_removed(state: &HubState, peer: PeerId) -> bool {
+    state.peer(peer).is_none_or(|peer| peer.state == PeerState::Removed)
+}
+
+/// A draining replica has followed the stream, so it can serve again at once.
+pub(super) fn reinstate_replica(state: &HubState, forum: ForumId, peer: PeerId) -> Decided {
+    let forum = known_forum(state, forum)?;
+    present_peer(state, peer)?;
+    let held = u64::from(peer.get());
+    let replica = forum.replica(peer).ok_or_else(|| rejection(RejectionCode::NotAReplica, held, 0))?;
+    match replica.role {
+        ReplicaRole::Serving { .. } => return Ok(unchanged(forum, 0)),
+        ReplicaRole::Joining { stage, .. } => return Err(wrong_stage(held, Some(stage))),
+        ReplicaRole::Draining { .. } => {}
+    }
+    let mut next = NextSet::of(state, forum);
+    next.set(peer, ReplicaRole::Serving { since: next.epoch() });
     next.decided()
 }
 
@@ -209,12 +293,13 @@ pub(super) fn restart_replica(
     Ok(Decision { answer: replicas_changed(&assignment, id.get()), changes })
 }
 
-/// Who serves when `peer` does not: the first other replica, one whose peer is active if there is one. A removed peer's
-/// replica is as good as lost.
+/// Who serves when `peer` does not: the first other replica, one with a confirmed copy on an active peer if there is one. A
+/// removed peer's replica is as good as lost.
 fn heir(state: &HubState, forum: &Forum, peer: PeerId) -> Option<PeerId> {
     let others = forum.serving().filter(|other| *other != peer).filter_map(|other| state.peer(other));
     let present = others.filter(|other| other.state != PeerState::Removed);
-    present.min_by_key(|other| other.state != PeerState::Active).map(|other| other.id)
+    let unconfirmed = |peer: &Peer| forum.replica(peer.id).is_none_or(|replica| !replica.is_confirmed());
+    present.min_by_key(|other| (unconfirmed(other), other.state != PeerState::Active)).map(|other| other.id)
 }
 
 /// Not what the replica waits for; `current` is its stage, 0 if it is not joining.

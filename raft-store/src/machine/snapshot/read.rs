@@ -12,6 +12,7 @@ use prost::Message;
 
 use super::{
     super::{
+        attendance::Attendance,
         bounds::Bounds,
         forum::{Forum, Forums, JoinStage, Replica, ReplicaRole},
         invitations::{Invitation, InvitationStatus, Invitations},
@@ -24,8 +25,8 @@ use super::{
     },
     BadSnapshot,
     wire::{
-        AnsweredFrame, ForumFrame, Head, InvitationFrame, MadeFrame, OpenFrame, PeerFrame, ProposalFrame,
-        ReplicaFrame, RoleFrame, SessionFrame,
+        AnsweredFrame, AttendanceFrame, ForumFrame, Head, InvitationFrame, MadeFrame, OpenFrame, PeerFrame,
+        ProposalFrame, ReplicaFrame, RoleFrame, SessionFrame,
     },
 };
 
@@ -76,7 +77,8 @@ pub(super) fn state(bytes: &[u8], version: u32) -> Read<HubState> {
     state.directory_newest = head.directory_newest;
     state.kept_through = head.kept_through;
     state.tasks = Tasks::after(head.trimmed_through);
-    read_peers(&mut frames, head.peers, &mut state.peers)?;
+    let steady = state.steady();
+    read_peers(&mut frames, head.peers, steady, &mut state.peers)?;
     read_forums(&mut frames, head.forums, &mut state.forums)?;
     read_invitations(&mut frames, &head, &mut state.invitations)?;
     read_tasks(&mut frames, &head, &mut state)?;
@@ -93,7 +95,7 @@ pub(super) fn state(bytes: &[u8], version: u32) -> Read<HubState> {
     Ok(state)
 }
 
-fn read_peers(frames: &mut Frames<'_>, count: u64, peers: &mut Peers) -> Read<()> {
+fn read_peers(frames: &mut Frames<'_>, count: u64, now: HubTime, peers: &mut Peers) -> Read<()> {
     for _ in 0..count {
         let frame: PeerFrame = frames.message()?;
         let id = PeerId::new(frame.id).filter(|id| Some(*id) == peers.next_id());
@@ -105,6 +107,7 @@ fn read_peers(frames: &mut Frames<'_>, count: u64, peers: &mut Peers) -> Read<()
             network: frame.network,
             registered_at: HubTime(frame.registered_at_ms),
             state: peer_state(frame.state)?,
+            attendance: frame.attendance.as_ref().map_or(Attendance::joined(now), attendance),
         });
     }
     Ok(())
@@ -131,6 +134,16 @@ fn read_forums(frames: &mut Frames<'_>, count: u64, forums: &mut Forums) -> Read
     Ok(())
 }
 
+fn attendance(frame: &AttendanceFrame) -> Attendance {
+    Attendance {
+        connected: frame.connected,
+        since: HubTime(frame.since_ms),
+        present_ms: frame.present_ms,
+        absent_ms: frame.absent_ms,
+        absence_ms: frame.absence_ms,
+    }
+}
+
 fn peer_state(raw: i32) -> Read<PeerState> {
     let wire = v1::PeerState::try_from(raw).map_err(|_| bad("a peer's state"))?;
     Ok(PeerState::of_wire(wire).unwrap_or_default())
@@ -149,7 +162,12 @@ fn read_replica(frame: &ReplicaFrame) -> Read<Replica> {
             successor: PeerId::new(draining.successor).ok_or(bad("a replica's successor"))?,
         },
     };
-    Ok(Replica { peer: PeerId::new(frame.peer).ok_or(bad("a replica's peer"))?, role })
+    let may_be_confirmed = !frame.unconfirmed && !matches!(role, ReplicaRole::Joining { .. });
+    Ok(Replica {
+        peer: PeerId::new(frame.peer).ok_or(bad("a replica's peer"))?,
+        role,
+        confirmed_at: may_be_confirmed.then_some(HubTime(frame.confirmed_at_ms)),
+    })
 }
 
 fn read_invitations(frames: &mut Frames<'_>, head: &Head, invitations: &mut Invitations) -> Read<()> {

@@ -8,6 +8,7 @@ use loop_proto::{
 use prost::Message;
 
 use super::super::{
+    attendance::Attendance,
     bounds::Bounds,
     forum::{Forum, Replica, ReplicaRole},
     invitations::Invitation,
@@ -133,6 +134,23 @@ pub(super) struct PeerFrame {
     /// A [`v1::PeerState`]; unspecified in version 1, which stands for active.
     #[prost(int32, tag = "7")]
     pub state: i32,
+    /// Unset where it was not kept: the peer is taken to have come with the snapshot.
+    #[prost(message, optional, tag = "8")]
+    pub attendance: Option<AttendanceFrame>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct AttendanceFrame {
+    #[prost(bool, tag = "1")]
+    pub connected: bool,
+    #[prost(uint64, tag = "2")]
+    pub since_ms: u64,
+    #[prost(uint64, tag = "3")]
+    pub present_ms: u64,
+    #[prost(uint64, tag = "4")]
+    pub absent_ms: u64,
+    #[prost(uint64, tag = "5")]
+    pub absence_ms: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -161,6 +179,11 @@ pub(super) struct ReplicaFrame {
     pub peer: u32,
     #[prost(oneof = "RoleFrame", tags = "2, 3, 4")]
     pub role: Option<RoleFrame>,
+    /// False where it was not kept: what serves then has served for long.
+    #[prost(bool, tag = "5")]
+    pub unconfirmed: bool,
+    #[prost(uint64, tag = "6")]
+    pub confirmed_at_ms: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -377,6 +400,17 @@ fn peer_frame(peer: &Peer) -> PeerFrame {
         network: peer.network.clone(),
         registered_at_ms: peer.registered_at.0,
         state: v1::PeerState::from(peer.state).into(),
+        attendance: Some(attendance_frame(&peer.attendance)),
+    }
+}
+
+fn attendance_frame(attendance: &Attendance) -> AttendanceFrame {
+    AttendanceFrame {
+        connected: attendance.connected,
+        since_ms: attendance.since.0,
+        present_ms: attendance.present_ms,
+        absent_ms: attendance.absent_ms,
+        absence_ms: attendance.absence_ms,
     }
 }
 
@@ -407,7 +441,12 @@ fn replica_frame(replica: &Replica) -> ReplicaFrame {
             successor: successor.get(),
         }),
     };
-    ReplicaFrame { peer: replica.peer.get(), role: Some(role) }
+    ReplicaFrame {
+        peer: replica.peer.get(),
+        role: Some(role),
+        unconfirmed: replica.confirmed_at.is_none(),
+        confirmed_at_ms: replica.confirmed_at.map_or(0, |at| at.0),
+    }
 }
 
 fn invitation_frame(invitation: &Invitation) -> InvitationFrame {

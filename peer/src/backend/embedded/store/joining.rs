@@ -41,6 +41,7 @@ pub fn begin(connection: &Connection, forum: u32, invitation: u64) -> rusqlite::
         connection.execute("DELETE FROM staged WHERE forum = ?1 AND invitation = ?2", key)?;
     }
     keep_rows(connection, forum)?;
+    connection.execute("DELETE FROM kept WHERE forum = ?1", [forum])?;
     connection.execute("INSERT INTO joining (forum, invitation, installed) VALUES (?1, ?2, NULL)", key)?;
     Ok(())
 }
@@ -61,7 +62,20 @@ pub fn end(connection: &Connection, forum: u32) -> rusqlite::Result<()> {
 /// The forum is not this peer's any more.
 pub fn drop_forum(connection: &Connection, forum: u32) -> rusqlite::Result<()> {
     end(connection, forum)?;
+    connection.execute("DELETE FROM kept WHERE forum = ?1", [forum])?;
     discard(connection, forum, ROWS)
+}
+
+/// The forum is not this peer's any more, and its rows stay.
+pub fn keep_forum(connection: &Connection, forum: u32) -> rusqlite::Result<()> {
+    connection.execute("INSERT OR IGNORE INTO kept (forum) VALUES (?1)", [forum]).map(drop)
+}
+
+/// Forums that are not this peer's any more and whose rows stay.
+pub fn kept(connection: &Connection) -> rusqlite::Result<Vec<ForumId>> {
+    let mut statement = connection.prepare_cached("SELECT forum FROM kept ORDER BY forum")?;
+    let found = statement.query_map([], |row| row.get::<_, u32>(0))?;
+    Ok(found.collect::<Result<Vec<_>, _>>()?.into_iter().filter_map(ForumId::new).collect())
 }
 
 /// Closes every invitation.

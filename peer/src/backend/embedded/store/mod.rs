@@ -75,6 +75,8 @@ pub enum Change {
     EndAllJoining,
     /// Close the forum's invitation and delete its rows, a few at a time.
     DropForum(u32),
+    /// Note that the forum is not held any more and its rows stay.
+    KeepForum(u32),
 }
 
 impl Change {
@@ -196,6 +198,11 @@ impl Store {
     /// A session's record.
     pub fn session(&self, id: &str) -> Result<Option<v1::SessionRecord>, BackendError> {
         self.read(|connection| rows::session(connection, id))
+    }
+
+    /// Forums that are not held any more and whose rows stay.
+    pub fn kept(&self) -> Result<Vec<ForumId>, BackendError> {
+        self.read(joining::kept)
     }
 
     /// The forums on their way here, as of the cursor on disk.

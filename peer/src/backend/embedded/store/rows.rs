@@ -160,6 +160,7 @@ pub fn write(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
         Change::EndJoining(forum) => joining::end(connection, *forum),
         Change::EndAllJoining => joining::end_all(connection),
         Change::DropForum(forum) => joining::drop_forum(connection, *forum),
+        Change::KeepForum(forum) => joining::keep_forum(connection, *forum),
         row => insert(connection, "INSERT OR REPLACE", row).map(drop),
     }
 }
@@ -210,7 +211,8 @@ fn insert(connection: &Connection, verb: &str, row: &Change) -> rusqlite::Result
         | Change::BeginJoining { .. }
         | Change::EndJoining(_)
         | Change::EndAllJoining
-        | Change::DropForum(_) => Ok(0),
+        | Change::DropForum(_)
+        | Change::KeepForum(_) => Ok(0),
     }
 }
 

@@ -161,9 +161,9 @@ fn a_database_of_the_first_version_is_brought_up_to_date_with_all_its_rows() {
     store.write(vec![message(1, 5)], 5).unwrap();
     store.close();
     drop(store);
-    // What the second version added is all that the first one lacked.
+    // What later versions added is all that the first one lacked.
     let connection = Connection::open(dir.path().join(DATABASE)).unwrap();
-    connection.execute_batch("DROP TABLE joining; DROP TABLE staged; DROP TABLE discard").unwrap();
+    connection.execute_batch("DROP TABLE joining; DROP TABLE staged; DROP TABLE discard; DROP TABLE kept").unwrap();
     connection.pragma_update(None, "user_version", 1).unwrap();
     drop(connection);
     for _ in 0..2 {

@@ -2,122 +2,21 @@
 //!
 //! Flag beats environment beats file beats default. Never read again after start.
 
-use std::{
-    collections::BTreeMap,
-    fmt, fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+mod options;
+mod secret;
 
-use clap::{Args, ValueEnum};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
 use loop_proto::{ids::HubId, v1};
-use serde::{Deserialize, Serialize};
+
+pub use options::{LogEngineKind, Options};
+pub use secret::Secret;
 
 /// Messages that may wait for a peer that reads slowly.
 const PEER_QUEUE: usize = 512;
 const SECOND: Duration = Duration::from_secs(1);
 /// Longest time that can be set: times are added to, and must not overflow.
 const SECONDS_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// What may be given on the command line, in the environment (`LOOP_HUB_…`) or in the file.
-#[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Options {
-    /// This hub's number, 1 or more, different for every hub and the same for ever
-    #[arg(long, env = "LOOP_HUB_NODE_ID")]
-    pub node_id: Option<u64>,
-    /// Folder for the log, snapshots and the vote [default: ./loop-hub-data]
-    #[arg(long, env = "LOOP_HUB_DATA_DIR")]
-    pub data_dir: Option<PathBuf>,
-    /// Address browsers connect to [default: 127.0.0.1:8080]
-    #[arg(long, env = "LOOP_HUB_HTTP_LISTEN")]
-    pub http_listen: Option<SocketAddr>,
-    /// Address hubs, peers and hubctl connect to [default: 127.0.0.1:9080]
-    #[arg(long, env = "LOOP_HUB_GRPC_LISTEN")]
-    pub grpc_listen: Option<SocketAddr>,
-    /// The first members of the group, this hub included: "1=grpc-host:port/http-host:port,2=…"
-    #[arg(long, env = "LOOP_HUB_CLUSTER")]
-    pub cluster: Option<String>,
-    /// Form the group from --cluster if this hub has no data yet; harmless on later starts
-    #[arg(long, env = "LOOP_HUB_BOOTSTRAP", num_args = 0..=1, default_missing_value = "true")]
-    pub bootstrap: Option<bool>,
-    /// gRPC address of any member of a running group, to be added to it
-    #[arg(long, env = "LOOP_HUB_JOIN")]
-    pub join: Option<String>,
-    /// Token volunteers' peers must present to join
-    #[arg(long, env = "LOOP_HUB_JOIN_TOKEN", hide_env_values = true)]
-    pub join_token: Option<String>,
-    /// Token operators (hubctl) and hubs that join must present, the same on all hubs; 16 to 256 visible characters.
-    /// Without it they are served from loopback addresses only. Set it if a proxy stands in front of the gRPC port
-    #[arg(long, env = "LOOP_HUB_ADMIN_TOKEN", hide_env_values = true)]
-    pub admin_token: Option<String>,
-    /// Secret hubs show one another, the same on all hubs; 16 to 256 visible characters. Without it hubs are served
-    /// from loopback addresses only, so it is needed as soon as --grpc-listen is another one
-    #[arg(long, env = "LOOP_HUB_GROUP_SECRET", hide_env_values = true)]
-    pub group_secret: Option<String>,
-    /// How the Raft log is kept [default: sled]
-    #[arg(long, env = "LOOP_HUB_LOG_ENGINE")]
-    pub log_engine: Option<LogEngineKind>,
-    /// Folder of files to serve besides the built-in ones
-    #[arg(long, env = "LOOP_HUB_STATIC_DIR")]
-    pub static_dir: Option<PathBuf>,
-    /// On how many peers each forum is kept, 1 to 4 [default: 3]
-    #[arg(long, env = "LOOP_HUB_REPLICAS")]
-    pub replicas: Option<u32>,
-    /// On how many peers a busy forum may be kept, --replicas to 4 [default: 4]
-    #[arg(long, env = "LOOP_HUB_REPLICAS_MAX")]
-    pub replicas_max: Option<u32>,
-    /// Have forums find their peers by themselves; `--balance false` leaves it to the operator [default: true]
-    #[arg(long, env = "LOOP_HUB_BALANCE", num_args = 0..=1, default_missing_value = "true")]
-    pub balance: Option<bool>,
-    /// How long a peer may be away before its forums are given to others, seconds [default: 600]
-    #[arg(long, env = "LOOP_HUB_PEER_GRACE_S")]
-    pub peer_grace_s: Option<u64>,
-    /// How long an invited peer may stay silent, seconds; twice that once it has accepted [default: 30]
-    #[arg(long, env = "LOOP_HUB_INVITATION_TIMEOUT_S")]
-    pub invitation_timeout_s: Option<u64>,
-    /// Heartbeat of the leading hub, milliseconds [default: 50]
-    #[arg(long, env = "LOOP_HUB_HEARTBEAT_MS")]
-    pub heartbeat_ms: Option<u64>,
-    /// Shortest wait before a hub tries to take the lead, milliseconds [default: 200]
-    #[arg(long, env = "LOOP_HUB_ELECTION_MIN_MS")]
-    pub election_min_ms: Option<u64>,
-    /// Longest wait before a hub tries to take the lead, milliseconds [default: 400]
-    #[arg(long, env = "LOOP_HUB_ELECTION_MAX_MS")]
-    pub election_max_ms: Option<u64>,
-    /// After how long an unanswered task goes to another peer, milliseconds [default: 1000]
-    #[arg(long, env = "LOOP_HUB_TAKEOVER_MS")]
-    pub takeover_ms: Option<u64>,
-    /// Heartbeat between hub and peers, milliseconds [default: 250]
-    #[arg(long, env = "LOOP_HUB_PEER_HEARTBEAT_MS")]
-    pub peer_heartbeat_ms: Option<u64>,
-    /// Most records of the task log kept for peers that are away [default: 1000000]
-    #[arg(long, env = "LOOP_HUB_RETAINED_RECORDS")]
-    pub retained_records: Option<u64>,
-    /// Take a snapshot after this many log entries [default: 100000]
-    #[arg(long, env = "LOOP_HUB_SNAPSHOT_ENTRIES")]
-    pub snapshot_entries: Option<u64>,
-    /// Most client connections at once [default: 16000]
-    #[arg(long, env = "LOOP_HUB_CONNECTIONS_MAX")]
-    pub connections_max: Option<usize>,
-    /// Allow listening on other than loopback addresses although nothing is encrypted yet
-    #[arg(long, env = "LOOP_HUB_INSECURE_PLAINTEXT", num_args = 0..=1, default_missing_value = "true")]
-    pub insecure_plaintext: Option<bool>,
-    /// What to log, e.g. "info,loop_hub=debug" [default: info,openraft=warn]
-    #[arg(long, env = "LOOP_HUB_LOG")]
-    pub log: Option<String>,
-}
-
-/// Which engine keeps the Raft log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogEngineKind {
-    /// sled, framed, with an fdatasync of our own.
-    Sled,
-    /// Append-only segment files: about twice as fast.
-    Segment,
-}
 
 /// Where one hub is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,8 +60,12 @@ pub struct HubConfig {
     pub replicas_max: usize,
     /// Forums find their peers by themselves.
     pub balance: bool,
-    /// A peer that is away longer counts as lost.
+    /// A peer that is away longer counts as lost, if nothing is known of its habits.
     pub peer_grace: Duration,
+    /// How long a new peer must have been there before its copies count.
+    pub peer_probation: Duration,
+    /// How long a new copy must have been live before it is compared; how long a replaced one is kept after that.
+    pub copy_grace: Duration,
     /// Silence that ends an unanswered invitation; an accepted one may stand still twice as long.
     pub invitation_timeout: Duration,
     /// Raft heartbeat.
@@ -186,42 +89,6 @@ pub struct HubConfig {
     pub insecure_plaintext: bool,
     /// What is logged.
     pub log: String,
-}
-
-/// A value that prints as stars.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The value. Compare it with [`Secret::matches`].
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// Compares in a time that depends on the lengths only.
-    pub fn matches(&self, candidate: &str) -> bool {
-        let differing = self.0.bytes().zip(candidate.bytes()).fold(0, |acc, (a, b)| acc | (a ^ b));
-        self.0.len() == candidate.len() && differing == 0
-    }
-}
-
-impl Secret {
-    /// Whether it can be sent as a bearer token and is long enough for one.
-    pub fn is_bearer(&self) -> bool {
-        (16..=256).contains(&self.0.len()) && self.0.bytes().all(|byte| byte.is_ascii_graphic())
-    }
-}
-
-impl From<String> for Secret {
-    fn from(secret: String) -> Self {
-        Self(secret)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
 }
 
 /// A configuration that cannot work, and what to change.
@@ -250,49 +117,6 @@ pub enum ConfigError {
 
 fn invalid<T>(message: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError::Invalid(message.into()))
-}
-
-impl Options {
-    /// Reads a TOML file of options.
-    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path)
-            .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
-        toml::from_str(&text)
-            .map_err(|error| ConfigError::Syntax { path: path.to_owned(), error: Box::new(error) })
-    }
-
-    /// These options, with `other` where these say nothing.
-    pub fn or(self, other: Self) -> Self {
-        Self {
-            node_id: self.node_id.or(other.node_id),
-            data_dir: self.data_dir.or(other.data_dir),
-            http_listen: self.http_listen.or(other.http_listen),
-            grpc_listen: self.grpc_listen.or(other.grpc_listen),
-            cluster: self.cluster.or(other.cluster),
-            bootstrap: self.bootstrap.or(other.bootstrap),
-            join: self.join.or(other.join),
-            join_token: self.join_token.or(other.join_token),
-            admin_token: self.admin_token.or(other.admin_token),
-            group_secret: self.group_secret.or(other.group_secret),
-            log_engine: self.log_engine.or(other.log_engine),
-            static_dir: self.static_dir.or(other.static_dir),
-            replicas: self.replicas.or(other.replicas),
-            replicas_max: self.replicas_max.or(other.replicas_max),
-            balance: self.balance.or(other.balance),
-            peer_grace_s: self.peer_grace_s.or(other.peer_grace_s),
-            invitation_timeout_s: self.invitation_timeout_s.or(other.invitation_timeout_s),
-            heartbeat_ms: self.heartbeat_ms.or(other.heartbeat_ms),
-            election_min_ms: self.election_min_ms.or(other.election_min_ms),
-            election_max_ms: self.election_max_ms.or(other.election_max_ms),
-            takeover_ms: self.takeover_ms.or(other.takeover_ms),
-            peer_heartbeat_ms: self.peer_heartbeat_ms.or(other.peer_heartbeat_ms),
-            retained_records: self.retained_records.or(other.retained_records),
-            snapshot_entries: self.snapshot_entries.or(other.snapshot_entries),
-            connections_max: self.connections_max.or(other.connections_max),
-            insecure_plaintext: self.insecure_plaintext.or(other.insecure_plaintext),
-            log: self.log.or(other.log),
-        }
-    }
 }
 
 impl TryFrom<Options> for HubConfig {
@@ -346,6 +170,8 @@ impl TryFrom<Options> for HubConfig {
             replicas_max: options.replicas_max.unwrap_or(4) as usize,
             balance: options.balance.unwrap_or(true),
             peer_grace: Duration::from_secs(options.peer_grace_s.unwrap_or(600)),
+            peer_probation: Duration::from_secs(options.peer_probation_s.unwrap_or(12 * 3600)),
+            copy_grace: Duration::from_secs(options.copy_grace_s.unwrap_or(600)),
             invitation_timeout: Duration::from_secs(options.invitation_timeout_s.unwrap_or(30)),
             heartbeat: Duration::from_millis(options.heartbeat_ms.unwrap_or(50)),
             election: (
@@ -396,8 +222,11 @@ impl HubConfig {
         if self.peer_grace < SECOND || self.invitation_timeout < SECOND {
             return invalid("--peer-grace-s and --invitation-timeout-s are at least 1");
         }
-        if self.peer_grace > SECONDS_MAX || self.invitation_timeout > SECONDS_MAX {
-            return invalid("--peer-grace-s and --invitation-timeout-s are at most 31536000, a year");
+        let longest = [self.peer_grace, self.peer_probation, self.copy_grace, self.invitation_timeout];
+        if longest.into_iter().any(|time| time > SECONDS_MAX) {
+            return invalid(
+                "--peer-grace-s, --peer-probation-s, --copy-grace-s and --invitation-timeout-s are at most 31536000, a year",
+            );
         }
         if self.heartbeat.is_zero() || min < self.heartbeat * 2 || max <= min {
             return invalid(format!(
@@ -441,6 +270,8 @@ impl HubConfig {
             replicas_max: u32::try_from(self.replicas_max).ok(),
             balance: Some(self.balance),
             peer_grace_s: Some(self.peer_grace.as_secs()),
+            peer_probation_s: Some(self.peer_probation.as_secs()),
+            copy_grace_s: Some(self.copy_grace.as_secs()),
             invitation_timeout_s: Some(self.invitation_timeout.as_secs()),
             heartbeat_ms: millis(self.heartbeat),
             election_min_ms: millis(self.election.0),

@@ -1,0 +1,136 @@
+//! What is due and cannot be done, and why not, peer by peer.
+
+use std::fmt;
+
+use loop_proto::{
+    ids::{ForumId, PeerId},
+    v1::RejectReason,
+};
+
+use super::{Planner, Why, view::View};
+
+/// Peers named for one forum.
+const OBSTACLES_MAX: usize = 16;
+/// Forums told of in detail; beyond that they are counted.
+const BLOCKED_MAX: usize = 256;
+
+/// All that is blocked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Blocked {
+    /// The first of them, most urgent first.
+    pub forums: Vec<BlockedForum>,
+    /// How many there are.
+    pub total: usize,
+}
+
+/// A forum that lacks something nobody can give.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockedForum {
+    /// Which one.
+    pub forum: ForumId,
+    /// What makes it due.
+    pub why: Why,
+    /// Whose copy is to be made elsewhere, if it is for one.
+    pub replaces: Option<PeerId>,
+    /// Why not, peer by peer; not all of them if there are many.
+    pub obstacles: Vec<(PeerId, Obstacle)>,
+    /// How many more there are.
+    pub others: usize,
+}
+
+/// Why a peer cannot get a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// It is away.
+    Away,
+    /// It lacks records of the log.
+    Behind,
+    /// An operator has paused it.
+    Paused,
+    /// It is to be emptied.
+    Draining,
+    /// An operator has removed it.
+    Removed,
+    /// It holds as many forums as its volunteer gives.
+    ForumsMax,
+    /// Its disk is full.
+    Disk,
+    /// Its memory is full.
+    Memory,
+    /// It said no to its last invitation.
+    SaidNo(RejectReason),
+    /// It has a copy or is on its way to one.
+    HoldsIt,
+    /// It could not get this forum lately.
+    Failed,
+    /// It has come a moment ago.
+    TooNew,
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Away => "away",
+            Self::Behind => "still catching up",
+            Self::Paused => "paused",
+            Self::Draining => "is itself to be emptied",
+            Self::Removed => "removed",
+            Self::ForumsMax => "holds as many forums as it may",
+            Self::Disk => "disk full",
+            Self::Memory => "memory full",
+            Self::SaidNo(RejectReason::Paused) => "said it is paused",
+            Self::SaidNo(RejectReason::ForumsMax) => "said it holds as many forums as it may",
+            Self::SaidNo(RejectReason::DiskFull) => "said its disk is full",
+            Self::SaidNo(RejectReason::Busy) => "busy with other copies",
+            Self::SaidNo(_) => "said no a moment ago",
+            Self::HoldsIt => "holds it already",
+            Self::Failed => "could not get it lately",
+            Self::TooNew => "has just come",
+        })
+    }
+}
+
+impl fmt::Display for BlockedForum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.why, self.replaces) {
+            (Why::LastCopy, _) => write!(f, "another copy: one is left"),
+            (Why::NoCopy, _) => write!(f, "one of its peers to come back: no copy is there"),
+            (_, Some(peer)) => write!(f, "a copy in place of that of {peer}"),
+            (_, None) => write!(f, "one more copy"),
+        }
+    }
+}
+
+impl Planner {
+    /// Notes that forum `at` needs a peer and none can be had.
+    pub(super) fn block(&mut self, at: usize, replaces: Option<usize>, why: Why) {
+        self.blocked.total += 1;
+        if self.blocked.forums.len() >= BLOCKED_MAX {
+            return;
+        }
+        let view = &self.view;
+        let forum = &view.forums[at];
+        // Those who hold it are no answer to who else could; they come last.
+        let mut all: Vec<(bool, PeerId, Obstacle)> = (0..view.peers.len())
+            .filter_map(|peer| Some((forum.holds(peer), view.peers[peer].id, obstacle(view, peer, at)?)))
+            .filter(|(_, _, obstacle)| *obstacle != Obstacle::Removed)
+            .collect();
+        all.sort_by_key(|(holds, peer, _)| (*holds, *peer));
+        let others = all.len().saturating_sub(OBSTACLES_MAX);
+        let obstacles = all.into_iter().take(OBSTACLES_MAX).map(|(_, peer, why)| (peer, why)).collect();
+        let replaces = replaces.map(|peer| view.peers[peer].id);
+        self.blocked.forums.push(BlockedForum { forum: forum.id, why, replaces, obstacles, others });
+    }
+}
+
+/// Why `peer` cannot get forum `at`; `None`: it could.
+fn obstacle(view: &View, peer: usize, at: usize) -> Option<Obstacle> {
+    if view.forums[at].holds(peer) {
+        return Some(if view.peers[peer].connected { Obstacle::HoldsIt } else { Obstacle::Away });
+    }
+    let own = view.peers[peer].obstacle;
+    let full = (view.peers[peer].room == 0).then_some(Obstacle::ForumsMax);
+    let failed = view.has_failed(peer, at).then_some(Obstacle::Failed);
+    let too_new = (!view.peers[peer].has_stayed).then_some(Obstacle::TooNew);
+    own.or(full).or(failed).or(too_new)
+}

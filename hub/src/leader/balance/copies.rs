@@ -1,0 +1,146 @@
+//! Copies that are there: the last one is doubled first, replaced ones are taken back or let go, new ones are tried.
+
+use loop_proto::breakage::{self, Breakage};
+
+use super::{Action, Planner, Step, Why, view::ForumView};
+
+/// Additional copies a new peer is tried with.
+const TRIED_WITH: usize = 4;
+
+impl Planner {
+    /// Replaced copies serve again where too few others do: nothing has to be copied for it.
+    pub(super) fn take_back(&mut self) {
+        if breakage::is_on(Breakage::NotReinstated) {
+            return;
+        }
+        for at in 0..self.view.forums.len() {
+            let forum = &self.view.forums[at];
+            if forum.draining.is_empty() || self.here(forum) >= forum.wanted {
+                continue;
+            }
+            let whole = forum.draining.iter().filter(|draining| draining.live);
+            let best =
+                whole.max_by_key(|draining| (draining.confirmed, self.view.peers[draining.peer].standing));
+            if let Some(peer) = best.map(|draining| draining.peer) {
+                self.reinstate(at, peer);
+            }
+        }
+    }
+
+    /// Forums with one live copy get another before anything else happens. Returns whether some are about to.
+    pub(super) fn double_last_copies(&mut self) -> bool {
+        let mut any = false;
+        for at in 0..self.view.forums.len() {
+            let forum = &self.view.forums[at];
+            if forum.wanted < 2 || self.here(forum) > 1 {
+                continue;
+            }
+            any |= !forum.joining.is_empty();
+            if forum.planned || !forum.joining.is_empty() || breakage::is_on(Breakage::LastCopyWaits) {
+                continue;
+            }
+            if forum.live.is_empty() {
+                if self.here(forum) == 0 {
+                    self.block(at, None, Why::NoCopy);
+                    self.view.forums[at].planned = true;
+                }
+                continue;
+            }
+            // One that is away keeps its place as long as there is another one.
+            let replaces =
+                self.replaceable(forum).filter(|_| forum.serving.len() >= self.policy.replicas_max);
+            any |= self.invite_or_block(at, replaces, Why::LastCopy);
+        }
+        any
+    }
+
+    /// Live copies, counting those whose peers have been away for a moment only.
+    fn here(&self, forum: &ForumView) -> usize {
+        let away = |peer: &&usize| !forum.live.contains(*peer) && self.view.peers[**peer].was_here;
+        forum.live.len() + forum.serving.iter().filter(away).count()
+    }
+
+    /// Who holds a place and no live copy: the longest lost first.
+    fn replaceable(&self, forum: &ForumView) -> Option<usize> {
+        let gone = forum.serving.iter().copied().filter(|peer| !self.view.peers[*peer].connected);
+        gone.min_by_key(|peer| (!self.view.peers[*peer].lost, *peer))
+    }
+
+    /// Lets go of copies that were replaced, once their successors' are known to be as good and enough others are there.
+    pub(super) fn let_go_of_replaced(&mut self) {
+        for at in 0..self.view.forums.len() {
+            let forum = &self.view.forums[at];
+            let early = breakage::is_on(Breakage::ReplacedLetGoEarly);
+            let due = forum.draining.iter().find(|draining| {
+                let enough = self.safe_others(forum, draining.peer) >= forum.wanted;
+                draining.passed >= draining.since_record && (early || draining.is_over && enough)
+            });
+            let Some(due) = due.copied().filter(|_| !forum.planned) else { continue };
+            let others_min = if early { 0 } else { forum.wanted };
+            let action =
+                Action::Remove { peer: self.view.peers[due.peer].id, passed: due.passed, others_min };
+            self.steps.push(Step { forum: forum.id, action, why: Why::Replaced, held_back: false });
+            let forum = &mut self.view.forums[at];
+            forum.planned = true;
+            forum.draining.retain(|draining| draining.peer != due.peer);
+        }
+    }
+
+    /// Live and confirmed copies on peers that count, beside that of `peer`.
+    pub(super) fn safe_others(&self, forum: &ForumView, peer: usize) -> usize {
+        let counts = |other: &&usize| {
+            let away_counts = breakage::is_on(Breakage::AwayCountsAsLive);
+            **other != peer
+                && (away_counts || forum.live.contains(*other))
+                && forum.confirmed.contains(*other)
+                && self.view.counts(**other)
+        };
+        forum.serving.iter().filter(counts).count()
+    }
+
+    /// Whether as many copies as wanted are live, confirmed and on peers that count, and nothing is under way.
+    pub(super) fn is_safe(&self, forum: &ForumView) -> bool {
+        let settled = forum.joining.is_empty() && forum.draining.is_empty();
+        breakage::is_on(Breakage::EvenBeforeSafe)
+            || settled && self.safe_others(forum, usize::MAX) >= forum.wanted
+    }
+
+    /// Peers that are new, and have stayed so far, get a few additional copies: their digests tell whether they can be
+    /// counted on.
+    pub(super) fn try_newcomers(&mut self) {
+        let new: Vec<usize> = (0..self.view.peers.len())
+            .filter(|peer| {
+                let view = &self.view.peers[*peer];
+                view.is_new && view.takes && view.room > 0 && view.has_stayed && !self.view.counts(*peer)
+            })
+            .collect();
+        for peer in new {
+            let mut held = self.view.peers[peer].replicas;
+            for at in 0..self.view.forums.len() {
+                if held >= TRIED_WITH || self.is_full() {
+                    break;
+                }
+                let forum = &self.view.forums[at];
+                let has_place = forum.serving.len() < self.policy.replicas_max.max(forum.wanted + 1);
+                let quiet = !forum.planned && !forum.resting && !forum.hot;
+                if quiet && has_place && self.is_safe(forum) && self.view.may_take(peer, at) {
+                    match self.invite_to(at, peer, None, Why::Probation) {
+                        Some(true) => held += 1,
+                        _ => return,
+                    }
+                }
+            }
+        }
+    }
+
+    fn reinstate(&mut self, at: usize, peer: usize) {
+        let action = Action::Reinstate { peer: self.view.peers[peer].id };
+        self.steps.push(Step {
+            forum: self.view.forums[at].id,
+            action,
+            why: Why::TakenBack,
+            held_back: false,
+        });
+        self.view.reinstated(at, peer);
+    }
+}

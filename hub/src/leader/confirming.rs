@@ -1,0 +1,179 @@
+//! Has new copies compared with others, and tells the log which are equal: from then on they count.
+//!
+//! A copy must have been live for a while first. One that differs is taken away and its peer is not asked for that forum again for
+//! a while.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use loop_proto::{
+    ids::{ForumId, PeerId},
+    v1::{self, command, outcome},
+};
+use loop_raft_store::machine::{PeerState, Replica};
+use parking_lot::Mutex;
+use tokio::time::{Instant, timeout_at};
+
+use crate::hub::{Hub, PROPOSE_WITHIN};
+
+/// Comparisons at once: each has every replica of its forum read all of its rows.
+const AT_ONCE: usize = 4;
+/// How long replicas may take to tell their digests.
+const WITHIN: Duration = Duration::from_secs(120);
+/// After one that came to nothing, the same forum is left alone for as long.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
+
+/// What this leader has seen. Forgotten with the lead.
+pub(super) struct Confirming {
+    /// Since when a copy has been live and unconfirmed.
+    live_since: BTreeMap<(ForumId, PeerId), Instant>,
+    /// Forums that were compared and not confirmed, and when.
+    tried: BTreeMap<ForumId, Instant>,
+    under_way: Arc<Mutex<BTreeSet<ForumId>>>,
+}
+
+/// What a comparison of one forum's copies showed.
+#[derive(Debug, PartialEq, Eq)]
+enum Compared {
+    /// The copy has the digest that a confirmed one has.
+    Equal,
+    /// It has another one.
+    Differs,
+    /// There is nobody to compare it with.
+    Alone,
+    /// Too few have answered.
+    Unknown,
+}
+
+impl Confirming {
+    pub(super) fn new() -> Self {
+        Self { live_since: BTreeMap::new(), tried: BTreeMap::new(), under_way: Arc::default() }
+    }
+
+    /// Takes note of the copies that wait and begins to compare those that have been live for long enough.
+    pub(super) fn step(&mut self, hub: &Arc<Hub>, unconfirmed: &[(ForumId, PeerId)], now: Instant) {
+        let waiting: BTreeSet<(ForumId, PeerId)> = unconfirmed.iter().copied().collect();
+        self.live_since.retain(|copy, _| waiting.contains(copy));
+        self.tried.retain(|_, at| now.duration_since(*at) < AGAIN_AFTER);
+        for copy in waiting {
+            let since = *self.live_since.entry(copy).or_insert(now);
+            let (forum, peer) = copy;
+            let due = now.duration_since(since) >= hub.config.copy_grace && !self.tried.contains_key(&forum);
+            if !due || !self.begin(forum) {
+                continue;
+            }
+            self.tried.insert(forum, now);
+            let (hub, under_way) = (hub.clone(), self.under_way.clone());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = confirm(&hub, forum, peer) => {}
+                    () = hub.shutdown.cancelled() => {}
+                }
+                under_way.lock().remove(&forum);
+            });
+        }
+    }
+
+    fn begin(&self, forum: ForumId) -> bool {
+        let mut under_way = self.under_way.lock();
+        under_way.len() < AT_ONCE && under_way.insert(forum)
+    }
+}
+
+async fn confirm(hub: &Arc<Hub>, forum: ForumId, peer: PeerId) {
+    let Some((record_id, compared)) = compare(hub, forum, peer).await else { return };
+    let body = match compared {
+        Compared::Unknown => return,
+        Compared::Equal | Compared::Alone => command::Body::ConfirmReplica(v1::ConfirmReplica {
+            forum_id: forum.get(),
+            peer_id: peer.get(),
+            audit_record: if compared == Compared::Alone { 0 } else { record_id },
+        }),
+        Compared::Differs => {
+            tracing::warn!(%forum, %peer, record_id, "a new copy differs from one that counts: it is to be made anew");
+            command::Body::RestartReplica(v1::RestartReplica { forum_id: forum.get(), peer_id: peer.get() })
+        }
+    };
+    match hub.proposer.propose(hub.new_request_id(), body, PROPOSE_WITHIN).await {
+        Ok(v1::Outcome { kind: Some(outcome::Kind::Rejection(no)) }) => {
+            tracing::debug!(%forum, %peer, code = ?no.code(), "a copy is not confirmed");
+        }
+        Ok(_) => tracing::info!(%forum, %peer, ?compared, "a new copy was compared"),
+        Err(error) => tracing::debug!(%forum, %peer, %error, "could not tell what a comparison showed"),
+    }
+}
+
+/// Puts a mark into the log and waits for the digests of this copy and of one that counts.
+async fn compare(hub: &Arc<Hub>, forum: ForumId, peer: PeerId) -> Option<(u64, Compared)> {
+    let others = counted(hub, forum, peer);
+    if others.is_empty() {
+        return Some((0, Compared::Alone));
+    }
+    let mut listener = hub.audits.listen(forum)?;
+    let body = command::Body::AuditForum(v1::AuditForum { forum_id: forum.get() });
+    let outcome = hub.proposer.propose(hub.new_request_id(), body, PROPOSE_WITHIN).await.ok()?;
+    let Some(outcome::Kind::ForumAudited(v1::ForumAudited { record_id })) = outcome.kind else { return None };
+    let until = Instant::now() + WITHIN;
+    let mut digests = BTreeMap::new();
+    loop {
+        match verdict(peer, &others, &digests) {
+            Compared::Unknown => {}
+            compared => return Some((record_id, compared)),
+        }
+        let Ok(Some((from, report))) = timeout_at(until, listener.next()).await else {
+            return Some((record_id, Compared::Unknown));
+        };
+        if report.record_id == record_id && !report.digest.is_empty() {
+            digests.entry(from).or_insert((report.digest, report.messages));
+        }
+    }
+}
+
+/// Other peers with a copy that counts, those that an operator has removed apart.
+fn counted(hub: &Hub, forum: ForumId, peer: PeerId) -> BTreeSet<PeerId> {
+    hub.state.read(|state| {
+        let counts = |replica: &&Replica| {
+            let present = state.peer(replica.peer).is_some_and(|peer| peer.state != PeerState::Removed);
+            replica.peer != peer && replica.confirmed_at.is_some() && present
+        };
+        let replicas = state.forum(forum).map(|forum| forum.replicas.as_slice()).unwrap_or_default();
+        replicas.iter().filter(counts).map(|replica| replica.peer).collect()
+    })
+}
+
+fn verdict<D: PartialEq>(peer: PeerId, others: &BTreeSet<PeerId>, digests: &BTreeMap<PeerId, D>) -> Compared {
+    let Some(own) = digests.get(&peer) else { return Compared::Unknown };
+    let heard: Vec<&D> = others.iter().filter_map(|other| digests.get(other)).collect();
+    if heard.contains(&own) {
+        return Compared::Equal;
+    }
+    // One that differs may be the one that is wrong: all that count have to be heard first.
+    if heard.len() == others.len() { Compared::Differs } else { Compared::Unknown }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(id: u32) -> PeerId {
+        PeerId::new(id).unwrap()
+    }
+
+    #[test]
+    fn a_copy_is_equal_with_the_first_that_agrees_and_differs_only_from_all() {
+        let others = BTreeSet::from([peer(1), peer(2)]);
+        let told = |digests: &[(u32, u8)]| {
+            let digests = digests.iter().map(|(id, digest)| (peer(*id), *digest)).collect();
+            verdict(peer(3), &others, &digests)
+        };
+        assert_eq!(told(&[(1, 7), (2, 7)]), Compared::Unknown, "it has not answered itself");
+        assert_eq!(told(&[(3, 7)]), Compared::Unknown);
+        assert_eq!(told(&[(3, 7), (1, 8)]), Compared::Unknown, "the other one may agree");
+        assert_eq!(told(&[(3, 7), (1, 8), (2, 7)]), Compared::Equal);
+        assert_eq!(told(&[(3, 7), (1, 8), (2, 8)]), Compared::Differs);
+        assert_eq!(told(&[(3, 7), (4, 7)]), Compared::Unknown, "a copy that does not count says nothing");
+    }
+}
