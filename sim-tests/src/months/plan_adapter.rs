@@ -1,7 +1,10 @@
 //! The one place where the model touches the plan that ships and the rules of the shell around it that cannot be called
 //! from outside. Another version of the plan needs another file here, nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use loop_hub::{
     leader::balance::{self, Heat, Load, PeerLoad, Policy},
@@ -12,7 +15,7 @@ use loop_proto::{
     ids::{ForumId, PeerId},
     v1::{self, PeerLimits, command::Body},
 };
-use loop_raft_store::machine::{Forum, HubState, PeerState, Replica};
+use loop_raft_store::machine::{Forum, HubState, Peer, PeerState, Replica};
 
 use super::agenda::{Ms, SECOND};
 
@@ -271,6 +274,11 @@ pub fn is_confirmed(forum: &Forum, peer: PeerId) -> bool {
     forum.replica(peer).is_some_and(Replica::is_confirmed)
 }
 
+/// Whether a peer that is no replica any more drops its rows, as it reads in the log who is.
+pub fn drops_rows(forum: &Forum, peer: PeerId) -> bool {
+    forum.replicas.iter().any(|other| other.peer != peer && other.is_confirmed())
+}
+
 /// Which peers a new forum goes to, the first as its primary.
 pub fn place(state: &HubState, present: &BTreeMap<PeerId, Present>) -> Vec<u32> {
     let mut held: BTreeMap<PeerId, (usize, usize)> = BTreeMap::new();
@@ -280,20 +288,25 @@ pub fn place(state: &HubState, present: &BTreeMap<PeerId, Present>) -> Vec<u32> 
         }
         held.entry(forum.primary).or_default().1 += 1;
     }
-    let active = state.peers().filter(|peer| peer.state == PeerState::Active);
-    let has_room = |peer: &PeerId| {
-        let Some(at) = present.get(peer) else { return true };
-        let replicas = held.get(peer).map_or(0, |held| held.0);
+    let patience = Policy::default().patience(state);
+    let count = |peer: &Peer| held.get(&peer.id).copied().unwrap_or_default();
+    let may_hold = |peer: &&Peer| {
+        let Some(at) = present.get(&peer.id) else {
+            let away = peer.attendance.away_ms(patience.now).unwrap_or(0);
+            return patience.is_proven(&peer.attendance) && away < patience.grace_ms(&peer.attendance);
+        };
         let load = PeerLoad { limits: at.limits, disk_bytes: at.disk_bytes, ..PeerLoad::default() };
-        load.has_room() && (at.limits.forums == 0 || replicas < at.limits.forums as usize)
+        load.has_room() && (at.limits.forums == 0 || count(peer).0 < at.limits.forums as usize)
     };
-    let count = |peer: &PeerId| held.get(peer).copied().unwrap_or_default();
-    let mut peers: Vec<PeerId> = active.map(|peer| peer.id).filter(has_room).collect();
-    peers.sort_by_key(|peer| (!present.contains_key(peer), count(peer).0, *peer));
+    let active = state.peers().filter(|peer| peer.state == PeerState::Active);
+    let mut peers: Vec<&Peer> = active.filter(may_hold).collect();
+    let away = |peer: &Peer| !present.contains_key(&peer.id);
+    let standing = |peer: &Peer| Reverse(patience.standing(&peer.attendance));
+    peers.sort_by_key(|peer| (away(peer), standing(peer), count(peer).0, peer.id));
     peers.truncate(Policy::default().replicas);
-    peers.sort_by_key(|peer| (!present.contains_key(peer), count(peer).1, count(peer).0, *peer));
+    peers.sort_by_key(|peer| (away(peer), standing(peer), count(peer).1, count(peer).0, peer.id));
     match peers.first() {
-        Some(first) if present.contains_key(first) => peers.into_iter().map(PeerId::get).collect(),
+        Some(first) if !away(first) => peers.into_iter().map(|peer| peer.id.get()).collect(),
         _ => Vec::new(),
     }
 }

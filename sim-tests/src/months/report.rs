@@ -54,6 +54,10 @@ pub struct Report {
     pub copied_mean: f64,
     /// The worst forum's average day.
     pub copied_worst: f64,
+    /// Which one.
+    pub copied_worst_forum: String,
+    /// The average day of one in a hundred forums is worse than this.
+    pub copied_p99: f64,
     /// The worst day of any forum.
     pub copied_worst_day: f64,
     /// All forums together, day by day, per forum.
@@ -116,6 +120,7 @@ impl Report {
         let least =
             |one: &&Topic, other: &&Topic| one.meter.availability().total_cmp(&other.meter.availability());
         let worst = topics.iter().min_by(least);
+        let most_copied = topics.iter().max_by_key(|topic| topic.meter.moved.iter().sum::<u64>());
         let needless = topics.iter().max_by_key(|topic| topic.meter.needless);
         let darkest = topics.iter().max_by_key(|topic| topic.meter.dark_longest.0);
         let copied: Vec<f64> = topics.iter().map(|topic| copied_per_day(topic, days)).collect();
@@ -144,6 +149,8 @@ impl Report {
             taken_away: topics.iter().map(|topic| topic.meter.taken).sum(),
             copied_mean: copied.iter().sum::<f64>() / copied.len().max(1) as f64,
             copied_worst: copied.iter().copied().fold(0.0, f64::max),
+            copied_worst_forum: name(most_copied),
+            copied_p99: p99(&copied),
             copied_worst_day: worst_day as f64 / 1000.0,
             copied_by_day: by_day(topics),
             copies_per_day: topics.iter().map(|topic| f64::from(topic.meter.copies)).sum::<f64>() / days,
@@ -179,6 +186,12 @@ impl Promise {
 
 fn copied_per_day(topic: &Topic, days: f64) -> f64 {
     topic.meter.moved.iter().sum::<u64>() as f64 / 1000.0 / days.max(1.0)
+}
+
+fn p99(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() * 99 / 100).copied().unwrap_or(0.0)
 }
 
 fn by_day(topics: &[Topic]) -> Vec<f64> {
@@ -232,7 +245,11 @@ impl fmt::Display for Report {
             ("forums lost", self.lost.to_string()),
             ("live copies taken too early", self.taken_away.to_string()),
             ("copied per forum and day, mean", format!("{:.3} times its size", self.copied_mean)),
-            ("  worst forum", format!("{:.3} times its size", self.copied_worst)),
+            ("  1 in 100 forums, more than", format!("{:.3} times its size", self.copied_p99)),
+            (
+                "  worst forum",
+                format!("{:.3} times its size, {}", self.copied_worst, self.copied_worst_forum),
+            ),
             ("  worst forum's worst day", format!("{:.3} times its size", self.copied_worst_day)),
             (
                 "copies a day, broken off",

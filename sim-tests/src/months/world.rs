@@ -248,12 +248,20 @@ impl World {
         if was_copy {
             self.check_taken(id, replica.peer);
         }
+        let drops = !was_copy
+            || self.state.forum(id).is_none_or(|forum| plan_adapter::drops_rows(forum, replica.peer));
+        let newest = self.state.newest();
         let machine = &mut self.machines[index(replica.peer)];
-        if machine.caught_up {
-            machine.copies.remove(&id);
-            self.check_kept(id);
-        } else if machine.copies.contains_key(&id) {
-            machine.to_drop.insert(id);
+        let (reads, cursor) = (machine.caught_up, if machine.caught_up { newest } else { machine.cursor });
+        match machine.copies.get_mut(&id) {
+            // It is not known that anybody else has all of it: what was there stays.
+            Some(copy) if !drops => drop(copy.stands_at.get_or_insert(cursor)),
+            Some(_) if reads => {
+                machine.copies.remove(&id);
+                self.check_kept(id);
+            }
+            Some(_) => drop(machine.to_drop.insert(id)),
+            None => {}
         }
     }
 
