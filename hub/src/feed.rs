@@ -18,7 +18,7 @@ use loop_raft_store::{
 };
 use metrics::counter;
 
-use crate::{presence::Presence, traffic::Traffic, waiters::Waiters};
+use crate::{health::Freshness, presence::Presence, traffic::Traffic, waiters::Waiters};
 
 /// Records looked at in one go while the state is locked for reading.
 const SCAN_MAX: usize = 1024;
@@ -30,19 +30,23 @@ pub struct Feed {
     own_hub: u64,
     presence: Arc<Presence>,
     waiters: Arc<Waiters>,
-    traffic: Arc<Traffic>,
+    counted: Counted,
     reader: OnceLock<StateReader>,
+}
+
+/// Where tasks are counted as they are appended. A hub that was started, or was away, applies in a moment what happened in
+/// hours: that is no traffic, and is not counted.
+pub struct Counted {
+    /// Each forum's.
+    pub traffic: Arc<Traffic>,
+    /// Whether what is applied happens now.
+    pub freshness: Arc<Freshness>,
 }
 
 impl Feed {
     /// A feed for this hub's peers and browsers.
-    pub fn new(
-        own_hub: u64,
-        presence: Arc<Presence>,
-        waiters: Arc<Waiters>,
-        traffic: Arc<Traffic>,
-    ) -> Arc<Self> {
-        Arc::new(Self { own_hub, presence, waiters, traffic, reader: OnceLock::new() })
+    pub fn new(own_hub: u64, presence: Arc<Presence>, waiters: Arc<Waiters>, counted: Counted) -> Arc<Self> {
+        Arc::new(Self { own_hub, presence, waiters, counted, reader: OnceLock::new() })
     }
 
     /// Gives it the state to look at; once, before anything is applied that peers could wait for.
@@ -68,14 +72,12 @@ impl Feed {
     fn tell_browsers(&self, record: &Record) {
         match &record.body {
             RecordBody::Task(task) => {
-                counter!("loop_tasks_appended_total").increment(1);
                 if task.origin_hub == self.own_hub {
                     self.waiters.appended(task.request_id, record.id);
                 }
             }
             RecordBody::Facts(facts) => {
                 if let (Some(task), Some(receipt)) = (facts.task, &facts.receipt) {
-                    counter!("loop_tasks_answered_total").increment(1);
                     self.waiters.committed(task, (facts.peer, facts.epoch), receipt);
                 }
             }
@@ -89,7 +91,7 @@ impl ApplySink for Feed {
         let mut holders: Vec<PeerId> = Vec::new();
         let mut everybody = false;
         let mut forums = Vec::new();
-        self.traffic.tasks(events.iter().filter_map(task_of));
+        self.counted.count(events);
         for event in events {
             match event {
                 Event::RecordAppended(record) => {
@@ -129,12 +131,35 @@ impl ApplySink for Feed {
     }
 }
 
-/// The forum an event gives a task to.
-fn task_of(event: &Event) -> Option<ForumId> {
+impl Counted {
+    fn count(&self, events: &[Event]) {
+        if !self.freshness.is_current() {
+            return;
+        }
+        self.traffic.tasks(events.iter().filter_map(task_of));
+        let records = || events.iter().filter_map(record_of);
+        let appended = records().filter(|record| record.task().is_some()).count();
+        let answered = records().filter(|record| answers(record)).count();
+        counter!("loop_tasks_appended_total").increment(appended as u64);
+        counter!("loop_tasks_answered_total").increment(answered as u64);
+    }
+}
+
+const fn record_of(event: &Event) -> Option<&Arc<Record>> {
     match event {
-        Event::RecordAppended(record) => record.task().and(record.forum),
+        Event::RecordAppended(record) => Some(record),
         _ => None,
     }
+}
+
+/// Whether a record closes a task.
+fn answers(record: &Record) -> bool {
+    matches!(&record.body, RecordBody::Facts(facts) if facts.task.is_some() && facts.receipt.is_some())
+}
+
+/// The forum an event gives a task to.
+fn task_of(event: &Event) -> Option<ForumId> {
+    record_of(event).and_then(|record| record.task().and(record.forum))
 }
 
 /// The forums a peer was told it holds, by its stream so far: what follows is sent by position in the log and not by

@@ -11,6 +11,7 @@ use loop_proto::{
 use tokio::time::Instant;
 
 use crate::{
+    health,
     hub::Hub,
     reads::{self, Read},
     writes,
@@ -66,10 +67,10 @@ pub trait Gateway: Send + Sync + 'static {
     /// Answers from a replica that has applied everything acknowledged before the call.
     fn read(&self, call: ClientCall, within: Duration) -> BoxFuture<'_, Result<v1::ResponseBody, CallError>>;
 
-    /// Whether calls can be served now: a leader is known and this hub has caught up once.
-    fn ready(&self) -> bool;
+    /// Whether a read and a write would be served now, and what an operator must know.
+    fn health(&self) -> v1::HealthReport;
 
-    /// Whether there is also a peer to answer them. A single forum's peers may be away all the same.
+    /// Whether a leader and a peer are known. A single forum's peers may be away all the same.
     fn serving(&self) -> bool;
 
     /// HTTP addresses of all hubs, this one first.
@@ -107,12 +108,12 @@ impl Gateway for HubGateway {
         })
     }
 
-    fn ready(&self) -> bool {
-        self.hub.ready()
+    fn health(&self) -> v1::HealthReport {
+        health::report(&self.hub)
     }
 
     fn serving(&self) -> bool {
-        self.hub.ready() && self.hub.presence.anyone()
+        self.hub.has_leader() && self.hub.presence.anyone()
     }
 
     fn hub_http_addrs(&self) -> Vec<String> {

@@ -12,9 +12,9 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    audits::Audits, changes::Changes, config::HubConfig, group::Group, io::Io, leader::PlanBoard,
-    link::Links, placement::Placement, presence::Presence, proposer::Proposer, raft_node::HubRaftNode,
-    relay::Relays, traffic::Traffic, waiters::Waiters,
+    audits::Audits, changes::Changes, config::HubConfig, group::Group, health::Health, io::Io,
+    leader::PlanBoard, link::Links, placement::Placement, presence::Presence, proposer::Proposer,
+    raft_node::HubRaftNode, relay::Relays, traffic::Traffic, waiters::Waiters,
 };
 
 /// How long a hub's own proposals (facts of reads, leases, registrations) are tried.
@@ -54,6 +54,8 @@ pub struct Hub {
     pub plan: PlanBoard,
     /// How full peers are, for new forums.
     pub placement: Placement,
+    /// How well all this serves.
+    pub health: Health,
     /// Ends everything.
     pub shutdown: CancellationToken,
 }
@@ -90,8 +92,8 @@ impl Hub {
         }
     }
 
-    /// Whether a majority stands behind a leader and this hub follows or is it.
-    pub fn ready(&self) -> bool {
+    /// Whether this hub follows a leader or is it. It may have fallen a moment ago: see `health` for what is certain.
+    pub fn has_leader(&self) -> bool {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow_watched();
         metrics.current_leader.is_some()

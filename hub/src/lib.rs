@@ -14,6 +14,7 @@ mod waiters;
 mod writes;
 
 mod feed;
+mod health;
 mod hub;
 pub mod leader;
 pub mod liveness;
@@ -36,6 +37,7 @@ mod proposer;
 mod queue;
 mod raft_node;
 pub mod sizes;
+mod telemetry;
 
 pub mod hubctl;
 pub mod local;

@@ -1,6 +1,6 @@
 //! The set of hubs: forming the group, entering one that runs, keeping up with changes, handing over the lead.
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
 
 use loop_proto::v1::{self, admin_service_client::AdminServiceClient};
 use loop_raft_store::{log_store::disk::Dir, raft_types::HubNode};
@@ -123,6 +123,11 @@ pub fn note_taken_out(log_dir: &dyn Dir) {
     if let Err(error) = note() {
         tracing::warn!(%error, "cannot note that this hub is out of its group: do not start it again");
     }
+}
+
+/// Whether the hub with the log in this folder was taken out of its group, as far as it has noticed.
+pub fn is_noted_out(log_folder: &Path) -> bool {
+    log_folder.join(TAKEN_OUT).exists()
 }
 
 /// An error if the hub with this log was taken out of its group before.

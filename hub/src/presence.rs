@@ -4,7 +4,7 @@
 //! only decisions taken from it are proposed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
@@ -240,6 +240,8 @@ pub struct Presence {
     inner: Mutex<Inner>,
     /// Counts changes of the local set; links pass it on.
     changed: watch::Sender<u64>,
+    /// Counts changes of who is connected anywhere.
+    changed_anywhere: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -262,7 +264,7 @@ impl Presence {
         if let Some(old) = self.inner.lock().here.insert(connection.peer, connection) {
             old.gone.send_replace(true);
         }
-        self.changed.send_modify(|n| *n += 1);
+        self.has_changed_here();
     }
 
     /// A connection has ended; its unanswered reads fail.
@@ -273,19 +275,34 @@ impl Presence {
         }
         drop(inner);
         connection.reads.lock().clear();
+        self.has_changed_here();
+    }
+
+    fn has_changed_here(&self) {
         self.changed.send_modify(|n| *n += 1);
+        self.changed_anywhere.send_modify(|n| *n += 1);
     }
 
     /// What another hub says of its peers, whole.
     pub fn heard(&self, hub: u64, presence: v1::PeerPresence) {
         let known = |peer: v1::PresentPeer| Some((PeerId::new(peer.peer_id)?, Arc::new(peer)));
-        let peers = presence.peers.into_iter().filter_map(known).collect();
-        self.inner.lock().there.insert(hub, peers);
+        let peers: BTreeMap<_, _> = presence.peers.into_iter().filter_map(known).collect();
+        let mut inner = self.inner.lock();
+        let before = inner.there.entry(hub).or_default();
+        let same = before.keys().eq(peers.keys());
+        *before = peers;
+        drop(inner);
+        if !same {
+            self.changed_anywhere.send_modify(|n| *n += 1);
+        }
     }
 
     /// The link to another hub is broken: what hangs on it cannot be reached.
     pub fn lost(&self, hub: u64) {
-        self.inner.lock().there.remove(&hub);
+        let lost = self.inner.lock().there.remove(&hub);
+        if lost.is_some_and(|peers| !peers.is_empty()) {
+            self.changed_anywhere.send_modify(|n| *n += 1);
+        }
     }
 
     /// This hub's own peers, for the other hubs.
@@ -296,6 +313,11 @@ impl Presence {
     /// Follows changes of this hub's own set.
     pub fn follow(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    /// Follows changes of who is connected, to whichever hub.
+    pub fn follow_all(&self) -> watch::Receiver<u64> {
+        self.changed_anywhere.subscribe()
     }
 
     /// Where a peer is, this hub preferred.
@@ -335,6 +357,23 @@ impl Presence {
     pub fn anyone(&self) -> bool {
         let inner = self.inner.lock();
         !inner.here.is_empty() || inner.there.values().any(|peers| !peers.is_empty())
+    }
+
+    /// How many peers are connected.
+    pub fn count(&self) -> usize {
+        let inner = self.inner.lock();
+        let elsewhere: BTreeSet<&PeerId> = inner.there.values().flat_map(BTreeMap::keys).collect();
+        inner.here.len() + elsewhere.into_iter().filter(|peer| !inner.here.contains_key(peer)).count()
+    }
+
+    /// The cursors of all connected peers.
+    pub fn cursors(&self) -> BTreeMap<PeerId, u64> {
+        let inner = self.inner.lock();
+        let there = inner.there.values().flatten().map(|(peer, at)| (*peer, at.cursor));
+        let mut cursors: BTreeMap<PeerId, u64> = there.collect();
+        // What is known at first hand counts more.
+        cursors.extend(inner.here.iter().map(|(peer, connection)| (*peer, connection.cursor())));
+        cursors
     }
 
     /// All connected peers.
@@ -414,6 +453,37 @@ mod tests {
         presence.left(&here);
         presence.lost(2);
         assert!(presence.find(peer).is_none() && presence.everyone().is_empty());
+    }
+
+    #[test]
+    fn who_follows_all_peers_hears_when_one_comes_or_goes_anywhere_and_not_of_every_heartbeat() {
+        let presence = Presence::default();
+        let word = |cursor, peers: &[u32]| {
+            let peers = peers.iter().map(|id| v1::PresentPeer { peer_id: *id, cursor, ..Default::default() });
+            v1::PeerPresence { peers: peers.collect() }
+        };
+        let mut all = presence.follow_all();
+        let mut heard = |presence: &Presence| {
+            let changed = all.has_changed().unwrap();
+            all.mark_unchanged();
+            (changed, presence.count())
+        };
+        presence.heard(2, word(5, &[1, 7]));
+        assert_eq!(heard(&presence), (true, 2));
+        presence.heard(2, word(9, &[1, 7]));
+        assert_eq!(heard(&presence), (false, 2), "the same peers, further on");
+        let here = connection(&presence, 1);
+        assert_eq!(heard(&presence), (true, 2), "on its way from one hub to another, a peer is one");
+        here.reached(12);
+        let cursors: Vec<(u32, u64)> =
+            presence.cursors().into_iter().map(|(peer, cursor)| (peer.get(), cursor)).collect();
+        assert_eq!(cursors, [(1, 12), (7, 9)]);
+        presence.lost(2);
+        assert_eq!(heard(&presence), (true, 1));
+        presence.lost(2);
+        assert_eq!(heard(&presence), (false, 1));
+        presence.left(&here);
+        assert_eq!(heard(&presence), (true, 0));
     }
 
     #[test]

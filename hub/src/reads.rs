@@ -106,10 +106,14 @@ async fn prepare(
 
 /// Waits until everything acknowledged before this call is applied here.
 pub async fn fresh(hub: &Hub, deadline: Instant) -> Result<(), CallError> {
-    let within = deadline.saturating_duration_since(Instant::now());
+    let (asked_at, freshness) = (Instant::now(), &hub.health.freshness);
+    let within = deadline.saturating_duration_since(asked_at);
     let index = hub.proposer.read_index(within).await.map_err(|_| CallError::NoLeader)?;
+    freshness.led(asked_at);
     let applied = timeout_at(deadline, hub.state.wait_applied(index)).await;
-    applied.map_err(|_| CallError::Timeout)?.map_err(|_| CallError::NoLeader)
+    applied.map_err(|_| CallError::Timeout)?.map_err(|_| CallError::NoLeader)?;
+    freshness.current(asked_at);
+    Ok(())
 }
 
 /// Asks the better of two replicas chosen by chance, and a further one whenever an answer is overdue or lost.

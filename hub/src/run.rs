@@ -16,6 +16,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{service::interceptor::InterceptedService, transport::Server};
+use tonic_health::ServingStatus;
 
 use crate::{
     admin_service,
@@ -23,10 +24,11 @@ use crate::{
     changes::{self, Changes},
     channel::{self, MESSAGE_BYTES_MAX, WINDOW_BYTES},
     config::HubConfig,
-    feed::Feed,
+    feed::{Counted, Feed},
     gateway::HubGateway,
     group::Group,
     group_secret::{HubGuard, ShowSecret},
+    health::{self, Health},
     http::{self, HttpConfig},
     hub::Hub,
     hub_service::HubGrpc,
@@ -39,7 +41,7 @@ use crate::{
     proposer::{LeaderDoor, ProposeService, Proposer, Routes},
     raft_node::{self, HubRaftNode, RaftGrpc},
     relay::Relays,
-    sizes,
+    sizes, telemetry,
     traffic::{self, Traffic},
     waiters::Waiters,
 };
@@ -86,6 +88,7 @@ pub async fn run(
     metrics: PrometheusHandle,
     shutdown: CancellationToken,
 ) -> Result<(), HubError> {
+    telemetry::describe();
     let http_acceptor = bind(&io, "--http-listen", config.http_listen).await?;
     let grpc_acceptor = bind(&io, "--grpc-listen", config.grpc_listen).await?;
     let hub_down = CancellationToken::new();
@@ -101,6 +104,7 @@ pub async fn run(
         tokio::spawn(link::keep_links(hub.clone())),
         tokio::spawn(traffic::run(hub.clone())),
         tokio::spawn(sizes::watch(hub.clone())),
+        tokio::spawn(health::run(hub.clone())),
         tokio::spawn(leader::run(hub.clone())),
     ];
     let formed = membership::form_or_enter(&hub).await;
@@ -166,7 +170,9 @@ async fn open(
     let presence = Arc::new(Presence::default());
     let waiters = Arc::new(Waiters::default());
     let traffic = Arc::new(Traffic::default());
-    let feed = Feed::new(group.own_id(), presence.clone(), waiters.clone(), traffic.clone());
+    let health = Health::new(&config);
+    let counted = Counted { traffic: traffic.clone(), freshness: health.freshness.clone() };
+    let feed = Feed::new(group.own_id(), presence.clone(), waiters.clone(), counted);
     let unusable = |error| HubError::Data { dir: config.data_dir.display().to_string(), error };
     let log_dir = raft_node::open_log_dir(&config, &io).map_err(unusable)?;
     membership::check_is_not_out(&*log_dir).map_err(unusable)?;
@@ -194,6 +200,7 @@ async fn open(
         traffic,
         plan: PlanBoard::default(),
         placement: Placement::default(),
+        health,
         shutdown: down,
     };
     Ok((Arc::new(hub), door))
@@ -265,14 +272,16 @@ fn serve_grpc(hub: &Arc<Hub>, door: LeaderDoor, acceptor: Box<dyn Acceptor>) -> 
     let raft = RaftGrpc { raft: hub.raft.clone(), shutdown: down.clone() };
     let propose = ProposeService { door, shutdown: down.clone() };
     let hub_grpc = HubGrpc { hub: hub.clone(), propose };
-    let (health, health_server) = tonic_health::server::health_reporter();
+    let (reporter, health_server) = tonic_health::server::health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1();
     let hub = hub.clone();
     tokio::spawn(async move {
-        health.set_serving::<PeerServiceServer<PeerGrpc>>().await;
+        // Until something else is known; the health service itself begins with the contrary.
+        reporter.set_service_status("", ServingStatus::NotServing).await;
+        tokio::spawn(health::tell(hub.clone(), reporter));
         let reflection = reflection.map_err(|error| error.to_string())?;
         Server::builder()
             .initial_stream_window_size(WINDOW_BYTES)

@@ -61,6 +61,7 @@ fn of(hub: &Hub) -> Vec<Size> {
     add("relays", hub.relays.held());
     add("audit_listeners", hub.audits.held());
     add("audit_reports", hub.audits.kept());
+    add("forums_below", hub.health.held());
     sizes.extend(agreed(hub));
     sizes
 }

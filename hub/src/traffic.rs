@@ -10,12 +10,14 @@ use loop_proto::{
     v1,
 };
 use parking_lot::Mutex;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::hub::Hub;
 
 /// How often the counts become rates.
 pub const TICK: Duration = Duration::from_secs(1);
+/// Seconds a tick may stand for, when this process was held up: by then nothing is left of what was before.
+const TICKS_MAX: u128 = 120;
 /// Forums whose reads are told to the other hubs in one tick: the busiest.
 const TOLD_MAX: usize = 1024;
 /// Forums that are counted at once; the traffic of further ones is not seen until others are quiet.
@@ -83,9 +85,14 @@ impl Traffic {
         }
     }
 
-    /// One second has passed: what was counted becomes rates. `answered` says how many requests each connected peer
-    /// has answered since it was started. Returns what the other hubs are to be told.
-    pub fn tick(&self, answered: impl IntoIterator<Item = (PeerId, u64)>) -> v1::ForumTraffic {
+    /// So much time has passed since the last tick, a second mostly: what was counted becomes rates. `answered` says how
+    /// many requests each connected peer has answered since it was started. Returns what the other hubs are to be told.
+    pub fn tick(
+        &self,
+        passed: Duration,
+        answered: impl IntoIterator<Item = (PeerId, u64)>,
+    ) -> v1::ForumTraffic {
+        let averaged = |rate, counted| averaged(rate, counted, passed);
         let mut inner = self.0.lock();
         let inner = &mut *inner;
         let (tasks, own) = (std::mem::take(&mut inner.tasks), std::mem::take(&mut inner.own_reads));
@@ -135,9 +142,14 @@ fn count(counts: &mut BTreeMap<ForumId, u64>, forum: ForumId, by: u64) {
     }
 }
 
-fn averaged(rate: u64, counted: u64) -> u64 {
+/// The average after some seconds in each of which as much was counted as in the others.
+fn averaged(rate: u64, counted: u64, passed: Duration) -> u64 {
+    let millis = passed.as_millis().max(TICK.as_millis());
+    let per_second = u128::from(counted) * 1000 / millis;
+    let per_second = u64::try_from(per_second).unwrap_or(u64::MAX).min(PER_SECOND_MAX);
+    let seconds = ((millis + 500) / 1000).min(TICKS_MAX);
     // Rounded down, so that the average of a forum that has become quiet reaches zero.
-    (rate * (SMOOTHING - 1) + counted.min(PER_SECOND_MAX) * MILLI) / SMOOTHING
+    (0..seconds).fold(rate, |rate, _| (rate * (SMOOTHING - 1) + per_second * MILLI) / SMOOTHING)
 }
 
 const fn to_minute(rate: u64) -> u64 {
@@ -162,15 +174,18 @@ fn busiest(reads: BTreeMap<ForumId, u64>) -> v1::ForumTraffic {
 pub async fn run(hub: Arc<Hub>) {
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticked_at = Instant::now();
     loop {
         tokio::select! {
             biased;
             () = hub.shutdown.cancelled() => return,
             _ = tick.tick() => {}
         }
+        let passed = ticked_at.elapsed();
+        ticked_at = Instant::now();
         let everyone = hub.presence.everyone();
         let answered = everyone.into_iter().filter_map(|(peer, at)| Some((peer, at.status()?.requests)));
-        let told = hub.traffic.tick(answered);
+        let told = hub.traffic.tick(passed, answered);
         if !told.forums.is_empty() {
             hub.links.tell(v1::link_reply::Kind::Traffic(told));
         }
@@ -188,7 +203,7 @@ mod tests {
     fn seconds(traffic: &Traffic, seconds: usize, mut each: impl FnMut(&Traffic)) {
         for _ in 0..seconds {
             each(traffic);
-            traffic.tick([]);
+            traffic.tick(TICK, []);
         }
     }
 
@@ -211,9 +226,22 @@ mod tests {
         let traffic = Traffic::default();
         traffic.heard(&v1::ForumTraffic { forums: vec![v1::ForumReads { forum_id: 1, reads: 80 }] });
         traffic.read(forum(2));
-        let told = traffic.tick([]);
+        let told = traffic.tick(TICK, []);
         assert_eq!(told.forums, [v1::ForumReads { forum_id: 2, reads: 1 }]);
         assert_eq!(traffic.forum(forum(1)).reads_per_minute, 600);
+    }
+
+    #[test]
+    fn a_tick_that_comes_late_stands_for_the_time_that_has_passed() {
+        let (traffic, peer) = (Traffic::default(), PeerId::new(3).unwrap());
+        traffic.tick(TICK, [(peer, 0)]);
+        traffic.tasks([forum(1); 600]);
+        traffic.tick(TICK * 60, [(peer, 600)]);
+        for rate in [traffic.forum(forum(1)).tasks_per_minute, traffic.peers()[&peer]] {
+            assert!((590..=600).contains(&rate), "ten a second for a minute are {rate} a minute");
+        }
+        traffic.tick(Duration::from_secs(3600), [(peer, 600)]);
+        assert_eq!((traffic.forums().len(), traffic.peers()[&peer]), (0, 0), "nothing was done for an hour");
     }
 
     #[test]
@@ -222,7 +250,7 @@ mod tests {
         for id in 1..=2000 {
             (0..1 + id % 3).for_each(|_| traffic.read(forum(id)));
         }
-        let told = traffic.tick([]).forums;
+        let told = traffic.tick(TICK, []).forums;
         assert_eq!(told.len(), TOLD_MAX);
         assert!(told.iter().all(|forum| forum.reads > 1));
     }
@@ -232,7 +260,7 @@ mod tests {
         let traffic = Traffic::default();
         let peer = PeerId::new(3).unwrap();
         for total in [0, u64::MAX, 0, u64::MAX, 1, u64::MAX] {
-            traffic.tick([(peer, total)]);
+            traffic.tick(TICK, [(peer, total)]);
         }
         assert!((1..=PER_SECOND_MAX * 60).contains(&traffic.peers()[&peer]));
     }
@@ -241,13 +269,13 @@ mod tests {
     fn a_restarted_peer_counts_from_nothing_and_one_that_is_gone_is_forgotten() {
         let traffic = Traffic::default();
         let peer = PeerId::new(3).unwrap();
-        traffic.tick([(peer, 1_000_000)]);
+        traffic.tick(TICK, [(peer, 1_000_000)]);
         assert_eq!(traffic.peers()[&peer], 0, "what it did before is not done in this second");
-        traffic.tick([(peer, 1_000_080)]);
+        traffic.tick(TICK, [(peer, 1_000_080)]);
         assert_eq!(traffic.peers()[&peer], 600);
-        traffic.tick([(peer, 8)]);
+        traffic.tick(TICK, [(peer, 8)]);
         assert_eq!(traffic.peers()[&peer], 585);
-        traffic.tick([]);
+        traffic.tick(TICK, []);
         assert!(traffic.peers().is_empty());
     }
 }

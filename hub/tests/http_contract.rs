@@ -286,15 +286,22 @@ async fn an_answer_of_a_hostile_peer_cannot_break_the_protocol() {
 async fn health_readiness_and_metrics_tell_no_secrets() {
     let server = start_usual().await;
     assert_eq!(server.get("/healthz").await.status, 200);
-    assert_eq!(server.get("/readyz").await.status, 200);
+    let ready = server.get("/readyz").await;
+    assert_eq!((ready.status, ready.text()), (200, "ready\n"));
     let status = server.get("/check-status.php").await;
     assert_eq!((status.status, status.text()), (200, ""));
     server.cluster.peers.store(false, std::sync::atomic::Ordering::Relaxed);
-    assert_eq!(server.get("/readyz").await.status, 200);
+    let ready = server.get("/readyz").await;
+    assert_eq!((ready.status, ready.text()), (200, "ready, but not all is well:\n- no peer\n"));
     assert_eq!(server.get("/check-status.php").await.status, 503);
     server.cluster.ready.store(false, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(server.get("/healthz").await.status, 200);
-    assert_eq!(server.get("/readyz").await.status, 503);
+    let ready = server.get("/readyz").await;
+    assert_eq!((ready.status, ready.text()), (503, "not ready:\n- no majority\n- no peer\n"));
+    let ready = server.request("GET", "/readyz", &[("Accept", "application/json")], b"").await;
+    assert_eq!((ready.status, ready.header("content-type")), (503, Some("application/json")));
+    assert!(ready.text().contains(r#""ready":false,"quorum":false"#), "{}", ready.text());
+    assert_eq!(ready.header("cache-control"), Some("no-store"));
     let status = server.get("/api/check-status.php").await;
     assert_eq!((status.status, status.text()), (503, ""));
     assert_eq!(server.get("/metrics").await.status, 200);

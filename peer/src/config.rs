@@ -40,6 +40,8 @@ pub struct Config {
     pub log: String,
     /// Whether hubs that are not on this machine may be spoken to without TLS.
     pub insecure_plaintext: bool,
+    /// What still works and should be written differently; to be shown, never acted on.
+    pub warnings: Vec<String>,
 }
 
 /// A `host:port`.
@@ -106,7 +108,7 @@ impl fmt::Debug for JoinToken {
 /// What can be said on the command line or in the environment.
 #[derive(Args, Clone, Default)]
 pub struct Flags {
-    /// TOML file with any of these settings (`data_dir = "…"`, `hub = ["…"]`, …).
+    /// TOML file with any of these settings (`data-dir = "…"`, `hub = ["…"]`, …).
     #[arg(long, env = "LOOP_PEER_CONFIG", value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
     /// Folder of identity and database [default: ./loop-peer-data].
@@ -153,24 +155,32 @@ pub struct Flags {
     pub insecure_plaintext: bool,
 }
 
+/// The keys are the flags' names. Up to version 0.1 they were written with `_`, which is still understood.
 #[derive(Deserialize, Default, Debug)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
+    #[serde(alias = "data_dir")]
     data_dir: Option<PathBuf>,
-    #[serde(default)]
     hub: Vec<String>,
+    #[serde(alias = "join_token")]
     join_token: Option<String>,
     name: Option<String>,
     owner: Option<String>,
     network: Option<String>,
+    #[serde(alias = "static_dir")]
     static_dir: Option<PathBuf>,
+    #[serde(alias = "max_disk")]
     max_disk: Option<Size>,
+    #[serde(alias = "max_memory")]
     max_memory: Option<Size>,
+    #[serde(alias = "max_bandwidth")]
     max_bandwidth: Option<Size>,
+    #[serde(alias = "max_forums")]
     max_forums: Option<u32>,
+    #[serde(alias = "max_forum_size")]
     max_forum_size: Option<Size>,
     log: Option<String>,
-    #[serde(default)]
+    #[serde(alias = "insecure_plaintext")]
     insecure_plaintext: bool,
 }
 
@@ -220,9 +230,9 @@ impl Config {
     /// Flags (with the environment behind them), else the file they name, else defaults. `machine` is the name to use
     /// when none is given.
     pub fn read(flags: Flags, machine: &str) -> Result<Self, ConfigError> {
-        let file = match &flags.config {
+        let (file, warnings) = match &flags.config {
             Some(path) => read_file(path)?,
-            None => File::default(),
+            None => (File::default(), Vec::new()),
         };
         let hubs = if flags.hub.is_empty() { file.hub } else { flags.hub };
         let hubs = if hubs.is_empty() { vec!["127.0.0.1:9080".to_owned()] } else { hubs };
@@ -245,6 +255,7 @@ impl Config {
             static_dir: flags.static_dir.or(file.static_dir),
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             insecure_plaintext: flags.insecure_plaintext || file.insecure_plaintext,
+            warnings,
         };
         config.validate()?;
         Ok(config)
@@ -283,6 +294,7 @@ impl Config {
     /// The whole configuration as a file that would make it again, secrets masked.
     pub fn print(&self) -> String {
         #[derive(Serialize)]
+        #[serde(rename_all = "kebab-case")]
         struct Printed<'a> {
             data_dir: &'a Path,
             hub: Vec<&'a str>,
@@ -327,19 +339,31 @@ fn parse_hubs(texts: &[String]) -> Result<Vec<HubAddr>, ConfigError> {
     texts.iter().map(parse).collect()
 }
 
-fn read_file(path: &Path) -> Result<File, ConfigError> {
+fn read_file(path: &Path) -> Result<(File, Vec<String>), ConfigError> {
     let unreadable = |reason: String| ConfigError::Unreadable { path: path.into(), reason };
     let meta = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
     if meta.len() > FILE_BYTES_MAX {
         return Err(unreadable(format!("longer than {FILE_BYTES_MAX} bytes")));
     }
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
-    toml::from_str(&text).map_err(|error: toml::de::Error| {
+    let file = toml::from_str(&text).map_err(|error: toml::de::Error| {
         // The error's own display quotes the line, which could be the token's.
         let line =
             error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
         ConfigError::File { path: path.into(), reason: format!("line {line}: {}", error.message()) }
+    })?;
+    Ok((file, old_spellings(path, &text)))
+}
+
+/// A warning for each key of a file, which was understood, that is written with `_`.
+fn old_spellings(path: &Path, text: &str) -> Vec<String> {
+    let Ok(table) = text.parse::<toml::Table>() else { return Vec::new() };
+    let old = table.keys().filter(|key| key.contains('_'));
+    old.map(|key| {
+        let new = key.replace('_', "-");
+        format!("{}: `{key}` is written `{new}` now, like the flag --{new}", path.display())
     })
+    .collect()
 }
 
 #[cfg(test)]
@@ -373,11 +397,11 @@ mod tests {
         assert_eq!(Config::read(flags(), "x").unwrap().limits, Limits::default());
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("peer.toml");
-        std::fs::write(&path, "max_disk = \"10G\"\nmax_memory = 4096\nmax_forums = 7\n").unwrap();
+        std::fs::write(&path, "max-disk = \"10G\"\nmax-memory = 4096\nmax-forums = 7\n").unwrap();
         let flags = Flags { config: Some(path.clone()), max_disk: Some(Size(5)), ..flags() };
         let limits = Config::read(flags.clone(), "x").unwrap().limits;
         assert_eq!((limits.disk_bytes, limits.memory_bytes, limits.forums), (5, 4096, 7));
-        std::fs::write(&path, "max_disk = \"ten\"\n").unwrap();
+        std::fs::write(&path, "max-disk = \"ten\"\n").unwrap();
         let error = Config::read(flags, "x").unwrap_err().to_string();
         assert!(error.contains("line 1") && error.contains("10G"), "{error}");
     }
@@ -386,16 +410,37 @@ mod tests {
     fn an_unknown_key_is_named_with_its_line_and_no_secret_is_quoted() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("peer.toml");
-        std::fs::write(&path, "name = \"x\"\njoin_tokn = \"hush\"\n").unwrap();
+        std::fs::write(&path, "name = \"x\"\njoin-tokn = \"hush\"\n").unwrap();
         let error =
             Config::read(Flags { config: Some(path.clone()), ..flags() }, "x").unwrap_err().to_string();
         assert!(
-            error.contains("line 2") && error.contains("join_tokn") && !error.contains("hush"),
+            error.contains("line 2") && error.contains("join-tokn") && !error.contains("hush"),
             "{error}"
         );
-        std::fs::write(&path, "join_token = \"hush\n").unwrap();
+        std::fs::write(&path, "join-token = \"hush\n").unwrap();
         let error = Config::read(Flags { config: Some(path), ..flags() }, "x").unwrap_err().to_string();
         assert!(!error.contains("hush"), "{error}");
+    }
+
+    #[test]
+    fn keys_as_they_were_once_written_still_work_with_a_warning_that_names_the_new_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("peer.toml");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Config::read(Flags { config: Some(path.clone()), ..flags() }, "x")
+        };
+        let old = "data_dir = \"d\"\nhub = [\"127.0.0.1:1\"]\njoin_token = \"hush\"\nmax_disk = 1\nmax_memory = 2\n\
+                   max_bandwidth = 3\nmax_forums = 4\nmax_forum_size = 5\ninsecure_plaintext = true\n";
+        let (was, is) = (read(old).unwrap(), read(&old.replace('_', "-")).unwrap());
+        assert_eq!(was.print(), is.print(), "both spellings say the same");
+        assert_eq!((was.limits.forum_bytes, was.insecure_plaintext), (5, true));
+        assert_eq!((was.warnings.len(), is.warnings.len()), (8, 0));
+        let warning = was.warnings.iter().find(|warning| warning.contains("`join_token`")).unwrap();
+        assert!(warning.contains("`join-token`") && !warning.contains("hush"), "{warning}");
+        assert!(warning.contains("peer.toml"), "{warning}");
+        let twice = read("max-disk = 1\nmax_disk = 2\n").unwrap_err().to_string();
+        assert!(twice.contains("max-disk"), "{twice}");
     }
 
     #[test]

@@ -38,6 +38,9 @@ fn main() -> ExitCode {
 
 fn start(cli: Cli) -> anyhow::Result<ExitCode> {
     let config = Config::read(cli.flags, &cli::machine_name())?;
+    for warning in &config.warnings {
+        eprintln!("loop-peer: {warning}");
+    }
     let dir = &config.data_dir;
     let printed = match cli.command {
         Some(Command::Status { json }) => Some(cli::status(dir, json)?),

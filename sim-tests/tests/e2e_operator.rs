@@ -3,6 +3,7 @@
 use std::{path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result};
+use loop_hub::local::Who;
 use loop_sim_tests::{
     client::{Commit, Visitor, sid},
     expect::{eventually, unique},
@@ -85,6 +86,64 @@ async fn hubctl_says_what_to_do_when_it_cannot_answer() -> Result<()> {
     assert_eq!(wrong.code, Some(2), "{}", wrong.err);
     let second = hubctl(&["--hub", "127.0.0.1:1", "--hub", &hub, "ids"]).await?;
     assert_eq!(second.code, Some(0), "the second hub answers: {}", second.err);
+    let scheme = hubctl(&["--hub", &format!("http://{hub}"), "ids"]).await?;
+    assert_eq!(scheme.code, Some(0), "{}", scheme.err);
+    let http = hubctl(&["--hub", &system.cluster.hub_http(0).to_string(), "ids"]).await?;
+    assert_eq!(http.code, Some(3), "{}", http.err);
+    assert!(http.err.contains("a hub's HTTP port") && http.err.contains("--grpc-listen"), "{}", http.err);
+
+    for (question, code, word) in [
+        (vec!["forums", "--peer", "p9"], 4, "not-found"),
+        (vec!["forums", "--peer", "attic"], 4, "not-found"),
+        (vec!["tasks", "--forum", "f4000000"], 4, "not-found"),
+        (vec!["peer", "drain", "p99"], 4, "not-found"),
+        (vec!["hub", "remove", "h9"], 4, "not-found"),
+        (vec!["hub", "remove", "h1"], 2, "usage"),
+        (vec!["no-such-question"], 2, "usage"),
+    ] {
+        let said = hubctl(&[&["--json", "--hub", &hub], question.as_slice()].concat()).await?;
+        assert_eq!(said.code, Some(code), "{question:?}: {}", said.err);
+        let error: Value = serde_json::from_str(&said.err).with_context(|| said.err.clone())?;
+        assert_eq!(error["error"]["code"], word, "{question:?}: {error}");
+        assert!(said.out.is_empty(), "{question:?}: {}", said.out);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_are_named_by_what_their_owners_called_them() -> Result<()> {
+    let system = System::start_with(|config| (config.hubs, config.peers) = (1, 2)).await?;
+    let visitor = Visitor::arrive(&system.hub(0), &unique("ajps_names_")).await?;
+    visitor.commit(&system.hub(0), &Commit::new(1, "hello")).await?;
+    let hub = system.cluster.hub_grpc(0).to_string();
+    let id = operator::peer_id(&system, Who::Peer(1)).await?;
+    let held = done(&hub, "forums --peer peer-2").await?;
+    assert_eq!(held["forums"].as_array().map(Vec::len), Some(1));
+    assert_eq!(held["peer_names"][id.to_string()], "peer-2");
+    let paused = done(&hub, "peer pause peer-2").await?;
+    assert_eq!((&paused["peer"], &paused["state"]), (&id.into(), &"paused".into()));
+    let drained = hubctl(&["--hub", &hub, "peer", "drain", "peer-2", "--watch", "--wait", "3"]).await?;
+    assert_eq!(drained.code, Some(6), "it has nowhere to go: {}", drained.err);
+    assert!(drained.out.contains(&format!("p{id} peer-2: 1 of 1 forums still to move")), "{}", drained.out);
+    assert!(drained.err.contains("peer resume peer-2"), "{}", drained.err);
+
+    // A second machine that was given the same name.
+    let folder = tempfile::tempdir()?;
+    let _twin = Command::new(binary("loop-peer"))
+        .args(["--name", "peer-2", "--owner", "ann", "--hub", &hub, "--data-dir"])
+        .arg(folder.path())
+        .env("LOOP_PEER_JOIN_TOKEN", system.cluster.join_token())
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    eventually("two peers have the name", Duration::from_secs(30), || async {
+        let said = hubctl(&["--hub", &hub, "peer", "resume", "peer-2"]).await.map_err(|e| e.to_string())?;
+        let listed = said.err.contains("owner ann") && said.err.contains(&format!("p{id}: no owner named"));
+        if said.code == Some(2) && listed { Ok(()) } else { Err(said.err) }
+    })
+    .await;
+    done(&hub, &format!("peer resume p{id}")).await?;
     Ok(())
 }
 
@@ -169,7 +228,7 @@ async fn an_operator_moves_a_forum_and_is_told_what_stands_against_it() -> Resul
     system.cluster.kill(outsider).await?;
     eventually("seen as away", Duration::from_secs(20), || async {
         let told = refused_verify(&hub, forum).await.map_err(|error| error.to_string())?;
-        let fits = told.0 == Some(1) && told.1.contains("have answered");
+        let fits = told.0 == Some(6) && told.1.contains("have answered");
         if fits { Ok(()) } else { Err(format!("{told:?}")) }
     })
     .await;
@@ -261,9 +320,15 @@ struct Local {
 
 impl Local {
     fn start(folder: &Path) -> Result<Self> {
+        Self::again(folder, &["--http-port", "0", "--grpc-port", "0"])
+    }
+
+    /// A later run on the same folder, with more flags.
+    fn again(folder: &Path, more: &[&str]) -> Result<Self> {
         let mut child = Command::new(binary("loop-local"))
-            .args(["--http-port", "0", "--grpc-port", "0", "--data-dir"])
+            .arg("--data-dir")
             .arg(folder)
+            .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -349,6 +414,110 @@ async fn a_process_that_falls_is_reported_and_started_again() -> Result<()> {
     let lines = local.until(|line| line.starts_with("peer-2 started again")).await?;
     let report = &lines[0];
     assert!(report.starts_with("peer-2 ended") && report.contains("peer-2.log"), "{report}");
+    local.interrupt().await?;
+    Ok(())
+}
+
+/// Where hubs answer operators, from what a run of `loop-local` printed.
+fn grpc_of(name: &str, lines: &[String]) -> String {
+    let line = lines.iter().find(|line| line.starts_with(name)).expect(name);
+    let words: Vec<&str> = line.split_whitespace().collect();
+    words[words.iter().position(|word| *word == "grpc").expect("an address") + 1].to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_that_was_taken_out_stops_nobody_and_a_new_one_takes_its_place() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let forum = unique("ajps_out_");
+    let mut local = Local::start(folder.path())?;
+    let lines = local.until(|line| line.starts_with("Open ")).await?;
+    let visitor = Visitor::arrive(&address(&lines), &forum).await?;
+    visitor.commit(&address(&lines), &Commit::new(1, "with three hubs")).await?;
+    let token = std::fs::read_to_string(folder.path().join("admin-token"))?;
+    let (token, hub) = (token.trim().to_owned(), grpc_of("hub-1", &lines));
+    let ask = |line: &'static str| {
+        let arguments: Vec<String> =
+            ["--hub", &hub].into_iter().chain(line.split(' ')).map(str::to_owned).collect();
+        let token = token.clone();
+        async move {
+            let output = Command::new(binary("hubctl"))
+                .args(arguments)
+                .env("LOOP_HUBCTL_ADMIN_TOKEN", token)
+                .stdin(Stdio::null())
+                .output()
+                .await?;
+            let (out, err) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
+            anyhow::Ok(Said { code: output.status.code(), out, err })
+        }
+    };
+    let no = ask("hub remove h2").await?;
+    assert!(no.code == Some(2) && no.err.contains("for ever") && no.err.contains("--yes"), "{}", no.err);
+    let yes = ask("hub remove h2 --yes").await?;
+    assert!(yes.code == Some(0) && yes.out.contains("for ever"), "{}", yes.err);
+    // It is told once, with the way back, and not started again.
+    let out = |line: &str| line.starts_with("hub-2 is not running: it was taken out");
+    local.until(out).await?;
+    let way_back = local.until(|line| line.contains("--replace-hub 2")).await?;
+    assert!(way_back.iter().any(|line| line.contains("Ctrl-C")), "{way_back:?}");
+    local.interrupt().await?;
+
+    let mut local = Local::again(folder.path(), &[])?;
+    let lines = local.until(|line| line.starts_with("Open ")).await?;
+    assert!(lines.iter().any(|line| out(line)), "{lines:?}");
+    visitor.commit(&address(&lines), &Commit::new(2, "with two hubs")).await?;
+    local.interrupt().await?;
+
+    let mut local = Local::again(folder.path(), &["--replace-hub", "2"])?;
+    let lines = local.until(|line| line.starts_with("Open ")).await?;
+    assert!(pid_of("hub-4", &lines) > 0 && !lines.iter().any(|line| out(line)), "{lines:?}");
+    let status = ask("status --json").await?.out;
+    let status: Value = serde_json::from_str(&status).with_context(|| status.clone())?;
+    let hubs: Vec<u64> =
+        status["hubs"].as_array().context("hubs")?.iter().filter_map(|h| h["hub"].as_u64()).collect();
+    assert_eq!(hubs, [1, 3, 4]);
+    let line = lines.iter().find(|line| line.starts_with("hub-4")).context("the new one")?;
+    let http = line.split_whitespace().find(|word| word.starts_with("127.0.0.1:")).context("its address")?;
+    let messages = visitor.messages(&format!("http://{http}"), 25).await?;
+    assert_eq!(messages.len(), 2, "the new hub serves what was written before: {messages:?}");
+    local.interrupt().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_lost_its_data_is_named_and_the_rest_runs_or_says_that_nothing_is_served() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut local = Local::start(folder.path())?;
+    let lines = local.until(|line| line.starts_with("Open ")).await?;
+    let port: u16 = grpc_of("hub-3", &lines).rsplit(':').next().context("a port")?.parse()?;
+    local.interrupt().await?;
+
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port))?;
+    let mut local = Local::again(folder.path(), &[])?;
+    let lines = local.until(|line| line.starts_with("Open ")).await?;
+    let why = lines.iter().find(|line| line.starts_with("hub-3 is not running")).context("the reason")?;
+    assert!(why.contains(&format!("gRPC port {port} is in use")), "{why}");
+    drop(taken);
+    local.until(|line| line.starts_with("hub-3 started again")).await?;
+    local.interrupt().await?;
+
+    std::fs::remove_dir_all(folder.path().join("hub-2"))?;
+    let mut local = Local::again(folder.path(), &[])?;
+    let lines = local.until(|line| line.starts_with("Open ")).await?;
+    assert!(
+        lines.iter().any(|line| line.starts_with("hub-2 was not started: its data is gone")),
+        "{lines:?}"
+    );
+    assert!(lines.iter().any(|line| line.contains("--replace-hub 2")), "{lines:?}");
+    local.interrupt().await?;
+
+    std::fs::remove_dir_all(folder.path().join("hub-3"))?;
+    let mut local = Local::again(folder.path(), &[])?;
+    let lines = local.until(|line| line.starts_with("NOTHING IS SERVED")).await?;
+    assert!(lines[lines.len() - 1].contains("loop-peer export"), "{lines:?}");
+    assert!(
+        !lines.iter().any(|line| line.contains("--replace-hub 2")),
+        "there is nobody to copy from: {lines:?}"
+    );
     local.interrupt().await?;
     Ok(())
 }

@@ -11,7 +11,10 @@ use prost::Message;
 use tonic::Status;
 
 use super::page;
-use crate::{hub::Hub, presence::Whereabouts};
+use crate::{health, hub::Hub, liveness, presence::Whereabouts};
+
+/// Forums looked at in one go while the state is locked for reading.
+const PORTION: usize = 1024;
 
 pub(super) fn peers(hub: &Hub) -> Vec<v1::PeerInfo> {
     let present: BTreeMap<PeerId, Whereabouts> = hub.presence.everyone().into_iter().collect();
@@ -50,59 +53,119 @@ fn peer_info(state: &HubState, peer: &Peer, own: u64, at: Option<&Whereabouts>) 
     }
 }
 
-pub(super) fn forums(hub: &Hub, request: v1::ListForumsRequest) -> v1::ListForumsReply {
+pub(super) async fn forums(hub: &Hub, request: v1::ListForumsRequest) -> v1::ListForumsReply {
     let limit = page(request.limit, 1000);
-    let mut forums: Vec<v1::ForumInfo> = hub.state.read(|state| match PeerId::new(request.peer_id) {
-        None => {
-            state.forums_after(request.after).take(limit + 1).map(|forum| forum_info(hub, forum)).collect()
-        }
-        Some(peer) => state
-            .forums_of(peer)
-            .filter(|forum| forum.id.get() > request.after)
-            .take(limit + 1)
-            .map(|forum| forum_info(hub, forum))
-            .collect(),
-    });
+    let look = Look::now(hub);
+    let asked_for = |forum: &&Forum| !request.unhealthy || look.is_short(forum);
+    let mut forums: Vec<v1::ForumInfo> = match PeerId::new(request.peer_id) {
+        Some(peer) => hub.state.read(|state| {
+            let later = state.forums_of(peer).filter(|forum| forum.id.get() > request.after);
+            later.filter(asked_for).take(limit + 1).map(|forum| look.info(forum)).collect()
+        }),
+        None => all_forums(hub, request.after, limit + 1, asked_for, |forum| look.info(forum)).await,
+    };
     let more = forums.len() > limit;
     forums.truncate(limit);
-    forums.iter_mut().for_each(|forum| add_rates(hub, forum));
+    forums.iter_mut().for_each(|forum| look.add_seen(forum));
     v1::ListForumsReply { forums, more }
+}
+
+/// Up to `most` forums by id above `after`, in portions: where few of a million are asked for, all are looked at, and
+/// nothing can be applied while the state is read.
+async fn all_forums(
+    hub: &Hub,
+    after: u32,
+    most: usize,
+    asked_for: impl Fn(&&Forum) -> bool,
+    info: impl Fn(&Forum) -> v1::ForumInfo,
+) -> Vec<v1::ForumInfo> {
+    let (mut found, mut after) = (Vec::new(), after);
+    while found.len() < most {
+        let last = hub.state.read(|state| {
+            let (mut last, mut looked_at) = (None, 0);
+            for forum in state.forums_after(after).take(PORTION) {
+                (last, looked_at) = (Some(forum.id.get()), looked_at + 1);
+                if asked_for(&forum) {
+                    found.push(info(forum));
+                    if found.len() == most {
+                        break;
+                    }
+                }
+            }
+            last.filter(|_| looked_at == PORTION)
+        });
+        let Some(last) = last else { break };
+        after = last;
+        tokio::task::yield_now().await;
+    }
+    found
 }
 
 pub(super) fn forum(hub: &Hub, request: v1::ShowForumRequest) -> Result<v1::ForumInfo, Status> {
     use v1::show_forum_request::Which;
     let which = request.which.ok_or_else(|| Status::invalid_argument("which forum?"))?;
+    let look = Look::now(hub);
     let found = hub.state.read(|state| {
         let id = match which {
             Which::ForumId(id) => ForumId::new(id),
             Which::Key(key) => ForumKey::from_bytes(&key).and_then(|key| state.forum_by_key(key)),
         };
-        id.and_then(|id| state.forum(id)).map(|forum| forum_info(hub, forum))
+        id.and_then(|id| state.forum(id)).map(|forum| look.info(forum))
     });
     let mut found = found.ok_or_else(|| Status::not_found("nobody has opened this forum"))?;
-    add_rates(hub, &mut found);
+    look.add_seen(&mut found);
     Ok(found)
 }
 
-fn forum_info(hub: &Hub, forum: &Forum) -> v1::ForumInfo {
-    let by_default = u32::try_from(hub.config.replicas).unwrap_or(u32::MAX);
-    v1::ForumInfo {
-        forum_id: forum.id.get(),
-        assignment: Some((&forum.assignment()).into()),
-        newest_record: forum.newest_record,
-        open_tasks: forum.open_tasks.len() as u64,
-        tasks_appended: forum.tasks_appended,
-        opened_at_ms: forum.opened_at.0,
-        replicas_wanted: forum.replicas_wanted.unwrap_or(by_default),
-        ..Default::default()
-    }
+/// One look at forums: who is connected, and how far, in this moment.
+struct Look<'a> {
+    hub: &'a Hub,
+    cursors: BTreeMap<PeerId, u64>,
 }
 
-/// What the forum has to do, as this hub has seen and heard.
-fn add_rates(hub: &Hub, info: &mut v1::ForumInfo) {
-    let rate = ForumId::new(info.forum_id).map(|forum| hub.traffic.forum(forum)).unwrap_or_default();
-    info.tasks_per_minute = rate.tasks_per_minute;
-    info.reads_per_minute = rate.reads_per_minute;
+impl<'a> Look<'a> {
+    fn now(hub: &'a Hub) -> Self {
+        Self { hub, cursors: hub.presence.cursors() }
+    }
+
+    fn live<'b>(&'b self, forum: &'b Forum) -> impl Iterator<Item = PeerId> + 'b {
+        liveness::live(forum, |peer| self.cursors.get(&peer).copied())
+    }
+
+    fn wanted(&self, forum: &Forum) -> usize {
+        health::wanted(forum, self.hub.config.replicas)
+    }
+
+    /// Whether a forum has fewer live copies than wanted.
+    fn is_short(&self, forum: &Forum) -> bool {
+        self.live(forum).count() < self.wanted(forum)
+    }
+
+    fn info(&self, forum: &Forum) -> v1::ForumInfo {
+        v1::ForumInfo {
+            forum_id: forum.id.get(),
+            assignment: Some((&forum.assignment()).into()),
+            newest_record: forum.newest_record,
+            open_tasks: forum.open_tasks.len() as u64,
+            tasks_appended: forum.tasks_appended,
+            opened_at_ms: forum.opened_at.0,
+            replicas_wanted: u32::try_from(self.wanted(forum)).unwrap_or(u32::MAX),
+            live: self.live(forum).map(PeerId::get).collect(),
+            ..Default::default()
+        }
+    }
+
+    /// What the forum has to do, and for how long it has been short of copies, as this hub has seen and heard.
+    fn add_seen(&self, info: &mut v1::ForumInfo) {
+        let Some(forum) = ForumId::new(info.forum_id) else { return };
+        let rate = self.hub.traffic.forum(forum);
+        info.tasks_per_minute = rate.tasks_per_minute;
+        info.reads_per_minute = rate.reads_per_minute;
+        if info.live.len() < info.replicas_wanted as usize {
+            let below = self.hub.health.below_for(forum);
+            info.below_for_ms = Some(u64::try_from(below.as_millis()).unwrap_or(u64::MAX));
+        }
+    }
 }
 
 pub(super) fn tasks(hub: &Hub, request: v1::ListTasksRequest) -> Vec<v1::TaskInfo> {

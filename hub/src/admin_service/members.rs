@@ -8,7 +8,7 @@ use openraft::{ChangeMembers, Instant, RaftMetrics, ServerState, async_runtime::
 use tonic::{Request, Status};
 
 use super::pass_on::{self, Leader};
-use crate::{changes, config::is_authority, group_secret::HubGuard, hub::Hub, membership};
+use crate::{changes, config::is_authority, group_secret::HubGuard, health, hub::Hub, membership};
 
 /// How long a new hub may take to copy the log before it becomes a voter.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(120);
@@ -28,10 +28,10 @@ pub(super) fn status(hub: &Hub) -> v1::StatusReply {
         }),
         voter: changes::votes(agreed.membership(), *id),
         matched_index: matched.and_then(|m| m.get(id)).and_then(|log_id| log_id.as_ref()).map(|l| l.index()),
-        reachable: false,
+        reachable: health::reaches(hub, *id),
     });
     let hubs = hubs.collect();
-    let connected = hub.presence.everyone().len() as u64;
+    let (connected, report) = (hub.presence.count() as u64, health::report(hub));
     hub.state.read(|state| {
         let counts = state.counts();
         v1::StatusReply {
@@ -48,7 +48,7 @@ pub(super) fn status(hub: &Hub) -> v1::StatusReply {
             peers: counts.peers as u64,
             connected_peers: connected,
             sessions: counts.sessions as u64,
-            health: None,
+            health: Some(report),
         }
     })
 }

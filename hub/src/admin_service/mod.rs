@@ -61,7 +61,7 @@ impl AdminService for AdminGrpc {
     }
 
     async fn list_forums(&self, request: Request<v1::ListForumsRequest>) -> Answer<v1::ListForumsReply> {
-        Ok(Response::new(lists::forums(&self.hub, request.into_inner())))
+        Ok(Response::new(lists::forums(&self.hub, request.into_inner()).await))
     }
 
     async fn show_forum(&self, request: Request<v1::ShowForumRequest>) -> Answer<v1::ForumInfo> {

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
-use loop_hub::local::{LocalCluster, LocalConfig, LocalError, Port, Stopped, Who};
+use loop_hub::local::{
+    Launch, LocalCluster, LocalConfig, LocalError, NotRunning, Port, Stopped, Trouble, Who,
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{Instant, interval},
@@ -16,13 +18,18 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 /// A process that ran this long starts with a short wait again.
 const STEADY_AFTER: Duration = Duration::from_secs(60);
 
+/// How often it is looked whether what keeps a process from being started is over: a port that was taken, say.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
+
 /// How often ended processes are looked for.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
 
 /// A whole system on this machine: hubs and peers as real processes, in one data folder.
 ///
 /// A second run on the same folder finds everything again. A process that ends by itself is started again, after 1 s
-/// at first and up to 30 s if it keeps ending.
+/// at first and up to 30 s if it keeps ending. What cannot run is named with the reason and what to do, and the others
+/// run without it: a hub that was taken out of its group (`hubctl hub remove`) or whose data is damaged does not come
+/// back, and --replace-hub puts a new one in its place.
 #[derive(Debug, Parser)]
 #[command(name = "loop-local", version)]
 struct Args {
@@ -49,6 +56,10 @@ struct Args {
     /// Folder of static files
     #[arg(long, value_name = "DIR")]
     static_dir: Option<PathBuf>,
+    /// Put a new hub in the place of this one, by its number (2 for hub-2): takes it out of the group for ever if it is in
+    /// it, and starts one under a new number on the same ports, which gets everything from the others
+    #[arg(long, value_name = "NUMBER")]
+    replace_hub: Option<u64>,
     /// Folder of the loop-hub and loop-peer binaries [default: beside this one]
     #[arg(long, value_name = "DIR")]
     bin_dir: Option<PathBuf>,
@@ -93,13 +104,13 @@ async fn run(args: &Args) -> Result<(), LocalError> {
     let mut stop = std::pin::pin!(stop_signal());
     let started = tokio::select! {
         _ = &mut stop => return Ok(()), // what was started is killed as it is dropped
-        started = LocalCluster::start(args.config()) => started,
+        started = LocalCluster::launch(args.config(), args.replace_hub) => started,
     };
-    let mut cluster = started?;
-    announce(&cluster);
+    let (mut cluster, launch) = started?;
+    announce(&cluster, &launch);
     tokio::select! {
         name = &mut stop => println!("{name}: stopping"),
-        () = watch(&mut cluster) => {}
+        () = watch(&mut cluster, launch.troubles) => {}
     }
     cluster.stop_all(|name, stopped| println!("{name:<8} {}", told(stopped))).await;
     Ok(())
@@ -118,7 +129,10 @@ async fn stop_signal() -> &'static str {
     }
 }
 
-fn announce(cluster: &LocalCluster) {
+fn announce(cluster: &LocalCluster, launch: &Launch) {
+    for done in &launch.done {
+        println!("{done}\n");
+    }
     for member in cluster.members() {
         let pid = member.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
         let addresses = match member.addresses {
@@ -127,40 +141,109 @@ fn announce(cluster: &LocalCluster) {
         };
         println!("{:<8} pid {pid:<8} {addresses:<44} log {}", member.name, member.log.display());
     }
+    for (_, trouble) in &launch.troubles {
+        println!("\n{}", words(cluster, trouble));
+    }
     let token = cluster.data_dir(Who::Hub(0)).with_file_name("admin-token");
     println!("\nFor hubctl: export LOOP_HUBCTL_ADMIN_TOKEN=\"$(cat {:?})\"", token.display());
-    println!("Open http://{}/  (Ctrl-C stops everything; the data stays)", cluster.hub_http(0));
-}
-
-/// Starts again what ends. Never returns.
-async fn watch(cluster: &mut LocalCluster) {
-    let mut ticks = interval(WATCH_EVERY);
-    let mut ended = Ended::default();
-    loop {
-        ticks.tick().await;
-        for (who, status) in cluster.take_exited() {
-            let wait = ended.note(who, Instant::now());
-            let member = cluster.member(who);
-            println!("{} ended ({status}), see {}; again in {wait:?}", member.name, member.log.display());
+    match (&launch.unserved, launch.ready.first()) {
+        (Some(unserved), _) => println!("{unserved}. Ctrl-C stops everything; the data stays"),
+        (None, Some(at)) => {
+            println!("Open http://{}/  (Ctrl-C stops everything; the data stays)", cluster.hub_http(*at));
         }
-        for who in ended.due(Instant::now()) {
-            match cluster.start_one(who) {
-                Ok(()) => {
-                    let member = cluster.member(who);
-                    println!("{} started again, pid {}", member.name, member.pid.unwrap_or(0));
-                }
-                Err(error) => {
-                    let wait = ended.note(who, Instant::now());
-                    println!("{error}; again in {wait:?}");
-                }
-            }
+        (None, None) => {
+            println!("No hub serves yet; see the reasons above. Ctrl-C stops everything; the data stays")
         }
     }
 }
 
-/// Which processes wait for another start, and how long each waits.
+/// A trouble with what to do about it.
+fn words(cluster: &LocalCluster, trouble: &NotRunning) -> String {
+    let command = trouble.hub.map(replacing).unwrap_or_default();
+    trouble.words(cluster.way_back(&command))
+}
+
+/// The command that puts a new hub in the place of this one: this run's own, with one flag more.
+fn replacing(id: u64) -> String {
+    let mut command: Vec<String> = Vec::new();
+    let mut arguments = std::env::args();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--replace-hub" => drop(arguments.next()),
+            other if other.starts_with("--replace-hub=") => {}
+            plain if plain.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=".contains(c)) => {
+                command.push(argument);
+            }
+            other => command.push(format!("'{}'", other.replace('\'', "'\\''"))),
+        }
+    }
+    format!("{} --replace-hub {id}", command.join(" "))
+}
+
+/// Starts again what ends. Never returns.
+async fn watch(cluster: &mut LocalCluster, troubles: Vec<(Who, NotRunning)>) {
+    let mut ticks = interval(WATCH_EVERY);
+    let mut ended = Ended::default();
+    for (who, trouble) in troubles {
+        if trouble.trouble.may_pass() && !trouble.trouble.runs() {
+            ended.try_at(who, Instant::now() + TRY_AGAIN);
+            ended.said(who, trouble);
+        }
+    }
+    let mut unserved = cluster.unserved();
+    loop {
+        ticks.tick().await;
+        for (who, trouble) in cluster.take_ended() {
+            tell_end(cluster, &mut ended, who, trouble);
+        }
+        for who in ended.due(Instant::now()) {
+            match cluster.try_start(who) {
+                Ok(()) => {
+                    let member = cluster.member(who);
+                    println!("{} started again, pid {}", member.name, member.pid.unwrap_or(0));
+                }
+                Err(trouble) => tell_end(cluster, &mut ended, who, trouble),
+            }
+        }
+        let now = cluster.unserved();
+        match (&unserved, &now) {
+            (None, Some(why)) => println!("{why}"),
+            (Some(_), None) => println!("enough hubs run again to serve"),
+            _ => {}
+        }
+        unserved = now;
+    }
+}
+
+/// Says why a process does not run, and has it started again if that can help. What keeps it from being started at all
+/// is said once, however often it is tried.
+fn tell_end(cluster: &LocalCluster, ended: &mut Ended, who: Who, trouble: NotRunning) {
+    let text = words(cluster, &trouble);
+    let is_news = ended.said(who, trouble.clone());
+    match trouble.trouble {
+        Trouble::CannotStart(_) => {
+            ended.try_at(who, Instant::now() + TRY_AGAIN);
+            if is_news {
+                println!("{text}");
+            }
+        }
+        _ if trouble.trouble.may_pass() => {
+            let wait = ended.note(who, Instant::now());
+            println!("{text} (in {wait:?})");
+        }
+        _ => {
+            ended.forget(who);
+            println!("{text}");
+        }
+    }
+}
+
+/// Which processes wait for another start, how long each waits, and what was last said of it.
 #[derive(Default)]
-struct Ended(BTreeMap<String, Wait>);
+struct Ended {
+    waits: BTreeMap<String, Wait>,
+    said: BTreeMap<String, NotRunning>,
+}
 
 struct Wait {
     who: Who,
@@ -170,24 +253,40 @@ struct Wait {
 }
 
 impl Ended {
+    fn wait(&mut self, who: Who, now: Instant) -> &mut Wait {
+        let new = Wait { who, due: None, started: now, back_off: Duration::ZERO };
+        self.waits.entry(format!("{who:?}")).or_insert(new)
+    }
+
+    /// It could not be started: tried again then.
+    fn try_at(&mut self, who: Who, at: Instant) {
+        self.wait(who, at).due = Some(at);
+    }
+
     /// A process ended `now`: how long until it is started again.
     fn note(&mut self, who: Who, now: Instant) -> Duration {
-        let wait = self.0.entry(format!("{who:?}")).or_insert(Wait {
-            who,
-            due: None,
-            started: now,
-            back_off: Duration::ZERO,
-        });
+        let wait = self.wait(who, now);
         let steady = now.duration_since(wait.started) >= STEADY_AFTER;
         let next = if steady { BACK_OFF_MIN } else { (wait.back_off * 2).clamp(BACK_OFF_MIN, BACK_OFF_MAX) };
         (wait.back_off, wait.due) = (next, Some(now + next));
         next
     }
 
+    /// Remembers what is said of a process. Whether that is news.
+    fn said(&mut self, who: Who, trouble: NotRunning) -> bool {
+        let before = self.said.insert(format!("{who:?}"), trouble.clone());
+        before.is_none_or(|before| before != trouble)
+    }
+
+    /// It is not started again.
+    fn forget(&mut self, who: Who) {
+        self.waits.remove(&format!("{who:?}"));
+    }
+
     /// Those to be started `now`.
     fn due(&mut self, now: Instant) -> Vec<Who> {
         let mut due = Vec::new();
-        for wait in self.0.values_mut() {
+        for wait in self.waits.values_mut() {
             if wait.due.is_some_and(|at| at <= now) {
                 (wait.due, wait.started) = (None, now);
                 due.push(wait.who);

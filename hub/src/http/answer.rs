@@ -58,6 +58,14 @@ pub fn sentence(status: StatusCode, text: impl Into<String>) -> Answer {
     answer
 }
 
+/// JSON that is nobody's to keep.
+pub fn json(status: StatusCode, json: impl Into<Bytes>) -> Answer {
+    let mut answer = with_body(status, JSON, json);
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    answer
+}
+
 /// What every script without a file gets.
 pub fn no_such_script() -> Answer {
     with_body(StatusCode::NOT_FOUND, HTML, "File not found.\n")

@@ -15,6 +15,7 @@ mod jsonp;
 mod listener;
 mod measure;
 mod pages;
+mod readiness;
 mod request_id;
 mod route;
 mod server;

@@ -16,7 +16,7 @@ use super::{
     body::{Bodies, Form},
     config::HttpConfig,
     listener::Outside,
-    measure, pages,
+    measure, pages, readiness,
     route::{self, Route},
     session::{Cookies, Session, is_robot},
     shim::{self, Call, Head, Parsed, Refusal, Rules},
@@ -106,8 +106,7 @@ impl Edge {
             }
             Route::CheckStatus => answer::unserved(&CallError::NoPeer),
             Route::Health => answer::sentence(StatusCode::OK, "alive"),
-            Route::Ready if self.gateway.ready() => answer::sentence(StatusCode::OK, "ready"),
-            Route::Ready => answer::sentence(StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+            Route::Ready => readiness::answer(&self.gateway.health(), &parts.headers),
             Route::Metrics => answer::sentence(StatusCode::OK, self.prometheus.render()),
             Route::NotBuilt => answer::not_built(),
             Route::NoSuchScript => answer::no_such_script(),

@@ -2,7 +2,7 @@
 //!
 //! A change carries a request id, so that the next hub may be asked when one falls silent: it is made once.
 
-use std::{fmt::Write, future::Future, time::Duration};
+use std::{future::Future, time::Duration};
 
 use loop_proto::v1::{self, admin_service_client::AdminServiceClient};
 use tonic::{
@@ -10,7 +10,11 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::CtlError;
+use super::{
+    CtlError,
+    error::Tried,
+    reach::{self, Found},
+};
 use crate::{admin_service::authorized, config::Secret, io::Io};
 
 /// Largest answer that is read, bytes: a page of forums or tasks is far below.
@@ -22,21 +26,35 @@ const FORUMS_PAGE: u32 = 1000;
 /// How long replicas may take to compute their digests: a large forum takes seconds.
 const VERIFY_WITHIN: Duration = Duration::from_secs(60);
 
+/// How long it is looked who listens where no hub answered.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
+
+const NO_TLS: &str = "hubs and hubctl speak without TLS: give host:port of the hub's own gRPC port, without https://, from \
+                      its machine or over a private network";
+
 type Client = AdminServiceClient<Channel>;
+
+/// Where one hub is asked.
+#[derive(Clone, Debug)]
+struct Hub {
+    addr: String,
+    /// None where it was named with https://, which nobody speaks here.
+    client: Option<Client>,
+}
 
 /// Questions to a group of hubs.
 #[derive(Clone, Debug)]
 pub struct Admin {
-    hubs: Vec<(String, Client)>,
+    hubs: Vec<Hub>,
     within: Duration,
     token: Option<Secret>,
 }
 
 impl Admin {
-    /// For the hubs at these `host:port` gRPC addresses; `within` bounds the time each of them has for one answer.
-    /// Connects when first asked. Must be called within a tokio runtime.
+    /// For the hubs at these `host:port` gRPC addresses, with or without `http://`; `within` bounds the time each of them
+    /// has for one answer. Connects when first asked. Must be called within a tokio runtime.
     pub fn new(hubs: &[String], within: Duration) -> Result<Self, CtlError> {
-        let hubs = hubs.iter().map(|addr| Ok((addr.clone(), client(addr, within)?)));
+        let hubs = hubs.iter().map(|given| hub(given, within));
         Ok(Self { hubs: hubs.collect::<Result<_, CtlError>>()?, within, token: None })
     }
 
@@ -72,16 +90,22 @@ impl Admin {
         peer: Option<u32>,
         limit: u32,
     ) -> Result<(Vec<v1::ForumInfo>, bool), CtlError> {
+        self.forums_that(peer, false, limit).await
+    }
+
+    /// The same; `unhealthy`: only those with fewer live copies than wanted.
+    pub async fn forums_that(
+        &self,
+        peer: Option<u32>,
+        unhealthy: bool,
+        limit: u32,
+    ) -> Result<(Vec<v1::ForumInfo>, bool), CtlError> {
+        let peer_id = peer.unwrap_or(0);
         let mut forums: Vec<v1::ForumInfo> = Vec::new();
         loop {
             let after = forums.last().map_or(0, |forum| forum.forum_id);
             let left = limit.saturating_sub(u32::try_from(forums.len()).unwrap_or(u32::MAX));
-            let request = v1::ListForumsRequest {
-                after,
-                limit: left.min(FORUMS_PAGE),
-                peer_id: peer.unwrap_or(0),
-                unhealthy: false,
-            };
+            let request = v1::ListForumsRequest { after, limit: left.min(FORUMS_PAGE), peer_id, unhealthy };
             let page =
                 self.ask(request, |mut hub, request| async move { hub.list_forums(request).await }).await?;
             let advanced = page.forums.last().is_some_and(|last| last.forum_id > after);
@@ -182,8 +206,13 @@ impl Admin {
         A: Fn(Client, Request<M>) -> F,
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        let mut tried = String::new();
-        for (addr, client) in &self.hubs {
+        let mut tried = Vec::new();
+        for Hub { addr, client } in &self.hubs {
+            let hub = addr.clone();
+            let Some(client) = client else {
+                tried.push(Tried { hub, why: NO_TLS.to_owned() });
+                continue;
+            };
             let mut request = authorized(Request::new(message.clone()), self.token.as_ref());
             request.set_timeout(self.within);
             let answer = tokio::time::timeout(self.within, question(client.clone(), request)).await;
@@ -192,27 +221,63 @@ impl Admin {
                 Ok(Err(status)) => status,
                 Err(_) => Status::deadline_exceeded(format!("no answer within {:?}", self.within)),
             };
-            match status.code() {
-                Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => {
-                    // Writing to a String cannot fail.
-                    let _ = writeln!(tried, "  {addr}: {}", reason(&status));
-                }
-                Code::NotFound => return Err(CtlError::NotFound(status.message().to_owned())),
-                code => {
-                    return Err(CtlError::Refused {
-                        hub: addr.clone(),
-                        code: format!("{code:?}"),
-                        message: status.message().to_owned(),
-                    });
-                }
+            match self.no_hub_there(addr, &status).await {
+                Some(why) => tried.push(Tried { hub, why }),
+                None => match refusal(addr, &status) {
+                    Some(no) => return Err(no),
+                    None => tried.push(Tried { hub, why: reason(&status) }),
+                },
             }
         }
         Err(CtlError::Unreachable { tried })
+    }
+
+    /// What is wrong with the address, where the failure may not be a hub's word and somebody else is found there.
+    async fn no_hub_there(&self, addr: &str, status: &Status) -> Option<String> {
+        let odd = matches!(
+            status.code(),
+            Code::Internal | Code::Unimplemented | Code::Unknown | Code::DeadlineExceeded
+        );
+        let not_of_grpc = status.message().starts_with("grpc-status header missing");
+        if !odd && !not_of_grpc && std::error::Error::source(status).is_none() {
+            return None;
+        }
+        let found = reach::look(addr, self.within.min(LOOK_WITHIN)).await;
+        match found {
+            Found::Grpc if status.code() == Code::Unimplemented => Some(
+                "it speaks gRPC and does not know this question: it is no hub, or one of another version"
+                    .to_owned(),
+            ),
+            found => found.words(addr),
+        }
+    }
+}
+
+/// A hub's no; `None`: it could not answer, and another one may.
+fn refusal(addr: &str, status: &Status) -> Option<CtlError> {
+    let message = status.message().to_owned();
+    match status.code() {
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => None,
+        Code::NotFound => Some(CtlError::NotFound(message)),
+        code => Some(CtlError::Refused { hub: addr.to_owned(), code: format!("{code:?}"), message }),
+    }
+}
+
+/// A hub by the address an operator gives. A scheme is not needed and does no harm.
+fn hub(given: &str, within: Duration) -> Result<Hub, CtlError> {
+    let bare = given.trim_end_matches('/');
+    match (bare.strip_prefix("http://"), bare.strip_prefix("https://")) {
+        (_, Some(_)) => Ok(Hub { addr: given.to_owned(), client: None }),
+        (Some(addr), _) => Ok(Hub { addr: addr.to_owned(), client: Some(client(addr, within)?) }),
+        (None, None) => Ok(Hub { addr: bare.to_owned(), client: Some(client(bare, within)?) }),
     }
 }
 
 fn client(addr: &str, within: Duration) -> Result<Client, CtlError> {
     let wrong = |why: &str| CtlError::Address { addr: addr.to_owned(), why: why.to_owned() };
+    if let Some((scheme, _)) = addr.split_once("://") {
+        return Err(wrong(&format!("{scheme}:// is nothing a hub speaks")));
+    }
     let port = addr.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
     let port = port.ok_or_else(|| wrong("no port"))?;
     if port.parse::<u16>().is_err() {
@@ -245,12 +310,53 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_that_is_none_is_refused_with_an_example() {
-        for addr in ["", "localhost", ":9080", "localhost:port", "host:99999", "a b:1"] {
+        for addr in [
+            "",
+            "localhost",
+            ":9080",
+            "localhost:port",
+            "host:99999",
+            "a b:1",
+            "http://h",
+            "ftp://h:1",
+            "http://",
+        ] {
             let error = Admin::new(&[addr.to_owned()], Duration::from_secs(1)).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{addr:?}");
             assert!(error.to_string().contains("127.0.0.1:9080"), "{error}");
         }
-        Admin::new(&["[::1]:9080".to_owned()], Duration::from_secs(1)).unwrap();
+        for addr in ["[::1]:9080", "http://127.0.0.1:9080", "http://hub.example.org:9080/"] {
+            Admin::new(&[addr.to_owned()], Duration::from_secs(1)).unwrap();
+        }
+    }
+
+    /// The one line about the one hub that was asked.
+    async fn said_of(addr: &str) -> String {
+        let admin = Admin::new(&[addr.to_owned()], Duration::from_secs(5)).unwrap();
+        let error = admin.status().await.unwrap_err();
+        assert_eq!(error.exit_code(), 3, "{error}");
+        error.to_string().lines().nth(1).unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn an_address_at_which_no_hub_speaks_grpc_gets_a_sentence() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        #[expect(clippy::disallowed_methods, reason = "the server of this story")]
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _read = stream.read(&mut [0; 512]).await.unwrap();
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nalive\n").await.unwrap();
+            }
+        });
+        let http = said_of(&addr.to_string()).await;
+        assert!(http.contains("a hub's HTTP port") && http.contains("--grpc-listen"), "{http}");
+        let scheme = said_of("https://127.0.0.1:9080").await;
+        assert!(scheme.contains("without TLS") && scheme.contains("host:port"), "{scheme}");
+        let name = said_of("http://no-such-machine.invalid:9080").await;
+        assert!(name.contains("no machine is called no-such-machine.invalid"), "{name}");
     }
 
     #[tokio::test]

@@ -5,15 +5,21 @@ use std::{convert::Infallible, fmt, str::FromStr, time::Duration};
 use clap::{Parser, Subcommand};
 use loop_proto::ids::ForumId;
 
+use super::PeerRef;
 use crate::config::Secret;
 
 /// Asks the hubs how things are, and tells them where forums shall be.
 ///
-/// Exit codes: 0 answered or done, 1 the hub refused or replicas differ, 2 wrong usage, 3 no hub reachable, 4 not found.
+/// A peer is named by its id (`3` or `p3`) or by what its owner called it (`attic`). What looks like an id is one: a peer
+/// that is called `p3` is reached by its id only.
+///
+/// Exit codes: 0 answered or done, 1 the hub refused or replicas differ, 2 wrong usage, 3 no hub reachable, 4 not found,
+/// 5 answered, and not all is well, 6 somebody did not answer or finish in time, 7 it cannot be done as things are. With
+/// --json a failure is a line of JSON on standard error: {"error":{"code":…,"exit_code":…,"message":…}}.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hubctl", version, arg_required_else_help = true)]
 pub struct Args {
-    /// A hub's gRPC address; may be repeated: the first that answers is asked
+    /// A hub's gRPC address, with or without `http://`; may be repeated: the first that answers is asked
     #[arg(
         long = "hub",
         value_name = "HOST:PORT",
@@ -33,9 +39,12 @@ pub struct Args {
         global = true
     )]
     pub admin_token: Option<Secret>,
-    /// Print JSON instead of a table
+    /// Print JSON instead of a table, also when something goes wrong (then on standard error)
     #[arg(long, global = true)]
     pub json: bool,
+    /// Show every column and all of it; else tables are as wide as the terminal, or 80
+    #[arg(long, global = true)]
+    pub wide: bool,
     /// Seconds each hub has to answer
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds, global = true)]
     pub timeout: Duration,
@@ -47,7 +56,8 @@ pub struct Args {
 /// What can be asked.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// The group: its hubs, who leads, how far it has come
+    /// The group: its hubs, who leads, how far it has come, and what is not well; exit code 5 if there is no majority of
+    /// hubs, or a forum has no live copy, or too few for longer than --peer-grace-s
     Status,
     /// Which hubs form the group
     #[command(subcommand)]
@@ -59,9 +69,12 @@ pub enum Command {
     Peer(PeerCommand),
     /// The forums, by id
     Forums {
-        /// Only those this peer holds, as `3` or `p3`
-        #[arg(long, value_name = "ID", value_parser = peer_id)]
-        peer: Option<u32>,
+        /// Only those this peer holds, by its id or name
+        #[arg(long, value_name = "PEER")]
+        peer: Option<PeerRef>,
+        /// Only those with fewer live copies than wanted
+        #[arg(long)]
+        unhealthy: bool,
         /// Most to list
         #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
@@ -93,9 +106,12 @@ pub enum Command {
         )]
         interval_ms: u64,
     },
-    /// What balance would do now, most urgent first
+    /// What balance would do now, most urgent first, and what is due and cannot be done
     Plan,
-    /// Compare all replicas of a forum at one position of the log; exit code 1 if they differ
+    /// Compare all replicas of a forum at one position of the log
+    ///
+    /// Exit codes: 0 all answered and are equal, 1 they differ, 6 some did not answer in time and the others are equal,
+    /// 7 there is only one replica, so nothing was compared.
     Verify {
         /// The forum, as `12` or `f12`
         #[arg(value_name = "FORUM")]
@@ -120,12 +136,18 @@ pub enum Command {
 /// What may become of a hub.
 #[derive(Clone, Debug, Subcommand)]
 pub enum HubCommand {
-    /// Take it out of the group for ever, running or not. To replace it, start a new one with `--join`, an empty data
-    /// folder and a number no hub has had: before this if the old one still runs, else after
+    /// Take it out of the group for ever, running or not. Asks first, or needs --yes
+    ///
+    /// Its data is of no more use and its number is never used again. To replace it, start a new one with `--join`, an
+    /// empty data folder and a number no hub has had: before this if the old one still runs, else after. `make run` does
+    /// that itself: `make run ARGS="--replace-hub 2"`.
     Remove {
         /// The hub, as `3` or `h3`
         #[arg(value_name = "HUB", value_parser = hub_id)]
         hub: u64,
+        /// Yes, for ever: do not ask
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -146,21 +168,21 @@ pub enum ForumCommand {
         /// The forum, as `12` or `f12`
         #[arg(value_name = "FORUM")]
         forum: ForumRef,
-        /// The peer that leaves, as `3` or `p3`
-        #[arg(long, value_name = "PEER", value_parser = peer_id)]
-        from: u32,
+        /// The peer that leaves, by its id or name
+        #[arg(long, value_name = "PEER")]
+        from: PeerRef,
         /// The peer that takes its place
-        #[arg(long, value_name = "PEER", value_parser = peer_id)]
-        to: u32,
+        #[arg(long, value_name = "PEER")]
+        to: PeerRef,
     },
     /// Have one more peer hold it; it shall have one replica more from then on (`forum replicas` says so too)
     Add {
         /// The forum, as `12` or `f12`
         #[arg(value_name = "FORUM")]
         forum: ForumRef,
-        /// The peer that shall hold it too, as `3` or `p3`
-        #[arg(long, value_name = "PEER", value_parser = peer_id)]
-        to: u32,
+        /// The peer that shall hold it too, by its id or name
+        #[arg(long, value_name = "PEER")]
+        to: PeerRef,
     },
     /// Move its last completed move back
     Reverse {
@@ -168,7 +190,7 @@ pub enum ForumCommand {
         #[arg(value_name = "FORUM")]
         forum: ForumRef,
     },
-    /// Say how many replicas it shall have
+    /// Say how many replicas it shall have, and be told if that cannot be met now
     Replicas {
         /// The forum, as `12` or `f12`
         #[arg(value_name = "FORUM")]
@@ -183,30 +205,48 @@ pub enum ForumCommand {
 #[derive(Clone, Debug, Subcommand)]
 pub enum PeerCommand {
     /// Have other peers take over all it holds; nothing new is given to it
+    ///
+    /// With --watch, exit codes: 0 it is empty, 6 --wait is over or Ctrl-C, 7 no other peer can take what is left. The
+    /// draining goes on in all cases; `hubctl peer resume` ends it.
     Drain {
-        /// The peer, as `3` or `p3`
-        #[arg(value_name = "PEER", value_parser = peer_id)]
-        peer: u32,
+        /// The peer, by its id or name
+        #[arg(value_name = "PEER")]
+        peer: PeerRef,
+        /// Stay until it is empty: shows how many forums are still to move, what it waits for and what cannot be done
+        #[arg(long)]
+        watch: bool,
+        /// Stay so long at most, seconds
+        #[arg(long, value_name = "SECONDS", requires = "watch", value_parser = days)]
+        wait: Option<Duration>,
+        /// How often to look, milliseconds
+        #[arg(
+            long,
+            value_name = "MS",
+            default_value_t = 1000,
+            requires = "watch",
+            value_parser = clap::value_parser!(u64).range(50..=3_600_000)
+        )]
+        interval_ms: u64,
     },
     /// Leave it what it holds and give it nothing new
     Pause {
-        /// The peer, as `3` or `p3`
-        #[arg(value_name = "PEER", value_parser = peer_id)]
-        peer: u32,
+        /// The peer, by its id or name
+        #[arg(value_name = "PEER")]
+        peer: PeerRef,
     },
     /// Let it take forums again, also after `drain` and `remove`
     Resume {
-        /// The peer, as `3` or `p3`
-        #[arg(value_name = "PEER", value_parser = peer_id)]
-        peer: u32,
+        /// The peer, by its id or name
+        #[arg(value_name = "PEER")]
+        peer: PeerRef,
     },
     /// Treat it as lost for ever: its connections are refused, its forums get other replicas at once. `drain` it
-    /// first if it still runs: that way no forum is short of a replica meanwhile
+    /// first if it still runs: that way no forum is short of a replica meanwhile. Asks first, or needs --yes
     Remove {
-        /// The peer, as `3` or `p3`
-        #[arg(value_name = "PEER", value_parser = peer_id)]
-        peer: u32,
-        /// Yes, without draining it first
+        /// The peer, by its id or name
+        #[arg(value_name = "PEER")]
+        peer: PeerRef,
+        /// Yes, without draining it first: do not ask
         #[arg(long)]
         yes: bool,
     },
@@ -231,11 +271,6 @@ impl fmt::Display for ForumRef {
     }
 }
 
-fn peer_id(text: &str) -> Result<u32, String> {
-    let id = number(text, 'p').filter(|id| *id > 0);
-    id.ok_or_else(|| "a peer's id is a number from 1 on, as 3 or p3".to_owned())
-}
-
 fn hub_id(text: &str) -> Result<u64, String> {
     let id = number(text, 'h').filter(|id| *id > 0);
     id.map(u64::from).ok_or_else(|| "a hub's number is 1 or more, as 3 or h3".to_owned())
@@ -250,8 +285,16 @@ fn token(text: &str) -> Result<Secret, Infallible> {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.001..=3600.0).contains(seconds));
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| "between 0.001 and 3600 seconds".to_owned())
+    up_to(text, 3600)
+}
+
+fn days(text: &str) -> Result<Duration, String> {
+    up_to(text, 31 * 24 * 3600)
+}
+
+fn up_to(text: &str, most: u32) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.001..=f64::from(most)).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| format!("between 0.001 and {most} seconds"))
 }
 
 #[cfg(test)]
@@ -293,18 +336,26 @@ mod tests {
             let Command::Forum(ForumCommand::Move { forum, from, to }) = parse(line).unwrap().command else {
                 panic!("{line}")
             };
-            assert_eq!((forum.0.get(), from, to), (12, 2, 4));
+            assert_eq!((forum.0.get(), from, to), (12, PeerRef::Id(2), PeerRef::Id(4)));
         }
+        let line = "hubctl forum move f12 --from attic --to p4";
+        let Command::Forum(ForumCommand::Move { from, .. }) = parse(line).unwrap().command else {
+            panic!("{line}")
+        };
+        assert_eq!(from, PeerRef::Name("attic".into()));
         for line in [
             "hubctl forum add f12 --to p4",
             "hubctl forum reverse 12",
             "hubctl forum replicas f12 4",
             "hubctl peer drain p3",
+            "hubctl peer drain attic --watch --wait 600 --interval-ms 200 --json",
+            "hubctl forums --peer attic --wide",
             "hubctl peer pause 3",
             "hubctl peer resume p3",
             "hubctl peer remove p3 --yes",
             "hubctl hub remove h3",
-            "hubctl hub remove 3",
+            "hubctl hub remove 3 --yes",
+            "hubctl forums --unhealthy --peer p3",
             "hubctl invitations --open --limit 5",
             "hubctl migrations --watch --interval-ms 200 --json",
             "hubctl plan",
@@ -338,7 +389,8 @@ mod tests {
             "hubctl forum replicas f12",
             "hubctl forum replicas f12 -1",
             "hubctl peer drain",
-            "hubctl peer drain f3",
+            "hubctl peer drain p0",
+            "hubctl peer drain p3 --wait 5",
             "hubctl peer explode p3",
             "hubctl hub remove",
             "hubctl hub remove p3",

@@ -5,7 +5,11 @@
 
 mod admin;
 mod args;
+mod confirm;
+mod drain;
 mod error;
+mod names;
+mod reach;
 mod run;
 mod table;
 mod view;
@@ -13,5 +17,7 @@ mod watch;
 
 pub use admin::Admin;
 pub use args::{Args, Command, ForumCommand, ForumRef, HubCommand, PeerCommand};
-pub use error::CtlError;
+pub use error::{CtlError, Tried, usage_json};
+pub use names::PeerRef;
 pub use run::{Outside, run};
+pub use table::Width;

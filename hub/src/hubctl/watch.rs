@@ -13,8 +13,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
     Admin, CtlError,
+    names::Names,
     run::MIGRATIONS_MAX,
-    view::{MigrationsView, View, ended},
+    table::Width,
+    view::{MigrationsView, Named, View, ended},
 };
 
 /// Homes the cursor and clears what is below it.
@@ -48,7 +50,7 @@ pub(super) async fn watch(
     admin: &Admin,
     every: Duration,
     shown: Shown,
-    now_ms: u64,
+    (now_ms, width): (u64, Width),
     out: &mut impl Write,
 ) -> Result<(), CtlError> {
     let mut tick = interval(every);
@@ -56,7 +58,7 @@ pub(super) async fn watch(
     let begin = Instant::now();
     let stop = tokio::signal::ctrl_c();
     tokio::pin!(stop);
-    let mut watching = Watching::new(shown);
+    let mut watching = Watching::new(shown, width);
     loop {
         let text = tokio::select! {
             biased;
@@ -83,6 +85,10 @@ async fn look(
         Err(error @ CtlError::Unreachable { .. }) => return Ok(watching.unreachable(&error.to_string())),
         Err(error) => return Err(error),
     };
+    if watching.has_strangers(&open) {
+        // If this fails, they are told by their ids.
+        watching.names = admin.peers().await.map(Names::new).unwrap_or_default();
+    }
     let all = match watching.has_gone(&open) {
         // If this fails, how it ended is not told; what is under way still is.
         true => admin.invitations(false, MIGRATIONS_MAX).await.unwrap_or_default(),
@@ -96,6 +102,8 @@ async fn look(
 /// What was seen so far.
 struct Watching {
     shown: Shown,
+    width: Width,
+    names: Names,
     open: Vec<v1::InvitationInfo>,
     looked_at: Option<Duration>,
     lines: BTreeMap<u64, String>,
@@ -104,15 +112,23 @@ struct Watching {
 }
 
 impl Watching {
-    fn new(shown: Shown) -> Self {
+    fn new(shown: Shown, width: Width) -> Self {
         Self {
             shown,
+            width,
+            names: Names::default(),
             open: Vec::new(),
             looked_at: None,
             lines: BTreeMap::new(),
             ends: VecDeque::new(),
             last: String::new(),
         }
+    }
+
+    /// Whether there is a peer in it that was not known before.
+    fn has_strangers(&self, open: &[v1::InvitationInfo]) -> bool {
+        let known = |peer: u32| peer == 0 || self.names.get(peer).is_some();
+        open.iter().any(|info| !known(info.target) || !known(info.replaces))
     }
 
     /// Whether something that was under way is not any more.
@@ -140,8 +156,11 @@ impl Watching {
         let before = self.looked_at.map(|then| (self.open.as_slice(), at.saturating_sub(then)));
         let view = MigrationsView::new(open.clone(), before, now_ms);
         let gone: Vec<u64> = self.gone(&open).map(|info| info.invitation_id).collect();
-        let ends: Vec<String> =
-            all.iter().filter(|info| gone.contains(&info.invitation_id)).map(ended).collect();
+        let ends: Vec<String> = all
+            .iter()
+            .filter(|info| gone.contains(&info.invitation_id))
+            .map(|info| ended(info, &self.names))
+            .collect();
         self.ends.extend(ends.iter().cloned());
         self.ends.drain(..self.ends.len().saturating_sub(ENDS_SHOWN));
         (self.open, self.looked_at) = (open, Some(at));
@@ -149,10 +168,14 @@ impl Watching {
             Shown::Redrawn => {
                 let ends: String = self.ends.iter().map(String::as_str).collect();
                 let below = if ends.is_empty() { ends } else { format!("\nended:\n{ends}") };
-                format!("{REDRAW}{}{below}\nCtrl-C ends\n", view.text(now_ms))
+                let peers = view.peers();
+                let table = Named::new(view, peers, &self.names).text_within(now_ms, self.width);
+                format!("{REDRAW}{table}{below}\nCtrl-C ends\n")
             }
             Shown::Lines => ends.concat() + &self.changed(&view),
             Shown::Json => {
+                let peers = view.peers();
+                let view = Named::new(view, peers, &self.names);
                 let line = serde_json::to_string(&view).map_err(std::io::Error::from)? + "\n";
                 self.unless_said(line)
             }
@@ -162,7 +185,7 @@ impl Watching {
     /// The lines that are not as they were.
     fn changed(&mut self, view: &MigrationsView) -> String {
         let lines: BTreeMap<u64, String> =
-            view.iter().map(|migration| (migration.invitation, migration.line())).collect();
+            view.iter().map(|migration| (migration.invitation, migration.line(&self.names))).collect();
         let new = lines.iter().filter(|(id, line)| self.lines.get(id) != Some(line));
         let mut text: String = new.map(|(_, line)| line.as_str()).collect();
         self.lines = lines;
@@ -223,7 +246,7 @@ mod tests {
 
     #[test]
     fn anywhere_but_on_a_terminal_only_changes_become_lines() {
-        let mut watching = Watching::new(Shown::choose(false, false));
+        let mut watching = Watching::new(Shown::choose(false, false), Width::USUAL);
         assert_eq!(look(&mut watching, vec![], 1), "nothing is on its way\n");
         assert_eq!(look(&mut watching, vec![], 2), "");
         assert!(look(&mut watching, vec![seeding(77, 100)], 3).contains("10 % of 1000 B"));
@@ -242,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_terminal_is_redrawn_and_keeps_the_last_ends() {
-        let mut watching = Watching::new(Shown::choose(false, true));
+        let mut watching = Watching::new(Shown::choose(false, true), Width::USUAL);
         look(&mut watching, vec![seeding(77, 100)], 1);
         for second in 2..4 {
             let text = look(&mut watching, vec![], second);
@@ -252,7 +275,7 @@ mod tests {
 
     #[test]
     fn json_is_a_line_for_each_look_that_differs() {
-        let mut watching = Watching::new(Shown::choose(true, true));
+        let mut watching = Watching::new(Shown::choose(true, true), Width::USUAL);
         let first = look(&mut watching, vec![seeding(77, 100)], 1);
         let value: serde_json::Value = serde_json::from_str(&first).unwrap();
         assert_eq!(value["migrations"][0]["percent"], 10);

@@ -81,7 +81,11 @@ async fn run(hub: Arc<Hub>, other: u64) {
                     hub.audits.heard(peer, &report);
                 }
             }
-            Some(link_reply::Kind::Traffic(traffic)) => hub.traffic.heard(&traffic),
+            // What has waited while this hub stood still does not happen now.
+            Some(link_reply::Kind::Traffic(traffic)) if hub.health.freshness.is_current() => {
+                hub.traffic.heard(&traffic);
+            }
+            Some(link_reply::Kind::Traffic(_)) => {}
             None => {}
         }
     }

@@ -56,6 +56,11 @@ impl Links {
         self.open.lock().get(&hub).cloned()
     }
 
+    /// Whether another hub can be reached: it has spoken within the last heartbeats.
+    pub fn is_open(&self, hub: u64) -> bool {
+        self.open.lock().contains_key(&hub)
+    }
+
     /// How many other hubs can be reached.
     pub fn count(&self) -> usize {
         self.open.lock().len()

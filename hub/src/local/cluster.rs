@@ -1,6 +1,7 @@
 //! The system as a whole: starts its processes in order, waits until they serve, stops them in order.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -24,12 +25,12 @@ use crate::hubctl::{Admin, CtlError};
 const GRACE: Duration = Duration::from_secs(5);
 
 /// How often a process that is not ready yet is asked again.
-const ASK_EVERY: Duration = Duration::from_millis(50);
+pub(super) const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// One process of the system. Counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
-    /// The hub with node id `n + 1`.
+    /// The hub at this place: the one with node id `n + 1`, unless it was replaced.
     Hub(usize),
     /// The peer named `peer-(n + 1)`.
     Peer(usize),
@@ -52,10 +53,13 @@ pub struct Member {
 
 /// Hubs and peers of one data folder. Dropped, it kills what still runs.
 pub struct LocalCluster {
-    config: LocalConfig,
-    layout: Layout,
-    hubs: Vec<Process>,
-    peers: Vec<Process>,
+    pub(super) config: LocalConfig,
+    pub(super) layout: Layout,
+    pub(super) hubs: Vec<Process>,
+    pub(super) peers: Vec<Process>,
+    /// The places of hubs that can never run again.
+    pub(super) lost: BTreeSet<usize>,
+    hub_program: PathBuf,
     join_token: String,
     admin_token: String,
     group_secret: String,
@@ -72,14 +76,20 @@ impl LocalCluster {
     }
 
     /// Checks configuration, binaries, folder and ports; starts nothing.
-    pub fn prepare(mut config: LocalConfig) -> Result<Self, LocalError> {
+    pub fn prepare(config: LocalConfig) -> Result<Self, LocalError> {
+        let cluster = Self::prepare_some(config)?;
+        cluster.layout.check_free()?;
+        Ok(cluster)
+    }
+
+    /// The same where somebody else may have a port of a folder with data.
+    pub(super) fn prepare_some(mut config: LocalConfig) -> Result<Self, LocalError> {
         config.validate()?;
         let programs = (config.binary("loop-hub")?, config.binary("loop-peer")?);
         let lock = files::lock(&config.data_dir)?;
         // Absolute, so that log lines and error messages can be followed from anywhere.
         config.data_dir = fs::canonicalize(&config.data_dir).map_err(failed("find", &config.data_dir))?;
         let layout = Layout::settle(&config)?;
-        layout.check_free()?;
         let secret = |given: &Option<String>, name| match given {
             Some(secret) => Ok(secret.clone()),
             None => files::token(&config.data_dir, name),
@@ -94,26 +104,30 @@ impl LocalCluster {
             layout,
             hubs: Vec::new(),
             peers: Vec::new(),
+            lost: BTreeSet::new(),
+            hub_program: programs.0,
             join_token,
             admin_token,
             group_secret,
             _lock: lock,
         };
-        for at in 0..cluster.layout.http.len() {
-            let args = cluster.hub_args(at);
-            let secrets = [
-                ("LOOP_HUB_JOIN_TOKEN", &cluster.join_token),
-                ("LOOP_HUB_ADMIN_TOKEN", &cluster.admin_token),
-                ("LOOP_HUB_GROUP_SECRET", &cluster.group_secret),
-            ];
-            cluster.hubs.push(cluster.process(format!("hub-{}", at + 1), &programs.0, args, &secrets));
-        }
+        cluster.hubs = (0..cluster.layout.http.len()).map(|at| cluster.hub_process(at)).collect();
         for at in 0..usize::from(cluster.config.peers) {
             let args = cluster.peer_args(at);
             let secrets = [("LOOP_PEER_JOIN_TOKEN", &cluster.join_token)];
             cluster.peers.push(cluster.process(format!("peer-{}", at + 1), &programs.1, args, &secrets));
         }
         Ok(cluster)
+    }
+
+    /// The hub at this place, not started.
+    pub(super) fn hub_process(&self, at: usize) -> Process {
+        let secrets = [
+            ("LOOP_HUB_JOIN_TOKEN", &self.join_token),
+            ("LOOP_HUB_ADMIN_TOKEN", &self.admin_token),
+            ("LOOP_HUB_GROUP_SECRET", &self.group_secret),
+        ];
+        self.process(self.layout.hub_name(at), &self.hub_program, self.hub_args(at), &secrets)
     }
 
     fn process(
@@ -132,14 +146,17 @@ impl LocalCluster {
 
     fn hub_args(&self, at: usize) -> Vec<String> {
         let mut args = Args::default();
-        args.pair("--node-id", at + 1)
+        args.pair("--node-id", self.layout.id(at))
             .pair("--data-dir", self.data_dir(Who::Hub(at)).display())
             .pair("--http-listen", self.hub_http(at))
             .pair("--grpc-listen", self.hub_grpc(at))
             .pair("--cluster", self.layout.cluster_argument())
             .option("--log-engine", self.config.log_engine.as_deref())
-            .option("--static-dir", self.config.static_dir.as_ref().map(|folder| folder.display()))
-            .flag("--bootstrap");
+            .option("--static-dir", self.config.static_dir.as_ref().map(|folder| folder.display()));
+        match self.layout.is_founder(at) {
+            true => args.flag("--bootstrap"),
+            false => args.pair("--join", self.hub_grpc((at + 1) % self.layout.grpc.len())),
+        };
         args.more(&self.config.hub_args)
     }
 
@@ -204,7 +221,7 @@ impl LocalCluster {
     /// Where a process keeps its data.
     pub fn data_dir(&self, who: Who) -> PathBuf {
         match who {
-            Who::Hub(at) => self.config.data_dir.join(format!("hub-{}", at + 1)),
+            Who::Hub(at) => self.config.data_dir.join(self.layout.hub_name(at)),
             Who::Peer(at) => self.config.data_dir.join(format!("peer-{}", at + 1)),
         }
     }
@@ -230,19 +247,19 @@ impl LocalCluster {
         }
     }
 
-    fn all(&self) -> Vec<Who> {
+    pub(super) fn all(&self) -> Vec<Who> {
         let hubs = (0..self.hubs.len()).map(Who::Hub);
         hubs.chain((0..self.peers.len()).map(Who::Peer)).collect()
     }
 
-    fn get(&self, who: Who) -> &Process {
+    pub(super) fn get(&self, who: Who) -> &Process {
         match who {
             Who::Hub(at) => &self.hubs[at],
             Who::Peer(at) => &self.peers[at],
         }
     }
 
-    fn get_mut(&mut self, who: Who) -> &mut Process {
+    pub(super) fn get_mut(&mut self, who: Who) -> &mut Process {
         match who {
             Who::Hub(at) => &mut self.hubs[at],
             Who::Peer(at) => &mut self.peers[at],
@@ -305,7 +322,18 @@ impl LocalCluster {
                 self.wait_hub(at, deadline).await?;
             }
         }
+        self.note_begun(
+            &(0..self.hubs.len()).filter(|at| self.hubs[*at].pid().is_some()).collect::<Vec<_>>(),
+        )?;
         self.wait_peers(deadline).await
+    }
+
+    /// These hubs were ready: they have data from now on.
+    pub(super) fn note_begun(&mut self, hubs: &[usize]) -> Result<(), LocalError> {
+        if self.layout.begin(hubs) {
+            self.layout.save(&self.config.data_dir)?;
+        }
+        Ok(())
     }
 
     async fn wait_hub(&mut self, at: usize, deadline: Instant) -> Result<(), LocalError> {

@@ -57,6 +57,24 @@ pub enum LocalError {
         /// What was asked for.
         asked: String,
     },
+    /// Data of hubs, and no word of where they listen.
+    #[error(
+        "{} is missing, which says on which ports the hubs of this folder listen, though they have data: give the ports \
+         they had with --http-port and --grpc-port (8080 and 9080 unless you chose others), or another --data-dir",
+        .0.display()
+    )]
+    LayoutLost(PathBuf),
+    /// None of the hubs can be started.
+    #[error("none of the hubs can be started, so nothing was:\n{0}")]
+    NoHub(String),
+    /// A hub that cannot be replaced.
+    #[error("hub-{id} was not replaced: {why}")]
+    Replace {
+        /// Its number.
+        id: u64,
+        /// What stands against it, and what to do.
+        why: String,
+    },
     /// Another launcher holds the folder.
     #[error("{} is in use by another loop-local; stop that one or choose another --data-dir", .0.display())]
     FolderInUse(PathBuf),

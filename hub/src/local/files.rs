@@ -41,32 +41,43 @@ pub(super) fn lock(folder: &Path) -> Result<File, LocalError> {
     }
 }
 
-/// The folder's token of this name, made on the first call. Readable by its owner only.
+/// The folder's token of this name, made on the first call, and anew if it is empty: somebody was interrupted while
+/// making it. Readable by its owner only.
 pub(super) fn token(folder: &Path, name: &str) -> Result<String, LocalError> {
     let path = folder.join(name);
-    match File::open(&path) {
+    let kept = match File::open(&path) {
         Ok(file) => {
             let mut token = String::new();
             file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut token).map_err(failed("read", &path))?;
-            let token = token.trim().to_owned();
-            if token.is_empty() {
-                return Err(LocalError::Damaged { path, why: "it is empty".into() });
-            }
-            Ok(token)
+            token.trim().to_owned()
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let token = new_token();
-            let mut file = OpenOptions::new()
-                .create_new(true)
-                .write(true)
-                .mode(0o600)
-                .open(&path)
-                .map_err(failed("make", &path))?;
-            writeln!(file, "{token}").map_err(failed("write", &path))?;
-            Ok(token)
-        }
-        Err(error) => Err(failed("open", &path)(error)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(failed("open", &path)(error)),
+    };
+    if !kept.is_empty() {
+        return Ok(kept);
     }
+    let token = new_token();
+    write_whole(&path, &format!("{token}\n"))?;
+    Ok(token)
+}
+
+/// Writes a file for its owner's eyes. Written beside and renamed: there is never half of it.
+pub(super) fn write_whole(path: &Path, text: &str) -> Result<(), LocalError> {
+    let draft = path.with_extension("draft");
+    let write = || {
+        let mut options = OpenOptions::new();
+        let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(failed("write", &draft))?;
+    fs::rename(&draft, path).map_err(failed("write", path))
+}
+
+/// Whether there is anything in a folder.
+pub(super) fn has_content(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 #[expect(clippy::disallowed_methods, reason = "a secret made once, outside anything that is simulated")]
@@ -90,6 +101,8 @@ mod tests {
         assert_ne!(token(folder.path(), "group-secret").unwrap(), made);
         let mode = fs::metadata(folder.path().join("join-token")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+        fs::write(folder.path().join("join-token"), "").unwrap();
+        assert_eq!(token(folder.path(), "join-token").unwrap().len(), 2 * TOKEN_BYTES, "half made");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Which hub listens where. Kept in the data folder, because the hubs' own log remembers their addresses: a later run
-//! on the same folder must use the same ports.
+//! Which hub listens where, which number it has, and whether it has ever had data. Kept in the data folder, because the
+//! hubs' own log remembers their addresses: a later run on the same folder must use the same ports.
 
 use std::{
     fs,
@@ -11,35 +11,106 @@ use serde::{Deserialize, Serialize};
 use super::{
     LocalConfig, LocalError, Port,
     config::{GRPC_PORT, HTTP_PORT},
-    files::failed,
+    files::{self, failed},
     ports,
 };
+use crate::raft_node::LOG_FOLDER;
+
+/// The file it is kept in.
+const FILE: &str = "layout.json";
 
 /// The ports of every hub, hub 1 first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Layout {
     pub http: Vec<u16>,
     pub grpc: Vec<u16>,
+    /// The hubs' numbers in the same order, once one of them was replaced by a hub with a new number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ids: Option<Vec<u64>>,
+    /// Numbers that are used up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    retired: Vec<u64>,
+    /// Hubs that were ready at least once: a hub of these without data has lost it. A folder made before this was kept
+    /// says nothing, and then all are taken for such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    begun: Option<Vec<u64>>,
 }
 
 impl Layout {
-    /// The folder's layout if it has one that fits `config`; else a new one, written to the folder.
+    /// The folder's layout if it has one that fits `config`; else a new one, on ports that are free, written to the
+    /// folder.
     pub fn settle(config: &LocalConfig) -> Result<Self, LocalError> {
-        let path = config.data_dir.join("layout.json");
-        if let Some(saved) = Self::load(&path, config)? {
-            saved.check_fits(config)?;
-            return Ok(saved);
+        let path = config.data_dir.join(FILE);
+        let has_data = has_hubs(&config.data_dir);
+        match Self::load(&path)? {
+            Some(saved) if has_data => return saved.check_fits(config).map(|()| saved),
+            // Nothing remembers the ports of a folder in which no hub has ever started.
+            Some(saved) if saved.check_fits(config).and_then(|()| saved.check_free()).is_ok() => {
+                return Ok(saved);
+            }
+            None if has_data && !matches!((config.http, config.grpc), (Port::From(_), Port::From(_))) => {
+                return Err(LocalError::LayoutLost(path));
+            }
+            Some(_) | None => {}
         }
-        let layout = Self::choose(config)?;
-        let text = serde_json::to_string_pretty(&layout).expect("numbers and lists always serialise");
-        // Written beside and renamed: a half-written layout would lock its owner out.
-        let draft = path.with_extension("draft");
-        fs::write(&draft, text + "\n").map_err(failed("write", &draft))?;
-        fs::rename(&draft, &path).map_err(failed("write", &path))?;
+        let layout = Self { begun: (!has_data).then(Vec::new), ..Self::choose(config)? };
+        layout.check_free()?;
+        layout.save(&config.data_dir)?;
         Ok(layout)
     }
 
-    fn load(path: &Path, config: &LocalConfig) -> Result<Option<Self>, LocalError> {
+    /// Writes it to its folder.
+    pub fn save(&self, folder: &Path) -> Result<(), LocalError> {
+        let path = folder.join(FILE);
+        let text = serde_json::to_string_pretty(self).expect("numbers and lists always serialise");
+        files::write_whole(&path, &(text + "\n"))
+    }
+
+    /// The number of the hub at this place, counted from 0.
+    pub fn id(&self, at: usize) -> u64 {
+        let given = self.ids.as_ref().and_then(|ids| ids.get(at)).copied();
+        given.unwrap_or_else(|| first_id(at))
+    }
+
+    /// What it is called, and its folder.
+    pub fn hub_name(&self, at: usize) -> String {
+        format!("hub-{}", self.id(at))
+    }
+
+    /// The place of the hub with this number.
+    pub fn place(&self, id: u64) -> Option<usize> {
+        (0..self.http.len()).find(|at| self.id(*at) == id)
+    }
+
+    /// Whether the hub at this place was one of those that formed the group.
+    pub fn is_founder(&self, at: usize) -> bool {
+        self.id(at) == first_id(at)
+    }
+
+    /// Whether the hub at this place must have data.
+    pub fn has_begun(&self, at: usize) -> bool {
+        self.begun.as_ref().is_none_or(|begun| begun.contains(&self.id(at)))
+    }
+
+    /// These have data now. Whether that is news.
+    pub fn begin(&mut self, places: &[usize]) -> bool {
+        let ids: Vec<u64> = places.iter().filter(|at| !self.has_begun(**at)).map(|at| self.id(*at)).collect();
+        self.begun.iter_mut().for_each(|begun| begun.extend(&ids));
+        !ids.is_empty()
+    }
+
+    /// Gives the place to a new hub under a number that is above all of these and was never used here. The number.
+    pub fn replace(&mut self, at: usize, known: &[u64]) -> u64 {
+        let mut ids: Vec<u64> = (0..self.http.len()).map(|at| self.id(at)).collect();
+        let new = 1 + ids.iter().chain(known).chain(&self.retired).copied().max().unwrap_or(0);
+        self.begun.get_or_insert_with(|| ids.clone()).retain(|id| *id != ids[at]);
+        self.retired.push(ids[at]);
+        ids[at] = new;
+        self.ids = Some(ids);
+        new
+    }
+
+    fn load(path: &Path) -> Result<Option<Self>, LocalError> {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -50,17 +121,20 @@ impl Layout {
         if layout.http.len() != layout.grpc.len() || layout.http.is_empty() {
             return Err(damaged("HTTP and gRPC ports do not pair".into()));
         }
-        if layout.http.len() != usize::from(config.hubs) {
-            return Err(LocalError::OtherLayout {
-                folder: config.data_dir.clone(),
-                saved: format!("--hubs {}", layout.http.len()),
-                asked: format!("--hubs {}", config.hubs),
-            });
+        if layout.ids.as_ref().is_some_and(|ids| ids.len() != layout.http.len() || ids.contains(&0)) {
+            return Err(damaged("not every hub has a number".into()));
         }
         Ok(Some(layout))
     }
 
     fn check_fits(&self, config: &LocalConfig) -> Result<(), LocalError> {
+        if self.http.len() != usize::from(config.hubs) {
+            return Err(LocalError::OtherLayout {
+                folder: config.data_dir.clone(),
+                saved: format!("--hubs {}", self.http.len()),
+                asked: format!("--hubs {}", config.hubs),
+            });
+        }
         let kinds = [(config.http, self.http[0], "--http-port"), (config.grpc, self.grpc[0], "--grpc-port")];
         for (asked, saved, flag) in kinds {
             if let Port::From(first) = asked
@@ -87,31 +161,44 @@ impl Layout {
         if let Some(port) = http.iter().find(|port| grpc.contains(port)) {
             return Err(LocalError::PortTwice(*port));
         }
-        Ok(Self { http, grpc })
+        Ok(Self { http, grpc, ids: None, retired: Vec::new(), begun: None })
     }
 
     /// Fails with the first port that somebody else listens on.
     pub fn check_free(&self) -> Result<(), LocalError> {
-        let kinds = [(&self.http, "HTTP", "--http-port"), (&self.grpc, "gRPC", "--grpc-port")];
-        for (ports, kind, flag) in kinds {
-            for (at, port) in ports.iter().enumerate() {
-                if !ports::is_free(*port) {
-                    let what = format!("{kind} of hub-{}", at + 1);
-                    return Err(LocalError::PortInUse { port: *port, what, flag });
-                }
-            }
-        }
-        Ok(())
+        let taken = (0..self.http.len()).find_map(|at| Some((at, self.taken(at)?)));
+        taken.map_or(Ok(()), |(at, (port, kind, flag))| {
+            Err(LocalError::PortInUse { port, what: format!("{kind} of {}", self.hub_name(at)), flag })
+        })
+    }
+
+    /// The port of the hub at this place on which somebody else listens, what it is for, and the flag that sets it.
+    pub fn taken(&self, at: usize) -> Option<(u16, &'static str, &'static str)> {
+        let kinds = [(self.http[at], "HTTP", "--http-port"), (self.grpc[at], "gRPC", "--grpc-port")];
+        kinds.into_iter().find(|(port, ..)| !ports::is_free(*port))
     }
 
     /// The hubs' `--cluster` argument: `1=127.0.0.1:9080/127.0.0.1:8080,…`.
     pub fn cluster_argument(&self) -> String {
         let pairs = self.grpc.iter().zip(&self.http).enumerate();
         let entries = pairs.map(|(at, (grpc, http))| {
-            format!("{}={}/{}", at + 1, ports::loopback(*grpc), ports::loopback(*http))
+            format!("{}={}/{}", self.id(at), ports::loopback(*grpc), ports::loopback(*http))
         });
         entries.collect::<Vec<_>>().join(",")
     }
+}
+
+fn first_id(at: usize) -> u64 {
+    u64::try_from(at + 1).unwrap_or(u64::MAX)
+}
+
+/// Whether any hub has left data in the folder.
+fn has_hubs(folder: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(folder) else { return false };
+    entries.flatten().any(|entry| {
+        entry.file_name().to_string_lossy().starts_with("hub-")
+            && files::has_content(&entry.path().join(LOG_FOLDER))
+    })
 }
 
 #[cfg(test)]
@@ -133,6 +220,8 @@ mod tests {
         let first = Layout::settle(&LocalConfig::on_free_ports(folder.path())).unwrap();
         assert_eq!(Layout::settle(&LocalConfig::on_free_ports(folder.path())).unwrap(), first);
         assert_eq!(Layout::settle(&LocalConfig::new(folder.path())).unwrap(), first);
+        a_hub_has_data(folder.path());
+        assert_eq!(Layout::settle(&LocalConfig::new(folder.path())).unwrap(), first);
         let moved = LocalConfig { http: Port::From(1234), ..LocalConfig::new(folder.path()) };
         let error = Layout::settle(&moved).unwrap_err().to_string();
         assert!(error.contains("--http-port 1234"), "{error}");
@@ -151,14 +240,92 @@ mod tests {
         #[expect(clippy::disallowed_methods, reason = "the other listener of this story")]
         let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = other.local_addr().unwrap().port();
-        let error = Layout { http: vec![port], grpc: vec![1] }.check_free().unwrap_err().to_string();
+        let layout = Layout { http: vec![port], grpc: vec![1], ids: None, retired: Vec::new(), begun: None };
+        let error = layout.check_free().unwrap_err().to_string();
         assert!(error.contains(&port.to_string()) && error.contains("--http-port"), "{error}");
+    }
+
+    fn a_hub_has_data(folder: &Path) {
+        let log = folder.join("hub-1").join(LOG_FOLDER);
+        fs::create_dir_all(&log).unwrap();
+        fs::write(log.join("entries"), "x").unwrap();
+    }
+
+    #[test]
+    fn ports_are_bound_to_a_folder_only_once_a_hub_has_data_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let free = || LocalConfig::on_free_ports(folder.path());
+        let taken = Layout::settle(&free()).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "the other listener of this story")]
+        let other = std::net::TcpListener::bind(("127.0.0.1", taken.http[0])).unwrap();
+        let moved = Layout::settle(&free()).unwrap();
+        assert!(!moved.http.contains(&taken.http[0]), "nobody remembers the ports of a folder without data");
+        let smaller = Layout::settle(&LocalConfig { hubs: 1, ..free() }).unwrap();
+        assert_eq!(smaller.http.len(), 1);
+        Layout::settle(&free()).unwrap();
+        drop(other);
+        a_hub_has_data(folder.path());
+        let again = LocalConfig { http: Port::From(1234), ..free() };
+        assert!(matches!(Layout::settle(&again), Err(LocalError::OtherLayout { .. })));
+    }
+
+    #[test]
+    fn a_layout_that_is_gone_beside_data_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        a_hub_has_data(folder.path());
+        let error = Layout::settle(&LocalConfig::new(folder.path())).unwrap_err().to_string();
+        assert!(error.contains("layout.json") && error.contains("--grpc-port"), "{error}");
+        let ports = ports::free(6, &[]).unwrap();
+        let told = LocalConfig {
+            hubs: 1,
+            http: Port::From(ports[0]),
+            grpc: Port::From(ports[1]),
+            ..LocalConfig::new(folder.path())
+        };
+        let layout = Layout::settle(&told).unwrap();
+        assert!(layout.has_begun(0), "its hub has data, or has lost it");
+    }
+
+    #[test]
+    fn a_hub_that_is_replaced_gets_a_number_nobody_has_had() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = LocalConfig::on_free_ports(folder.path());
+        let mut layout = Layout::settle(&config).unwrap();
+        assert!(
+            !layout.has_begun(1) && layout.begin(&[0, 1, 2]) && !layout.begin(&[1]) && layout.has_begun(1)
+        );
+        assert_eq!(layout.replace(1, &[1, 2, 3]), 4);
+        assert_eq!(layout.replace(1, &[7]), 8, "somebody added a hub by hand");
+        assert_eq!(layout.replace(0, &[]), 9);
+        layout.save(folder.path()).unwrap();
+        a_hub_has_data(folder.path());
+        let read = Layout::settle(&config).unwrap();
+        assert_eq!(read, layout);
+        assert_eq!((read.id(0), read.id(1), read.place(8), read.place(2)), (9, 8, Some(1), None));
+        assert!(!read.is_founder(1) && read.is_founder(2));
+        assert!(!read.has_begun(1) && read.has_begun(2), "the new one has no data yet");
+        assert!(read.cluster_argument().starts_with("9=") && read.cluster_argument().contains(",3="));
+    }
+
+    #[test]
+    fn a_folder_of_before_is_read_and_its_hubs_must_have_data() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(FILE), r#"{"http":[1,2,3],"grpc":[4,5,6]}"#).unwrap();
+        a_hub_has_data(folder.path());
+        let layout = Layout::settle(&LocalConfig::new(folder.path())).unwrap();
+        assert!(layout.id(2) == 3 && layout.has_begun(2));
     }
 
     #[test]
     fn a_damaged_layout_is_said_to_be_damaged() {
         let folder = tempfile::tempdir().unwrap();
-        for text in ["", "{", r#"{"http":[1,2,3],"grpc":[1]}"#, r#"{"http":[70000],"grpc":[1]}"#] {
+        for text in [
+            "",
+            "{",
+            r#"{"http":[1,2,3],"grpc":[1]}"#,
+            r#"{"http":[70000],"grpc":[1]}"#,
+            r#"{"http":[1,2,3],"grpc":[4,5,6],"ids":[1]}"#,
+        ] {
             fs::write(folder.path().join("layout.json"), text).unwrap();
             let result = Layout::settle(&LocalConfig::new(folder.path()));
             assert!(matches!(result, Err(LocalError::Damaged { .. })), "{text}");

@@ -8,12 +8,17 @@ mod cluster;
 mod config;
 mod error;
 mod files;
+mod launch;
 mod layout;
 mod ports;
 mod process;
 mod ready;
+mod replace;
+mod trouble;
 
 pub use cluster::{LocalCluster, Member, Who};
 pub use config::{LocalConfig, Port};
 pub use error::LocalError;
+pub use launch::Launch;
 pub use process::{Signal, Stopped};
+pub use trouble::{NotRunning, Trouble, WayBack};

@@ -66,6 +66,8 @@ pub(super) struct Process {
     args: Vec<String>,
     env: Vec<(String, String)>,
     log: PathBuf,
+    /// Where in its log this run begins.
+    log_from: u64,
     child: Option<Child>,
 }
 
@@ -77,7 +79,7 @@ impl Process {
         env: Vec<(String, String)>,
         log: PathBuf,
     ) -> Self {
-        Self { name, program, args, env, log, child: None }
+        Self { name, program, args, env, log, log_from: 0, child: None }
     }
 
     pub fn name(&self) -> &str {
@@ -99,6 +101,7 @@ impl Process {
             return Ok(());
         }
         let log = self.open_log()?;
+        self.log_from = log.metadata().map_or(0, |log| log.len());
         let errors = log.try_clone().map_err(failed("write", &self.log))?;
         let child = Command::new(&self.program)
             .args(&self.args)
@@ -169,20 +172,32 @@ impl Process {
 
     /// The last lines of its log, for an error message.
     pub fn log_tail(&self) -> String {
-        tail(&self.log).unwrap_or_else(|error| format!("(cannot be read: {error})"))
+        let lines = |text: String| {
+            let lines: Vec<&str> = text.lines().collect();
+            let from = lines.len().saturating_sub(TAIL_LINES_MAX);
+            lines[from..].iter().map(|line| format!("  {line}\n")).collect()
+        };
+        tail(&self.log, 0).map_or_else(|error| format!("(cannot be read: {error})"), lines)
+    }
+
+    /// What it said last in this run: its own word of farewell, if it had one, without its name.
+    pub fn last_words(&self) -> Option<String> {
+        let text = tail(&self.log, self.log_from).ok()?;
+        let program = self.program.file_name()?.to_string_lossy().into_owned() + ": ";
+        let farewell = text.lines().rev().find_map(|line| line.strip_prefix(&program));
+        let last = farewell.or_else(|| text.lines().rev().find(|line| !line.trim().is_empty()))?;
+        Some(last.trim().to_owned())
     }
 }
 
-fn tail(path: &Path) -> std::io::Result<String> {
+/// The end of a file, not going back beyond `from`.
+fn tail(path: &Path, from: u64) -> std::io::Result<String> {
     let mut file = File::open(path)?;
-    let start = file.metadata()?.len().saturating_sub(TAIL_BYTES_MAX);
+    let start = file.metadata()?.len().saturating_sub(TAIL_BYTES_MAX).max(from);
     file.seek(SeekFrom::Start(start))?;
     let mut bytes = Vec::new();
     file.take(TAIL_BYTES_MAX).read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().collect();
-    let from = lines.len().saturating_sub(TAIL_LINES_MAX);
-    Ok(lines[from..].iter().map(|line| format!("  {line}\n")).collect())
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]
@@ -241,6 +256,20 @@ mod tests {
             assert_eq!(status.code(), Some(7));
         }
         assert!(matches!(child.signal(Signal::Kill), Err(LocalError::NotRunning(_))));
+    }
+
+    #[tokio::test]
+    async fn its_last_words_are_those_of_this_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = shell(folder.path(), "echo 'sh: no more'; echo; exit 7");
+        fs::write(child.log(), "sh: words of an earlier run\n").unwrap();
+        assert_eq!(child.last_words().as_deref(), Some("words of an earlier run"));
+        child.start().unwrap();
+        until_log_has(&child, "no more").await;
+        assert_eq!(child.last_words().as_deref(), Some("no more"));
+        let mut child = shell(folder.path(), "sleep 60");
+        child.start().unwrap();
+        assert_eq!(child.last_words(), None);
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! Whether a hub says it is ready: one small HTTP question, bounded in time and bytes.
+//! Whether a hub says that its group serves: one small HTTP question, bounded in time and bytes.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -10,10 +10,12 @@ use tokio::{
 /// How long one question may take.
 const ASK_WITHIN: Duration = Duration::from_secs(1);
 
-/// How much of the answer is read, bytes. The status line is all that matters, the rest goes into error messages.
-const ANSWER_BYTES_MAX: u64 = 1024;
+/// How much of the answer is read, bytes: some sentences about what is not well.
+const ANSWER_BYTES_MAX: u64 = 64 << 10;
 
-/// `Ok` if `GET /readyz` is answered with 200; else what came instead, for an error message.
+/// `Ok` if `GET /readyz` is answered with 200, or with 503 although a majority of hubs stands behind this one: then it is
+/// peers that are missing, and who starts a system waits for those he starts, not for all that there ever were. Else what
+/// came instead, for an error message.
 pub(super) async fn ask(hub: SocketAddr) -> Result<(), String> {
     let answer = tokio::time::timeout(ASK_WITHIN, get(hub)).await;
     let text = match answer {
@@ -23,13 +25,22 @@ pub(super) async fn ask(hub: SocketAddr) -> Result<(), String> {
     };
     match text.split(' ').nth(1) {
         Some("200") => Ok(()),
+        Some("503") if has_quorum(&text) => Ok(()),
         _ => Err(format!("http://{hub}/readyz answered: {}", summary(&text))),
     }
 }
 
+fn has_quorum(answer: &str) -> bool {
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    let health: Result<serde_json::Value, _> = serde_json::from_str(body);
+    health.is_ok_and(|health| health["quorum"] == true)
+}
+
 async fn get(hub: SocketAddr) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(hub).await?;
-    let request = format!("GET /readyz HTTP/1.1\r\nHost: {hub}\r\nConnection: close\r\n\r\n");
+    let request = format!(
+        "GET /readyz HTTP/1.1\r\nHost: {hub}\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
@@ -63,12 +74,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_200_is_ready_and_anything_else_is_told() {
+    async fn a_hub_with_a_majority_is_ready_to_be_joined_by_peers_and_anything_else_is_told() {
         let ready = server_that_answers("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
         assert_eq!(ask(ready).await, Ok(()));
         let waiting = server_that_answers("HTTP/1.1 503 Service Unavailable\r\n\r\nno leader\n").await;
         let said = ask(waiting).await.unwrap_err();
         assert!(said.ends_with("HTTP/1.1 503 Service Unavailable no leader"), "{said}");
+        let no_peer = "HTTP/1.1 503 Service Unavailable\r\n\r\n{\"ready\":false,\"quorum\":true}\n";
+        assert_eq!(ask(server_that_answers(no_peer).await).await, Ok(()));
+        let alone = "HTTP/1.1 503 Service Unavailable\r\n\r\n{\"ready\":false,\"quorum\":false}\n";
+        assert!(ask(server_that_answers(alone).await).await.unwrap_err().contains("quorum"));
         let garbage = server_that_answers("\0\u{1}").await;
         assert!(ask(garbage).await.is_err());
     }

@@ -30,13 +30,16 @@ use crate::{
 /// A handle to this hub's Raft node.
 pub type HubRaftNode = Raft<HubRaft, StateMachine>;
 
+/// The folder of the Raft log within a hub's data folder.
+pub const LOG_FOLDER: &str = "log";
+
 /// Opens the folder of the log, for this process alone.
 pub fn open_log_dir(config: &HubConfig, io: &Io) -> io::Result<Arc<dyn Dir>> {
     open_dir(io, &log_path(config), "the log")
 }
 
 fn log_path(config: &HubConfig) -> PathBuf {
-    config.data_dir.join("log")
+    config.data_dir.join(LOG_FOLDER)
 }
 
 /// Opens the log and the newest snapshot and starts Raft on them.

@@ -82,12 +82,15 @@ impl Gateway for Scripted {
         self.serve(call, within, false)
     }
 
-    fn ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed)
+    fn health(&self) -> v1::HealthReport {
+        let (ready, peers) = (self.ready.load(Ordering::Relaxed), self.peers.load(Ordering::Relaxed));
+        let problems = [(!ready, "no majority"), (!peers, "no peer")];
+        let problems = problems.iter().filter(|(is, _)| *is).map(|(_, why)| (*why).to_owned()).collect();
+        v1::HealthReport { ready, quorum: ready, problems, ..Default::default() }
     }
 
     fn serving(&self) -> bool {
-        self.ready() && self.peers.load(Ordering::Relaxed)
+        self.ready.load(Ordering::Relaxed) && self.peers.load(Ordering::Relaxed)
     }
 
     fn hub_http_addrs(&self) -> Vec<String> {

@@ -339,13 +339,15 @@ fn installed(invitation: u64, cursor: u64) -> Input {
 
 #[test]
 fn a_copy_stays_if_the_log_shows_nobody_else_with_one_that_counts_and_is_let_go_if_it_does() {
-    let mut told = Told::connected(9);
-    let doubtful = Assignment { unconfirmed: vec![peer(OTHER)], ..without_me(2) };
+    let mut told = Told::connected(8);
+    told.fed(vec![says(9, assignment(1, OTHER))], 9);
+    let doubtful = Assignment { unconfirmed: vec![peer(OTHER)], ..without_me(1) };
     assert_eq!(told.fed(vec![says(10, doubtful)], 10), ["keep", "apply 0 through 10"]);
     assert_eq!(told.replica.epoch_of(forum()), None, "it serves no more");
-    assert_eq!(told.fed(vec![says(11, joining(2, 11, Stage::Invited))], 11)[0], "begin joining t11");
-    let mut told = Told::connected(9);
-    assert_eq!(told.fed(vec![says(10, without_me(2))], 10), ["drop", "apply 0 through 10"]);
+    assert_eq!(told.fed(vec![says(11, joining(1, 11, Stage::Invited))], 11)[0], "begin joining t11");
+    let mut told = Told::connected(8);
+    told.fed(vec![says(9, assignment(1, OTHER))], 9);
+    assert_eq!(told.fed(vec![says(10, without_me(1))], 10), ["drop", "apply 0 through 10"]);
 }
 
 #[test]

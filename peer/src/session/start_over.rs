@@ -89,7 +89,9 @@ pub async fn attempt(peer: &mut Peer, trimmed_through: u64, shutdown: &Cancellat
         Some(Err(InstallError::Backend(error))) => return Attempt::Fatal(error.to_string()),
         Some(Ok(())) => {}
     }
-    peer.driver.start_over(&forums);
+    if let Err(error) = peer.driver.start_over(&forums) {
+        return Attempt::Fatal(error.to_string());
+    }
     peer.has_answered = false;
     tracing::warn!(cursor, "started over: all users are here, the forums come again from other peers");
     Attempt::Done

@@ -3,7 +3,11 @@
 use loop_proto::v1;
 use serde::Serialize;
 
-use super::{View, peers::state};
+use super::{
+    super::{names::Names, table::Width},
+    BlockedView, View,
+    peers::state,
+};
 
 /// A peer was invited to a forum.
 #[derive(Debug, Serialize)]
@@ -29,13 +33,32 @@ pub struct HubRemoved {
     pub staying: Vec<u64>,
 }
 
+impl HubRemoved {
+    /// What it means that these stay, in a sentence; `None`: nothing that need be said.
+    pub fn warning(staying: usize) -> Option<String> {
+        match staying {
+            1 => Some("With one hub all stops when it does: add two".to_owned()),
+            2 => Some("With two hubs neither may fail: add one soon".to_owned()),
+            even if even % 2 == 0 => Some(format!(
+                "{even} hubs bear no more failures than {}: add one soon",
+                even.saturating_sub(1)
+            )),
+            _ => None,
+        }
+    }
+}
+
 impl View for HubRemoved {
     fn text(&self, _now_ms: u64) -> String {
         let staying: Vec<String> = self.staying.iter().map(|hub| format!("h{hub}")).collect();
+        let warning =
+            Self::warning(self.staying.len()).map(|warning| format!("{warning} (`loop-hub --join`)\n"));
         format!(
-            "h{} is out of the group, which is {} now; stop it if it runs, and never start it on its old data again\n",
+            "h{} is out of the group for ever, which is {} now; it stops by itself\n\
+             Never start it on its old data again, nor an empty one under its number\n{}",
             self.hub,
-            staying.join(", ")
+            staying.join(", "),
+            warning.unwrap_or_default()
         )
     }
 }
@@ -46,16 +69,31 @@ pub struct ReplicasChanged {
     pub forum: u32,
     /// 0: as many as the hubs' default.
     pub replicas: u32,
+    /// Why that cannot be met now.
+    pub blocked: Option<BlockedView>,
 }
 
 impl View for ReplicasChanged {
-    fn text(&self, _now_ms: u64) -> String {
+    fn text(&self, now_ms: u64) -> String {
+        self.text_within(now_ms, Width::USUAL)
+    }
+
+    fn text_within(&self, _now_ms: u64, width: Width) -> String {
         let wanted = match self.replicas {
             0 => "as many replicas as the hubs' default".to_owned(),
             1 => "1 replica".to_owned(),
             many => format!("{many} replicas"),
         };
-        format!("f{} shall have {wanted}; `hubctl plan` shows what will be done for it\n", self.forum)
+        let forum = self.forum;
+        match &self.blocked {
+            None => format!("f{forum} shall have {wanted}; `hubctl plan` shows what will be done for it\n"),
+            Some(blocked) => {
+                format!(
+                    "f{forum} shall have {wanted}, which cannot be met now\n{}",
+                    width.wrap(&blocked.sentence(), 2)
+                )
+            }
+        }
     }
 }
 
@@ -63,31 +101,55 @@ impl View for ReplicasChanged {
 #[derive(Debug, Serialize)]
 pub struct PeerChanged {
     peer: u32,
+    name: Option<String>,
     state: &'static str,
+    /// What it held when this was asked, copies on their way to it included.
+    forums: Option<u32>,
     #[serde(skip)]
-    means: &'static str,
+    means: String,
+    #[serde(skip)]
+    shown: String,
 }
 
 impl PeerChanged {
-    pub fn new(peer: u32, to: v1::PeerState) -> Self {
+    pub fn new(peer: u32, to: v1::PeerState, names: &Names) -> Self {
+        let forums = names.get(peer).map(|info| info.forums + info.joining);
+        let (order, held) = (names.typed(peer), forums.map_or_else(|| "its forums".to_owned(), held));
         let means = match to {
-            v1::PeerState::Active => "it takes forums",
-            v1::PeerState::Paused => "it keeps what it holds and gets nothing new",
-            v1::PeerState::Draining => {
-                "its forums go to other peers, one after another; `hubctl migrations --watch` shows them"
+            v1::PeerState::Active => "it takes forums".to_owned(),
+            v1::PeerState::Paused => format!("it keeps {held} and gets nothing new"),
+            v1::PeerState::Draining if forums == Some(0) => {
+                "it holds nothing and gets nothing new".to_owned()
             }
-            v1::PeerState::Removed => {
-                "its connections are refused and its forums get other replicas; `hubctl peer resume` takes it back"
-            }
-            v1::PeerState::Unspecified => "the hubs decide",
+            v1::PeerState::Draining => format!(
+                "others take over {held}, one after another; `hubctl peer drain {order} --watch` stays until that is done"
+            ),
+            v1::PeerState::Removed => format!(
+                "its connections are refused, and others get copies of {held} from those who have some (`hubctl plan`); \
+                 `hubctl peer resume {order}` takes it back"
+            ),
+            v1::PeerState::Unspecified => "the hubs decide".to_owned(),
         };
-        Self { peer, state: state(to), means }
+        let name = names.name(peer).map(ToOwned::to_owned);
+        Self { peer, name, state: state(to), forums, means, shown: names.with_id(peer) }
+    }
+}
+
+fn held(forums: u32) -> String {
+    match forums {
+        0 => "nothing".to_owned(),
+        1 => "its one forum".to_owned(),
+        many => format!("its {many} forums"),
     }
 }
 
 impl View for PeerChanged {
-    fn text(&self, _now_ms: u64) -> String {
-        format!("p{} is {} now: {}\n", self.peer, self.state, self.means)
+    fn text(&self, now_ms: u64) -> String {
+        self.text_within(now_ms, Width::USUAL)
+    }
+
+    fn text_within(&self, _now_ms: u64, width: Width) -> String {
+        width.wrap(&format!("{} is {} now: {}", self.shown, self.state, self.means), 0)
     }
 }
 
@@ -95,18 +157,46 @@ impl View for PeerChanged {
 mod tests {
     use super::*;
 
+    fn names(forums: u32) -> Names {
+        Names::new(vec![v1::PeerInfo { peer_id: 3, name: "attic".into(), forums, ..Default::default() }])
+    }
+
     #[test]
     fn every_change_says_where_to_look_next() {
         assert!(Invited { forum: 12, invitation: 77 }.text(0).contains("t77"));
-        assert!(
-            HubRemoved { hub: 2, staying: vec![1, 3] }
-                .text(0)
-                .contains("h2 is out of the group, which is h1, h3")
+        let changed = |replicas| ReplicasChanged { forum: 12, replicas, blocked: None }.text(0);
+        assert!(changed(0).contains("default") && changed(1).contains("1 replica;"));
+        let removed = PeerChanged::new(3, v1::PeerState::Removed, &names(2));
+        let text = removed.text_within(0, Width::WIDE);
+        assert!(text.contains("p3 attic is removed now") && text.contains("its 2 forums"), "{text}");
+        assert!(text.contains("hubctl peer resume attic"), "{text}");
+        assert_eq!(
+            serde_json::to_string(&removed).unwrap(),
+            r#"{"peer":3,"name":"attic","state":"removed","forums":2}"#
         );
-        assert!(ReplicasChanged { forum: 12, replicas: 0 }.text(0).contains("default"));
-        assert!(ReplicasChanged { forum: 12, replicas: 1 }.text(0).contains("1 replica;"));
-        let removed = PeerChanged::new(3, v1::PeerState::Removed);
-        assert!(removed.text(0).contains("p3 is removed now"));
-        assert_eq!(serde_json::to_string(&removed).unwrap(), r#"{"peer":3,"state":"removed"}"#);
+        let empty = PeerChanged::new(3, v1::PeerState::Draining, &names(0)).text(0);
+        assert!(empty.contains("holds nothing"), "{empty}");
+        let unknown = PeerChanged::new(9, v1::PeerState::Draining, &names(0)).text(0);
+        assert!(unknown.starts_with("p9 is draining now: others take over its forums"), "{unknown}");
+    }
+
+    #[test]
+    fn a_hub_that_is_out_is_out_for_ever_and_what_stays_is_told() {
+        let text = HubRemoved { hub: 2, staying: vec![1, 3] }.text(0);
+        assert!(text.contains("h2 is out of the group for ever, which is h1, h3"), "{text}");
+        assert!(text.contains("neither may fail"), "{text}");
+        assert_eq!(HubRemoved::warning(3), None);
+        assert!(HubRemoved::warning(4).unwrap().contains("no more failures than 3"));
+    }
+
+    #[test]
+    fn more_replicas_than_there_are_peers_is_said_at_once() {
+        let needs = v1::BlockedForum { forum_id: 12, needs: "one more copy".into(), ..Default::default() };
+        let blocked = Some(BlockedView::new(&needs, &names(0)));
+        let text = ReplicasChanged { forum: 12, replicas: 4, blocked }.text(0);
+        assert!(
+            text.contains("4 replicas, which cannot be met now") && text.contains("one more copy"),
+            "{text}"
+        );
     }
 }

@@ -3,7 +3,10 @@
 use loop_proto::v1;
 use serde::Serialize;
 
-use super::{super::table::Table, View, ago, dash, some, stage, way};
+use super::{
+    super::table::{Table, Width},
+    View, ago, dash, some, stage, way,
+};
 
 #[derive(Debug, Serialize)]
 pub struct InvitationsView {
@@ -94,8 +97,19 @@ impl From<Vec<v1::InvitationInfo>> for InvitationsView {
     }
 }
 
+impl InvitationsView {
+    /// Every peer that is named in it.
+    pub fn peers(&self) -> Vec<u32> {
+        self.invitations.iter().flat_map(|i| [Some(i.target), Some(i.source), i.replaces]).flatten().collect()
+    }
+}
+
 impl View for InvitationsView {
     fn text(&self, now_ms: u64) -> String {
+        self.text_within(now_ms, Width::USUAL)
+    }
+
+    fn text_within(&self, now_ms: u64, width: Width) -> String {
         if self.invitations.is_empty() {
             return "no invitation\n".to_owned();
         }
@@ -109,7 +123,9 @@ impl View for InvitationsView {
             "INVITED",
             "CHANGED",
             "STAGE, REASON",
-        ]);
+        ])
+        .extras(&["INVITATION", "SOURCE", "INVITED"])
+        .sentences(&["STAGE, REASON"]);
         for invitation in &self.invitations {
             let InvitationView { stage, reason, waits_for, .. } = invitation;
             let more = match (stage, reason) {
@@ -129,7 +145,7 @@ impl View for InvitationsView {
                 more,
             ]);
         }
-        table.render()
+        table.render_within(width)
     }
 }
 
@@ -159,7 +175,8 @@ mod tests {
             ..open.clone()
         };
         let view = InvitationsView::from(vec![open, rejected]);
-        let text = view.text(0);
+        assert_eq!(view.peers(), [4, 2, 2, 4, 2]);
+        let text = view.text_within(0, Width::WIDE);
         for part in ["p2 → p4", "invited: waits for p4 to answer", "+ p4", "rejected", "its disk"] {
             assert!(text.contains(part), "{part:?} in {text}");
         }

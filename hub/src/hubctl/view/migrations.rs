@@ -6,7 +6,10 @@ use loop_proto::v1;
 use serde::Serialize;
 
 use super::{
-    super::table::Table,
+    super::{
+        names::Names,
+        table::{Table, Width},
+    },
     View, ago,
     invitations::{cause, reason, status},
     size, some, stage, way,
@@ -55,6 +58,11 @@ impl MigrationsView {
             migration(info, earlier, now_ms)
         };
         Self { migrations: invitations.into_iter().map(migration).collect() }
+    }
+
+    /// Every peer that is named in it.
+    pub fn peers(&self) -> Vec<u32> {
+        self.migrations.iter().flat_map(|m| [Some(m.target), m.replaces]).flatten().collect()
     }
 
     /// One by one, oldest last.
@@ -139,8 +147,9 @@ impl Migration {
     }
 
     /// For a log: one line, without what changes by itself.
-    pub fn line(&self) -> String {
-        let mut text = format!("f{}  {}  {}", self.forum, way(self.replaces, self.target), self.stage);
+    pub fn line(&self, names: &Names) -> String {
+        let mut text =
+            format!("f{}  {}  {}", self.forum, named_way(self.replaces, self.target, names), self.stage);
         if self.percent.is_some() {
             text += &format!("  {}  {}", self.copied(), self.rate());
         }
@@ -148,44 +157,58 @@ impl Migration {
     }
 }
 
+/// `p2 attic → p4 loft`.
+fn named_way(replaces: Option<u32>, target: u32, names: &Names) -> String {
+    match replaces {
+        Some(from) => format!("{} → {}", names.with_id(from), names.with_id(target)),
+        None => format!("+ {}", names.with_id(target)),
+    }
+}
+
 impl View for MigrationsView {
     fn text(&self, now_ms: u64) -> String {
+        self.text_within(now_ms, Width::USUAL)
+    }
+
+    fn text_within(&self, now_ms: u64, width: Width) -> String {
         if self.migrations.is_empty() {
             return "nothing is on its way\n".to_owned();
         }
         let mut table = Table::new(&[
-            "INVITATION",
             "FORUM",
             "MOVE",
-            "CAUSE",
             "STAGE",
             "COPIED",
             "RATE",
-            "LAG",
+            "CAUSE",
             "SINCE",
+            "LAG",
+            "INVITATION",
             "WAITS FOR",
-        ]);
+        ])
+        .extras(&["CAUSE", "SINCE", "LAG", "INVITATION"])
+        .sentences(&["WAITS FOR"]);
         for migration in &self.migrations {
             table.row(vec![
-                format!("t{}", migration.invitation),
                 format!("f{}", migration.forum),
                 way(migration.replaces, migration.target),
-                migration.cause.to_owned(),
                 migration.stage.to_owned(),
                 migration.copied(),
                 migration.rate(),
-                migration.lag(),
+                migration.cause.to_owned(),
                 ago(migration.changed_at_ms, now_ms),
+                migration.lag(),
+                format!("t{}", migration.invitation),
                 migration.waits_for.clone(),
             ]);
         }
-        table.render()
+        table.render_within(width)
     }
 }
 
 /// How one that is not under way any more has ended.
-pub fn ended(info: &v1::InvitationInfo) -> String {
-    let way = way(some(info.replaces), info.target);
+pub fn ended(info: &v1::InvitationInfo, names: &Names) -> String {
+    let way = named_way(some(info.replaces), info.target, names);
     let why = reason(info.reason()).map(|reason| format!(": {reason}")).unwrap_or_default();
     format!("f{}  {way}  {}{why}\n", info.forum_id, status(info.status()))
 }
@@ -217,14 +240,15 @@ mod tests {
         let before = [seeding(4 << 20)];
         let last =
             MigrationsView::new(vec![seeding(5 << 20)], Some((&before, Duration::from_millis(500))), 10_500);
-        let text = last.text(10_500);
+        let text = last.text_within(10_500, Width::WIDE);
         for part in ["p2 → p4", "seeding", "50 % of 10.0 MiB", "2.0 MiB/s", "p4 has 50 %"] {
             assert!(text.contains(part), "{part:?} in {text}");
         }
-        let line = last.migrations[0].line();
+        let attic = v1::PeerInfo { peer_id: 4, name: "attic".into(), ..Default::default() };
+        let line = last.migrations[0].line(&Names::new(vec![attic]));
         assert_eq!(
             line,
-            "f12  p2 → p4  seeding  50 % of 10.0 MiB  2.0 MiB/s  p4 has 50 % of the copy from p2\n"
+            "f12  p2 → p4 attic  seeding  50 % of 10.0 MiB  2.0 MiB/s  p4 has 50 % of the copy from p2\n"
         );
     }
 
@@ -263,6 +287,9 @@ mod tests {
             reason: v1::RejectReason::ForumsMax.into(),
             ..seeding(0)
         };
-        assert_eq!(ended(&rejected), "f12  p2 → p4  rejected: it holds as many forums as it may\n");
+        assert_eq!(
+            ended(&rejected, &Names::default()),
+            "f12  p2 → p4  rejected: it holds as many forums as it may\n"
+        );
     }
 }

@@ -2,11 +2,15 @@
 //!
 //! Never holds a forum's name or a session id: the hubs do not send them.
 
+mod blocked;
 mod changed;
+mod drain;
 mod forums;
 mod group;
+mod health;
 mod invitations;
 mod migrations;
+mod named;
 mod peers;
 mod plan;
 mod tasks;
@@ -15,19 +19,30 @@ mod verify;
 use loop_proto::v1;
 use serde::Serialize;
 
+pub use blocked::BlockedView;
 pub use changed::{HubRemoved, Invited, PeerChanged, ReplicasChanged};
+pub use drain::{DrainView, Moving};
 pub use forums::{ForumView, ForumsView};
 pub use group::{IdsView, StatusView};
 pub use invitations::InvitationsView;
 pub use migrations::{MigrationsView, ended};
-pub use peers::PeersView;
+pub use named::Named;
+pub use peers::{PeersView, state};
 pub use plan::PlanView;
 pub use tasks::TasksView;
-pub use verify::VerifyView;
+pub use verify::{Verdict, VerifyView};
+
+use super::table::Width;
 
 /// Something that prints as text for people and as JSON for scripts.
 pub trait View: Serialize {
+    /// For a screen of 80 columns, or none.
     fn text(&self, now_ms: u64) -> String;
+
+    /// For a screen of this width. Only what has columns to spare looks different.
+    fn text_within(&self, now_ms: u64, _width: Width) -> String {
+        self.text(now_ms)
+    }
 }
 
 /// Peers by their names.
@@ -63,14 +78,20 @@ fn dash(text: &str) -> String {
 
 /// How long ago a time was; two clocks may differ, so the future is "now".
 fn ago(then_ms: u64, now_ms: u64) -> String {
-    let seconds = now_ms.saturating_sub(then_ms) / 1000;
-    match seconds {
+    match now_ms.saturating_sub(then_ms) {
         _ if then_ms == 0 => "-".to_owned(),
-        0 => "now".to_owned(),
-        1..=119 => format!("{seconds} s ago"),
-        120..=7_199 => format!("{} min ago", seconds / 60),
-        7_200..=172_799 => format!("{} h ago", seconds / 3_600),
-        _ => format!("{} days ago", seconds / 86_400),
+        0..1000 => "now".to_owned(),
+        ms => format!("{} ago", long(ms)),
+    }
+}
+
+/// A length of time in the unit that fits.
+fn long(ms: u64) -> String {
+    match ms / 1000 {
+        seconds @ 0..=119 => format!("{seconds} s"),
+        seconds @ 120..=7_199 => format!("{} min", seconds / 60),
+        seconds @ 7_200..=172_799 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} days", seconds / 86_400),
     }
 }
 
@@ -87,7 +108,7 @@ fn size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::names::Names, *};
 
     #[test]
     fn times_are_told_in_the_unit_that_fits() {
@@ -114,6 +135,177 @@ mod tests {
         ] {
             assert_eq!(size(bytes), told);
         }
+    }
+
+    const LONG: &str = "the-machine-in-the-attic-of-my-grandmother's-house-by-the-sea.example.org";
+
+    fn long_names() -> Names {
+        let peer = |peer_id| v1::PeerInfo { peer_id, name: LONG[..64].into(), ..Default::default() };
+        Names::new((1..=4_000_000_003).step_by(1_000_000_001).map(peer).collect())
+    }
+
+    #[track_caller]
+    fn fits(view: &impl View) {
+        for (text, most) in
+            [(view.text(1 << 41), 80), (view.text_within(1 << 41, Width::of_terminal(120)), 120)]
+        {
+            assert!(text.lines().count() > 1, "{text}");
+            for line in text.lines() {
+                assert!(line.chars().count() <= most, "{} of {most}: {line}", line.chars().count());
+            }
+        }
+    }
+
+    fn long_peers() -> Vec<v1::PeerInfo> {
+        let limits = v1::PeerLimits {
+            disk_bytes: 1 << 50,
+            memory_bytes: 1 << 50,
+            bytes_per_second: 1 << 40,
+            forums: u32::MAX,
+            forum_bytes: 1 << 40,
+        };
+        let peer = v1::PeerInfo {
+            peer_id: u32::MAX,
+            name: LONG[..64].into(),
+            owner: LONG[..64].into(),
+            network: LONG[..64].into(),
+            cursor: u64::MAX >> 8,
+            forums: 1_000_000,
+            primaries: 1_000_000,
+            joining: 1_000_000,
+            state: v1::PeerState::Draining.into(),
+            limits: Some(limits),
+            present_permille: 1000,
+            registered_at_ms: 1,
+            ..Default::default()
+        };
+        vec![
+            v1::PeerInfo { away_ms: Some(1 << 40), ..peer.clone() },
+            v1::PeerInfo { connected_to: Some(12), requests: 1 << 40, disk_bytes: 1 << 50, ..peer },
+        ]
+    }
+
+    fn long_invitation(status: v1::InvitationStatus, stage: v1::JoinStage) -> v1::InvitationInfo {
+        v1::InvitationInfo {
+            invitation_id: 1 << 40,
+            forum_id: 4_000_000_000,
+            source: 1_000_000_002,
+            target: 2_000_000_003,
+            replaces: 3_000_000_004,
+            cause: v1::InvitationCause::LostPeer.into(),
+            status: status.into(),
+            stage: stage.into(),
+            reason: v1::RejectReason::ForumTooLarge.into(),
+            invited_at_ms: 1,
+            changed_at_ms: 1,
+            bytes_done: 1 << 49,
+            bytes_total: 1 << 50,
+            lag_records: 1 << 40,
+            waits_for: "no replica of f4000000000 that could give p2000000003 its copy is connected; given up in 60 s \
+                        or later"
+                .into(),
+        }
+    }
+
+    #[test]
+    fn tables_of_peers_and_of_what_is_on_its_way_fit_their_screens() {
+        let names = long_names();
+        fits(&PeersView::from(long_peers()));
+        let open = long_invitation(v1::InvitationStatus::Accepted, v1::JoinStage::Seeding);
+        let rejected = long_invitation(v1::InvitationStatus::Rejected, v1::JoinStage::Unspecified);
+        let view = InvitationsView::from(vec![open.clone(), rejected]);
+        let peers = view.peers();
+        fits(&Named::new(view, peers, &names));
+        let behind = long_invitation(v1::InvitationStatus::Accepted, v1::JoinStage::CatchingUp);
+        let view = MigrationsView::new(vec![open, behind], None, 2);
+        let peers = view.peers();
+        fits(&Named::new(view, peers, &names));
+        let step = v1::PlannedStep {
+            forum_id: 4_000_000_000,
+            what: "remove replica".into(),
+            peer_id: 1_000_000_002,
+            replaces: 2_000_000_003,
+            why:
+                "the peer of a replica has been away for longer than peers that are away as often usually are"
+                    .into(),
+            held_back: true,
+        };
+        let obstacle = |peer_id| v1::Obstacle { peer_id, why: "is full and away and paused".into() };
+        let blocked = v1::BlockedForum {
+            forum_id: 4_000_000_000,
+            needs: "a successor for p3000000004".into(),
+            obstacles: (1..16).map(|at| obstacle(1_000_000_001 * (at % 4) + 1)).collect(),
+            others: 1000,
+        };
+        let plan = v1::ShowPlanReply {
+            steps: vec![step],
+            planned_in_us: 1 << 40,
+            blocked: vec![blocked.clone()],
+            blocked_total: 1 << 40,
+        };
+        fits(&PlanView::new(plan, &names));
+        let blocked = Some(BlockedView::new(&blocked, &names));
+        fits(&ReplicasChanged { forum: 4_000_000_000, replicas: 4, blocked });
+        fits(&PeerChanged::new(1_000_000_002, v1::PeerState::Removed, &names));
+    }
+
+    #[test]
+    fn tables_of_forums_hubs_and_tasks_fit_their_screens() {
+        let names = long_names();
+        let joining = v1::JoiningReplica {
+            peer_id: 4_000_000_004,
+            invitation_id: 1 << 40,
+            source: 1,
+            stage: v1::JoinStage::CatchingUp.into(),
+        };
+        let peers = vec![1_000_000_002, 2_000_000_003, 3_000_000_004];
+        let assignment = v1::Assignment {
+            epoch: 1 << 40,
+            primary: 1_000_000_002,
+            replicas: peers.clone(),
+            joining: vec![joining],
+            draining: vec![3_999_999_999],
+            ..Default::default()
+        };
+        let forum = v1::ForumInfo {
+            forum_id: 4_000_000_000,
+            assignment: Some(assignment),
+            newest_record: 1 << 45,
+            open_tasks: 1 << 40,
+            tasks_appended: 1 << 45,
+            opened_at_ms: 1,
+            replicas_wanted: 4,
+            tasks_per_minute: 1 << 30,
+            reads_per_minute: 1 << 30,
+            ..Default::default()
+        };
+        fits(&Named::new(ForumsView::new(vec![forum], true, false), peers, &names));
+        let node = v1::HubNode {
+            node_id: 9_999,
+            grpc_addr: format!("{LONG}:9080"),
+            http_addr: format!("{LONG}:8080"),
+        };
+        let hub =
+            v1::HubInfo { node: Some(node), voter: true, matched_index: Some(1 << 45), reachable: true };
+        fits(&StatusView::from(v1::StatusReply { hubs: vec![hub], ..Default::default() }));
+        let task = v1::TaskInfo {
+            task_id: 1 << 45,
+            forum_id: 4_000_000_000,
+            message_id: Some(u32::MAX),
+            received_at_ms: 1,
+            origin_hub: 1 << 30,
+            ..Default::default()
+        };
+        fits(&TasksView::from(vec![task]));
+        let replica = |peer_id| v1::ReplicaDigest {
+            peer_id,
+            digest: vec![0xab; 32].into(),
+            messages: u64::MAX,
+            connected: true,
+        };
+        let replicas = [1_000_000_002, 2_000_000_003].map(replica).to_vec();
+        let reply = v1::VerifyForumReply { record_id: 1 << 45, replicas, equal: true };
+        fits(&VerifyView::new(4_000_000_000, reply, &names));
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use loop_proto::v1;
 use serde::Serialize;
 
-use super::{super::table::Table, View, ago, dash, size};
+use super::{
+    super::table::{Table, Width},
+    View, ago, dash, size,
+};
 
 #[derive(Debug, Serialize)]
 pub struct PeersView {
@@ -28,6 +31,10 @@ struct PeerView {
     requests: u64,
     limits: LimitsView,
     registered_at_ms: u64,
+    /// Nothing while it is connected.
+    away_ms: Option<u64>,
+    present_permille: u32,
+    proven: bool,
 }
 
 /// What a volunteer gives; nothing where there is no limit, or the peer is away.
@@ -67,7 +74,7 @@ impl LimitsView {
 }
 
 /// As `hubctl peer` speaks of it.
-pub(super) const fn state(state: v1::PeerState) -> &'static str {
+pub const fn state(state: v1::PeerState) -> &'static str {
     match state {
         v1::PeerState::Unspecified => "unknown",
         v1::PeerState::Active => "active",
@@ -96,43 +103,86 @@ impl From<Vec<v1::PeerInfo>> for PeersView {
             requests: peer.requests,
             limits: peer.limits.unwrap_or_default().into(),
             registered_at_ms: peer.registered_at_ms,
+            away_ms: peer.away_ms,
+            present_permille: peer.present_permille,
+            proven: peer.proven,
         };
         Self { peers: peers.into_iter().map(view).collect() }
     }
 }
 
+impl PeerView {
+    /// `h2`, or for how long it has been on none.
+    fn at(&self) -> String {
+        match (self.connected_to_hub, self.away_ms) {
+            (Some(hub), _) => format!("h{hub}"),
+            (None, Some(ms)) => format!("away {}", lasting(ms)),
+            (None, None) => "away".to_owned(),
+        }
+    }
+
+    /// How much of the time it is there, as far as the hubs know.
+    fn present(&self) -> String {
+        match self.present_permille {
+            0 => "-".to_owned(),
+            permille => format!("{} %", permille / 10),
+        }
+    }
+}
+
+fn lasting(ms: u64) -> String {
+    let seconds = ms / 1000;
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 impl View for PeersView {
     fn text(&self, now_ms: u64) -> String {
+        self.text_within(now_ms, Width::USUAL)
+    }
+
+    fn text_within(&self, now_ms: u64, width: Width) -> String {
         if self.peers.is_empty() {
             return "no peer has joined yet; start one with `loop-peer --hub HOST:PORT --join-token TOKEN`\n"
                 .to_owned();
         }
         let mut table = Table::new(&[
-            "PEER", "NAME", "OWNER", "NETWORK", "HUB", "STATE", "CURSOR", "BUSY", "FORUMS", "PRIMARY",
-            "JOINING", "DISK", "MEMORY", "REQUESTS", "LIMITS", "JOINED",
+            "PEER", "NAME", "HUB", "STATE", "FORUMS", "PRIMARY", "OWNER", "PRESENT", "PROVEN", "DISK",
+            "JOINING", "NETWORK", "LIMITS", "MEMORY", "CURSOR", "BUSY", "REQUESTS", "JOINED",
+        ])
+        .names(&["NAME", "OWNER"])
+        .extras(&[
+            "PRESENT", "PROVEN", "DISK", "JOINING", "NETWORK", "LIMITS", "MEMORY", "CURSOR", "BUSY",
+            "REQUESTS", "JOINED",
         ]);
         for peer in &self.peers {
             let there = |text: String| if peer.connected_to_hub.is_some() { text } else { "-".to_owned() };
             table.row(vec![
                 format!("p{}", peer.peer),
                 peer.name.clone(),
-                dash(&peer.owner),
-                dash(&peer.network),
-                peer.connected_to_hub.map_or_else(|| "away".to_owned(), |hub| format!("h{hub}")),
+                peer.at(),
                 peer.state.to_owned(),
-                format!("t{}", peer.cursor),
-                peer.executing.to_string(),
                 peer.forums.to_string(),
                 peer.primaries.to_string(),
-                peer.joining.to_string(),
+                dash(&peer.owner),
+                peer.present(),
+                if peer.proven { "yes" } else { "no" }.to_owned(),
                 there(size(peer.disk_bytes)),
-                there(size(peer.memory_bytes)),
-                there(peer.requests.to_string()),
+                peer.joining.to_string(),
+                dash(&peer.network),
                 peer.limits.text(),
+                there(size(peer.memory_bytes)),
+                format!("t{}", peer.cursor),
+                peer.executing.to_string(),
+                there(peer.requests.to_string()),
                 ago(peer.registered_at_ms, now_ms),
             ]);
         }
-        table.render()
+        table.render_within(width)
     }
 }
 
@@ -148,6 +198,19 @@ mod tests {
     }
 
     #[test]
+    fn how_long_a_peer_has_been_away_and_how_often_it_is_there_is_shown() {
+        let away = v1::PeerInfo {
+            peer_id: 3,
+            away_ms: Some(3 * 3_600_000),
+            present_permille: 421,
+            proven: true,
+            ..Default::default()
+        };
+        let text = PeersView::from(vec![away]).text(0);
+        assert!(text.contains("away 3 h") && text.contains("42 %") && text.contains("yes"), "{text}");
+    }
+
+    #[test]
     fn a_peer_is_shown_with_its_state_and_what_its_volunteer_gives() {
         let limits = v1::PeerLimits { disk_bytes: 10 << 30, forums: 50, ..Default::default() };
         let peer = v1::PeerInfo {
@@ -159,7 +222,7 @@ mod tests {
             ..Default::default()
         };
         let view = PeersView::from(vec![peer]);
-        let text = view.text(0);
+        let text = view.text_within(0, Width::WIDE);
         for part in ["draining", "3.0 MiB", "disk 10.0 GiB, 50 forums"] {
             assert!(text.contains(part), "{part:?} in {text}");
         }

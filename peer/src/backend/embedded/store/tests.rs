@@ -163,7 +163,9 @@ fn a_database_of_the_first_version_is_brought_up_to_date_with_all_its_rows() {
     drop(store);
     // What later versions added is all that the first one lacked.
     let connection = Connection::open(dir.path().join(DATABASE)).unwrap();
-    connection.execute_batch("DROP TABLE joining; DROP TABLE staged; DROP TABLE discard; DROP TABLE kept").unwrap();
+    connection
+        .execute_batch("DROP TABLE joining; DROP TABLE staged; DROP TABLE discard; DROP TABLE kept")
+        .unwrap();
     connection.pragma_update(None, "user_version", 1).unwrap();
     drop(connection);
     for _ in 0..2 {
