@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test verify fix bench sim churn breakages clean
+.PHONY: help run build test verify fix bench sim churn months breakages clean
 
 # For `make run`: more flags for loop-local, for example  make run ARGS="--http-port 8090 --data-dir /tmp/loop"
 ARGS ?=
@@ -72,6 +72,12 @@ churn: ## Volunteers of 15 s, one after the other, beside three permanent peers:
 	@cargo build --locked --package loop-sim-tests --bin churn
 	@cargo build --locked --package loop-hub --package loop-peer --bins
 	@target/debug/churn --forums $(FORUMS) --guests $(GUESTS) $(ARGS)
+
+months: SCENARIO = month
+months: SEEDS = 1
+months: ## Volunteers who come and go for weeks, modelled: DAYS=30, SEEDS=1, SCENARIO=month (list, all), FIRST=1, BREAK=name
+	@cargo build --locked --profile sim --package loop-sim-tests --bin months
+	@target/sim/months --scenario $(SCENARIO) --seeds $(SEEDS) --first $(FIRST) $(if $(DAYS),--days $(DAYS)) $(if $(BREAK),--break $(BREAK))
 
 breakages: ## Switch on each bug in turn until the simulation notices; writes sim-tests/BREAKAGES.md
 	@cargo build --locked --profile sim --package loop-sim-tests --bin sim

@@ -18,6 +18,7 @@ pub mod hubctl;
 pub mod hunt;
 pub mod invariants;
 pub mod kill_story;
+pub mod months;
 pub mod operator;
 pub mod oracle;
 pub mod raw_http;
