@@ -323,7 +323,9 @@ impl Screen {
                 self.lines(summary.iter().chain(&look.newly_blocked).chain(&look.waits))
             }
         };
-        self.bar.suspend(|| out.write_all(text.as_bytes()).and_then(|()| out.flush()))?;
+        if !text.is_empty() {
+            self.bar.suspend(|| out.write_all(text.as_bytes()).and_then(|()| out.flush()))?;
+        }
         Ok(())
     }
 

@@ -131,14 +131,14 @@ impl NotRunning {
                 folder.display()
             ),
             Trouble::DataUnusable(said) if self.trouble.may_pass() => {
-                format!("{name} is not running: it {said}. It is tried again")
+                format!("{name} is not running: it {said}")
             }
             Trouble::DataUnusable(said) => format!("{name} is not running: it {said}.{way_back}"),
             Trouble::Replaced(what) => format!("{name} is not running: {what}"),
-            Trouble::CannotStart(why) => format!("{name} is not running: {why}. It is tried again"),
+            Trouble::CannotStart(why) => format!("{name} is not running: {why}"),
             Trouble::Ended { status, said, log } => {
                 let said = said.as_ref().map_or_else(String::new, |said| format!(": {said}"));
-                format!("{name} ended ({status}){said}. It is tried again; its log is {}", log.display())
+                format!("{name} ended ({status}){said}; its log is {}", log.display())
             }
             Trouble::NotReady { last, log } => {
                 format!("{name} runs and is not ready ({last}); its log is {}", log.display())
@@ -213,7 +213,7 @@ mod tests {
         let in_use = loop_raft_store::log_store::LogError::InUse { dir: "/data/hub-2/log".into() };
         let in_use = said(&in_use.to_string());
         assert!(in_use.may_pass());
-        assert!(hub(in_use).words(WayBack::None).contains("tried again"));
+        assert!(!hub(in_use).words(WayBack::NotYet).contains("--replace-hub"));
     }
 
     #[test]
@@ -222,14 +222,14 @@ mod tests {
         for (trouble, part) in [
             (Trouble::TakenOut, "for ever"),
             (Trouble::DataGone("/data/hub-2".into()), "must not come back under its number"),
-            (Trouble::CannotStart("port 1 is in use".into()), "tried again"),
+            (Trouble::CannotStart("port 1 is in use".into()), "not running: port 1 is in use"),
             (
                 Trouble::Ended {
                     status: ExitStatus::from_raw(256),
                     said: Some("cannot listen".into()),
                     log: log.clone(),
                 },
-                "cannot listen. It is tried again; its log is /data/logs/hub-2.log",
+                "cannot listen; its log is /data/logs/hub-2.log",
             ),
             (Trouble::NotReady { last: "no leader".into(), log }, "not ready (no leader)"),
             (Trouble::PeerRemoved, "peer resume hub-2"),
