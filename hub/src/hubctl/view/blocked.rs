@@ -43,7 +43,7 @@ impl BlockedView {
         }
     }
 
-    /// `f178 needs one more copy, and no other peer can give it: p4 attic full, p6 loft away, and 3 more cannot`.
+    /// `f178 needs one more copy; no other peer can help: p4 attic full, p6 loft away, and 3 more cannot`.
     pub fn sentence(&self) -> String {
         let obstacle = |obstacle: &ObstacleView| match &obstacle.name {
             Some(name) => format!("p{} {name} {}", obstacle.peer, obstacle.why),
@@ -56,7 +56,7 @@ impl BlockedView {
             (true, others) => why.push(format!("{others} peers cannot")),
             (false, others) => why.push(format!("and {others} more cannot")),
         }
-        format!("f{} needs {}, and no other peer can take it: {}", self.forum, self.needs, why.join(", "))
+        format!("f{} needs {}; no other peer can help: {}", self.forum, self.needs, why.join(", "))
     }
 }
 
@@ -108,8 +108,8 @@ mod tests {
         let text = Lacking::new(Forum { forum: 178 }, Some(blocked)).text(0);
         assert_eq!(
             text,
-            "forum     f178\nlacks     f178 needs one more copy, and no other peer can take it: there is no\n          \
-             other peer\n"
+            "forum     f178\nlacks     f178 needs one more copy; no other peer can help: there is\n          no other \
+             peer\n"
         );
         let whole = Lacking::new(Forum { forum: 178 }, None);
         assert_eq!(whole.text(0), "forum     f178\n");
@@ -129,12 +129,12 @@ mod tests {
         let said = |blocked: &v1::BlockedForum| BlockedView::new(blocked, &names).sentence();
         assert_eq!(
             said(&blocked),
-            "f178 needs a successor for p3, and no other peer can take it: p4 attic full, p6 away"
+            "f178 needs a successor for p3; no other peer can help: p4 attic full, p6 away"
         );
         blocked.others = 3;
         assert!(said(&blocked).ends_with("p6 away, and 3 more cannot"));
         blocked.obstacles.clear();
-        assert!(said(&blocked).ends_with("take it: 3 peers cannot"));
+        assert!(said(&blocked).ends_with("can help: 3 peers cannot"));
         blocked.others = 0;
         assert!(said(&blocked).ends_with("there is no other peer"));
     }
