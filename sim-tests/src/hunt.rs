@@ -39,7 +39,7 @@ pub const fn story_of(breakage: Breakage) -> &'static str {
         Breakage::TimeFalls => "clocks",
         Breakage::UnfencedRead => "cut-off-leader",
         Breakage::UnconfirmedLead => "outvoted-leader",
-        Breakage::LastCopyRemoved => "unaware-removals",
+        Breakage::LastCopyRemoved => "late-removals",
         Breakage::ReplacedLetGoEarly | Breakage::EvenBeforeSafe => "guests",
         Breakage::NewcomerCounts => "flash-crowd",
         Breakage::AwayCountsAsLive => "half-leaves",
