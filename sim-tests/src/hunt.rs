@@ -39,6 +39,13 @@ pub const fn story_of(breakage: Breakage) -> &'static str {
         Breakage::TimeFalls => "clocks",
         Breakage::UnfencedRead => "cut-off-leader",
         Breakage::UnconfirmedLead => "outvoted-leader",
+        Breakage::LastCopyRemoved | Breakage::PeerDropsLast => "late-removals",
+        Breakage::ReplacedLetGoEarly => "migration",
+        Breakage::NewcomerCounts => "guests",
+        Breakage::AwayCountsAsLive | Breakage::EvenBeforeSafe => "half-leaves",
+        Breakage::AttendanceForgotten => "leader-changes-while-away",
+        Breakage::LastCopyWaits => "last-copy",
+        Breakage::NotReinstated => "successor-leaves",
     }
 }
 
