@@ -261,10 +261,12 @@ impl Replica {
         }
     }
 
-    /// Only met for the first time: rows that have moved on have another digest.
+    /// Only met for the first time: rows that have moved on have another digest. A replaced copy is as good as one that serves:
+    /// it may be all there is to compare its successor's with.
     fn take_audit(&mut self, id: TaskId, forum: ForumId, portion: &mut Portion, out: &mut Vec<Output>) {
-        let serves = self.forums.get(&forum).is_some_and(|forum| forum.role.serves());
-        if id.get() > self.applied && serves && self.copies.is_whole(forum) {
+        let has_all = |role: Role| role.serves() || role == Role::Draining;
+        let has_all = self.forums.get(&forum).is_some_and(|forum| has_all(forum.role));
+        if id.get() > self.applied && has_all && self.copies.is_whole(forum) {
             self.cut(id, portion, out);
             out.push(Output::Audit { forum, record: id });
         }

@@ -420,6 +420,14 @@ fn what_changes_at_a_position_comes_between_the_facts_before_and_after_it() {
 }
 
 #[test]
+fn a_draining_replica_tells_its_digest_so_that_its_successors_copy_can_be_compared() {
+    let mut told = Told::connected(0);
+    told.fed(vec![assigned(1, 1, ME)], 1);
+    let lines = told.fed(vec![says(2, draining(2)), entry(3, EntryBody::Audit)], 3);
+    assert!(lines.contains(&"audit t3".to_owned()), "{lines:?}");
+}
+
+#[test]
 fn a_draining_replica_follows_and_neither_executes_nor_answers() {
     let mut told = Told::connected(0);
     told.fed(vec![assigned(1, 1, ME), asked(2)], 2);
