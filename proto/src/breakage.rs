@@ -86,18 +86,12 @@ breakages! {
     ReplacedLetGoEarly = "replaced-let-go-early",
     /// A new peer's copies count from the first moment.
     NewcomerCounts = "newcomer-counts",
-    /// A copy counts as live although its peer is away.
-    AwayCountsAsLive = "away-counts-as-live",
     /// What was known of a peer's absence is forgotten with the leader.
     AttendanceForgotten = "attendance-forgotten",
     /// A forum with one live copy left waits its turn among the others.
     LastCopyWaits = "last-copy-waits",
     /// A replaced copy is not taken back when its successor goes away.
     NotReinstated = "not-reinstated",
-    /// Forums are moved for evenness although their copies are not safe.
-    EvenBeforeSafe = "even-before-safe",
-    /// A peer drops its copy although the log shows that it may be the last.
-    PeerDropsLast = "peer-drops-last",
 }
 
 impl Breakage {

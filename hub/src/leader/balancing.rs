@@ -13,7 +13,7 @@ use loop_proto::{
     ids::{ForumId, PeerId},
     v1::{self, outcome},
 };
-use loop_raft_store::machine::HubState;
+use loop_raft_store::machine::{Forum, HubState, Replica, ReplicaRole};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -65,6 +65,8 @@ pub(super) struct Balancer {
     planned_at: Option<Instant>,
     heat: Heat,
     moved_at: BTreeMap<ForumId, Instant>,
+    /// Since when this leader has seen forums with a replaced copy whose successor's is confirmed.
+    replaced_since: BTreeMap<ForumId, Instant>,
 }
 
 impl Balancer {
@@ -74,6 +76,7 @@ impl Balancer {
             planned_at: None,
             heat: Heat::default(),
             moved_at: BTreeMap::new(),
+            replaced_since: BTreeMap::new(),
         }
     }
 
@@ -139,7 +142,29 @@ impl Balancer {
         let since_start = millis(present.at.duration_since(self.started_at));
         let hot = self.heat.note(&forums, state.forums().len(), since_start);
         let now_ms = hub.io.now_ms().max(state.now().0);
-        Load { now_ms, peers, forums, hot, resting: self.resting(state, now_ms), doubted: BTreeSet::new() }
+        let resting = self.resting(state, now_ms);
+        let kept_enough = self.kept_enough(state, hub.config.copy_grace, present.at);
+        Load { now_ms, peers, forums, hot, resting, doubted: BTreeSet::new(), kept_enough }
+    }
+
+    /// Forums whose replaced copies this leader has seen beside confirmed successors for as long as they are kept. The log's time may
+    /// stand still, where a clock was ahead; this leader's does not.
+    fn kept_enough(&mut self, state: &HubState, kept_for: Duration, now: Instant) -> BTreeSet<ForumId> {
+        let is_replaced = |forum: &&Forum| {
+            forum.replicas.iter().any(|replica| match replica.role {
+                ReplicaRole::Draining { successor, .. } => {
+                    forum.replica(successor).is_some_and(Replica::is_confirmed)
+                }
+                ReplicaRole::Serving { .. } | ReplicaRole::Joining { .. } => false,
+            })
+        };
+        let replaced: BTreeSet<ForumId> = state.forums().filter(is_replaced).map(|forum| forum.id).collect();
+        self.replaced_since.retain(|forum, _| replaced.contains(forum));
+        for forum in replaced {
+            self.replaced_since.entry(forum).or_insert(now);
+        }
+        let kept = self.replaced_since.iter().filter(|(_, since)| now.duration_since(**since) >= kept_for);
+        kept.map(|(forum, _)| *forum).collect()
     }
 
     /// Forums that this leader has moved lately, and those that operators or earlier leaders have.

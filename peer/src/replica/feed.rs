@@ -6,10 +6,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use loop_proto::{
-    breakage::{self, Breakage},
-    ids::{ForumId, TaskId},
-};
+use loop_proto::ids::{ForumId, TaskId};
 
 use super::{
     FORUMS_MAX, Link, OPEN_TASK_BYTES_MAX, OPEN_TASKS_MAX, Replica,
@@ -238,8 +235,7 @@ impl Replica {
         out: &mut Vec<Output>,
     ) {
         if id.get() > self.applied {
-            let others_whole =
-                assignment.is_whole_beside(self.me) || breakage::is_on(Breakage::PeerDropsLast);
+            let others_whole = assignment.is_whole_beside(self.me);
             let change = self.copies.follow(forum, assignment.role_of(self.me), id, others_whole);
             if change.is_some() {
                 self.cut(id, portion, out);

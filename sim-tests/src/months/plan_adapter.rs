@@ -130,8 +130,9 @@ impl Planner {
         }
         let hot = self.heat.note(sight.rates, state.forums().len(), sight.now_ms);
         let forums = sight.rates.clone();
-        let doubted = Default::default();
-        let load = Load { now_ms: sight.now_ms, peers, forums, hot, resting: resting(sight), doubted };
+        let (doubted, kept_enough) = Default::default();
+        let load =
+            Load { now_ms: sight.now_ms, peers, forums, hot, resting: resting(sight), doubted, kept_enough };
         let made = balance::plan(state, &load, &Policy::default());
         let blocked = made.blocked.total;
         let mut plan = Plan { blocked, unconfirmed: made.unconfirmed, ..Plan::default() };

@@ -67,7 +67,9 @@ impl World {
             let before = self.copies.holders.insert(record.forum_id, now.clone());
             if let Some(before) = before {
                 self.judge_begun(record.id, record.forum_id, &before, &now);
-                let came = now.replicas.iter().filter(|id| !before.replicas.contains(id));
+                // Whoever was replaced and is taken back has had its copy all the time.
+                let is_new = |id: &&u32| !before.replicas.contains(id) && !before.draining.contains(id);
+                let came = now.replicas.iter().filter(is_new);
                 let since = self.sim.elapsed();
                 self.copies.serving_since.extend(came.map(|id| ((record.forum_id, *id), since)));
                 self.judge_ended(record.id, record.forum_id, &before, &now).map_err(Failure)?;

@@ -115,9 +115,8 @@ impl Planner {
     /// Live and confirmed copies on peers that count, beside that of `peer`.
     pub(super) fn safe_others(&self, forum: &ForumView, peer: usize) -> usize {
         let counts = |other: &&usize| {
-            let away_counts = breakage::is_on(Breakage::AwayCountsAsLive);
             **other != peer
-                && (away_counts || forum.live.contains(*other))
+                && forum.live.contains(*other)
                 && forum.confirmed.contains(*other)
                 && self.view.counts(**other)
         };
@@ -127,8 +126,7 @@ impl Planner {
     /// Whether as many copies as wanted are live, confirmed and on peers that count, and nothing is under way.
     pub(super) fn is_safe(&self, forum: &ForumView) -> bool {
         let settled = forum.joining.is_empty() && forum.draining.is_empty();
-        breakage::is_on(Breakage::EvenBeforeSafe)
-            || settled && self.safe_others(forum, usize::MAX) >= forum.wanted
+        settled && self.safe_others(forum, usize::MAX) >= forum.wanted
     }
 
     /// Peers that are new, and have stayed so far, get a few additional copies: their digests tell whether they can be

@@ -24,6 +24,8 @@ pub struct Load {
     pub resting: BTreeSet<ForumId>,
     /// Peers of whose copies one was found to differ lately: they get no more.
     pub doubted: BTreeSet<PeerId>,
+    /// Forums whose replaced copies have been kept for long enough beside confirmed successors.
+    pub kept_enough: BTreeSet<ForumId>,
 }
 
 /// One peer.

@@ -512,10 +512,11 @@ fn forum_view(
             }
             ReplicaRole::Draining { since_record, successor } => {
                 let confirmed = forum.replica(successor).filter(|successor| successor.is_serving());
-                let is_over = confirmed.is_none_or(|successor| {
-                    let at = successor.confirmed_at.map(|at| at.0.saturating_add(policy.copy_grace_ms));
-                    at.is_some_and(|over| over <= state.steady().0)
-                });
+                let is_over = load.kept_enough.contains(&forum.id)
+                    || confirmed.is_none_or(|successor| {
+                        let at = successor.confirmed_at.map(|at| at.0.saturating_add(policy.copy_grace_ms));
+                        at.is_some_and(|over| over <= state.steady().0)
+                    });
                 view.draining.push(DrainingView {
                     peer,
                     since_record: since_record.get(),
