@@ -158,7 +158,9 @@ impl LocalCluster {
                 }
                 return;
             }
-            if launch.ready.len() >= majority(self.in_group().len()) {
+            // Without a peer a hub may never call itself ready.
+            let no_peer = self.peers.iter().all(|peer| peer.pid().is_none());
+            if no_peer || launch.ready.len() >= majority(self.in_group().len()) {
                 until = until.min(Instant::now() + LATE_HUBS);
             } else if self.unserved().is_some() {
                 until = until.min(Instant::now() + HOPELESS_HUBS);
