@@ -49,7 +49,7 @@ async fn two_leaders_fall_while_a_peer_is_away_and_its_grace_ends_when_it_would_
         let next = eventually("another leader", LED_WITHIN, || async {
             let next = system.leader().await.map_err(|error| error.to_string())?;
             ensure(next != leader, || format!("{next:?} still leads"))?;
-            Ok(next)
+            Ok::<_, String>(next)
         })
         .await;
         println!("{leader:?} was killed {:?} after {away:?}; {next:?} leads", began_at.elapsed());
