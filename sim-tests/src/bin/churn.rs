@@ -9,6 +9,7 @@ use loop_sim_tests::{
     churn::{self, HEADING, Script},
     statements::{become_true, machines},
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 /// A forum was lost, or was not served.
 const FAILED: u8 = 1;
@@ -49,7 +50,7 @@ async fn main() -> ExitCode {
     let ended = tokio::select! {
         ended = run(&args) => ended,
         // Leaving by the end of main stops all processes.
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        () = told_to_stop() => Err(anyhow::anyhow!("interrupted")),
     };
     match ended {
         Ok(true) => ExitCode::SUCCESS,
@@ -58,6 +59,15 @@ async fn main() -> ExitCode {
             eprintln!("churn: {error:#}");
             ExitCode::from(CANNOT_RUN)
         }
+    }
+}
+
+/// Ctrl-C, or SIGTERM.
+async fn told_to_stop() {
+    let mut terminate = signal(SignalKind::terminate()).expect("a runtime that takes signals");
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
     }
 }
 
