@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test verify fix bench sim months breakages clean
+.PHONY: help run build test verify fix bench sim churn months breakages clean
 
 # For `make run`: more flags for loop-local, for example  make run ARGS="--http-port 8090 --data-dir /tmp/loop"
 ARGS ?=
@@ -15,6 +15,10 @@ ROUNDS ?= 3
 SCENARIO ?= chaos
 SEEDS ?= 100
 FIRST ?= 1
+
+# For `make churn`.
+FORUMS ?= 13
+GUESTS ?= 5
 
 # Cargo puts its own tools where a fresh shell may not look yet.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -63,6 +67,11 @@ bench: ## Measure parts and the whole, interleaved with etcd; prints ratios (ROU
 sim: ## Simulated clusters from seeds: SEEDS=100, SCENARIO=chaos (list: all), FIRST=1; SEED=7 for one, TRACE=1 tells it, BREAK=name breaks it
 	@cargo build --locked --profile sim --package loop-sim-tests --bin sim
 	@target/sim/sim --scenario $(SCENARIO) $(if $(BREAK),--break $(BREAK)) $(if $(SEED),--seed $(SEED) $(if $(TRACE),--trace),--seeds $(SEEDS) --first $(FIRST))
+
+churn: ## Volunteers of 15 s, one after the other, beside three permanent peers: FORUMS=13 GUESTS=5; 8 minutes (300 and 50: 64)
+	@cargo build --locked --package loop-sim-tests --bin churn
+	@cargo build --locked --package loop-hub --package loop-peer --bins
+	@target/debug/churn --forums $(FORUMS) --guests $(GUESTS) $(ARGS)
 
 months: SCENARIO = month
 months: SEEDS = 1

@@ -9,8 +9,12 @@ const _: () =
 
 pub mod browser;
 pub mod bystander;
+pub mod churn;
 pub mod client;
+pub mod copies;
 pub mod expect;
+pub mod guest;
+pub mod hubctl;
 pub mod hunt;
 pub mod invariants;
 pub mod kill_story;
@@ -22,6 +26,7 @@ pub mod replica;
 pub mod resources;
 pub mod runs;
 pub mod source;
+pub mod statements;
 pub mod system;
 pub mod world;
 pub mod writers;

@@ -1,6 +1,10 @@
 //! A whole system of real processes in a folder of its own, for one test.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use loop_hub::{
@@ -17,6 +21,9 @@ use crate::expect::eventually;
 
 /// What operators show the hubs of a test.
 pub const ADMIN_TOKEN: &str = "0123456789-operators-of-tests";
+
+/// Peers are counted on after a second, and copies once they were compared.
+const HURRIED: [(&str, &str); 2] = [("--peer-probation-s", "1"), ("--copy-grace-s", "0")];
 
 /// How long an operator's question may take: longer than an election.
 const ASK_WITHIN: Duration = Duration::from_secs(5);
@@ -41,14 +48,38 @@ impl System {
         Self::start_with(|_| {}).await
     }
 
-    /// The same with a configuration of the test's own.
+    /// The same with a configuration of the test's own. Hubs are in a hurry to count on peers and copies, unless it
+    /// says otherwise: tests last seconds, and what is waited for is told by [`Self::start_as_shipped`]'s tests.
     pub async fn start_with(change: impl FnOnce(&mut LocalConfig)) -> Result<Self> {
+        Self::start_as_shipped(|config| {
+            change(config);
+            for (option, value) in HURRIED {
+                if !config.hub_args.iter().any(|arg| arg == option) {
+                    config.hub_args.extend([option, value].map(str::to_owned));
+                }
+            }
+        })
+        .await
+    }
+
+    /// The same with the hubs' own defaults for whatever the test says nothing of.
+    pub async fn start_as_shipped(change: impl FnOnce(&mut LocalConfig)) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("loop-e2e-").tempdir()?;
         let mut config = LocalConfig::on_free_ports(folder.path());
         config.admin_token = Some(ADMIN_TOKEN.to_owned());
         change(&mut config);
         let cluster = LocalCluster::start(config).await?;
         Ok(Self { cluster, folder })
+    }
+
+    /// Where everything is kept; gone with the system, unless it is kept.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Leaves the folder where it is when the system ends.
+    pub fn keep_folder(&mut self) {
+        self.folder.disable_cleanup(true);
     }
 
     /// `http://host:port` of every hub.

@@ -142,7 +142,8 @@ fn announce(cluster: &LocalCluster, launch: &Launch) {
         println!("{:<8} pid {pid:<8} {addresses:<44} log {}", member.name, member.log.display());
     }
     for (_, trouble) in &launch.troubles {
-        println!("\n{}", words(cluster, trouble));
+        let again = if tried_again(trouble) { ". It is tried again" } else { "" };
+        println!("\n{}{again}", words(cluster, trouble));
     }
     let token = cluster.data_dir(Who::Hub(0)).with_file_name("admin-token");
     println!("\nFor hubctl: export LOOP_HUBCTL_ADMIN_TOKEN=\"$(cat {:?})\"", token.display());
@@ -180,12 +181,17 @@ fn replacing(id: u64) -> String {
     format!("{} --replace-hub {id}", command.join(" "))
 }
 
+/// Whether it is not running and that may pass.
+fn tried_again(trouble: &NotRunning) -> bool {
+    trouble.trouble.may_pass() && !trouble.trouble.runs()
+}
+
 /// Starts again what ends. Never returns.
 async fn watch(cluster: &mut LocalCluster, troubles: Vec<(Who, NotRunning)>) {
     let mut ticks = interval(WATCH_EVERY);
     let mut ended = Ended::default();
     for (who, trouble) in troubles {
-        if trouble.trouble.may_pass() && !trouble.trouble.runs() {
+        if tried_again(&trouble) {
             ended.try_at(who, Instant::now() + TRY_AGAIN);
             ended.said(who, trouble);
         }
@@ -224,12 +230,12 @@ fn tell_end(cluster: &LocalCluster, ended: &mut Ended, who: Who, trouble: NotRun
         Trouble::CannotStart(_) => {
             ended.try_at(who, Instant::now() + TRY_AGAIN);
             if is_news {
-                println!("{text}");
+                println!("{text}. It is tried again");
             }
         }
         _ if trouble.trouble.may_pass() => {
             let wait = ended.note(who, Instant::now());
-            println!("{text} (in {wait:?})");
+            println!("{text}. Again in {wait:?}");
         }
         _ => {
             ended.forget(who);

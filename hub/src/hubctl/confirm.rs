@@ -34,12 +34,9 @@ impl Question<'_> {
 
 /// One line, without what is around it. Byte by byte: what comes after it is not ours.
 fn line(input: &mut impl Read) -> Result<String, CtlError> {
-    let mut typed = Vec::new();
-    for byte in input.bytes().take(ANSWER_BYTES_MAX) {
-        match byte? {
-            b'\n' => break,
-            byte => typed.push(byte),
-        }
+    let (mut typed, mut byte) = (Vec::new(), [0]);
+    while typed.len() < ANSWER_BYTES_MAX && input.read(&mut byte)? == 1 && byte != *b"\n" {
+        typed.extend(byte);
     }
     Ok(String::from_utf8_lossy(&typed).trim().to_owned())
 }

@@ -211,7 +211,10 @@ impl Watching {
         };
         let moving: BTreeSet<u32> = view.moving.iter().map(|moving| moving.forum).collect();
         let of_it = |forum: &u32| left.contains(forum) && !moving.contains(forum);
+        // A forum may need several things.
+        let mut told = BTreeSet::new();
         let blocked = plan.blocked.iter().filter(|blocked| of_it(&blocked.forum_id));
+        let blocked = blocked.filter(|blocked| told.insert(blocked.forum_id));
         view.blocked = blocked.map(|blocked| BlockedView::new(blocked, &self.names)).collect();
         let planned = plan.steps.iter().any(|step| left.contains(&step.forum_id));
         // Of very many blocked forums only the first are listed.
@@ -323,7 +326,9 @@ impl Screen {
                 self.lines(summary.iter().chain(&look.newly_blocked).chain(&look.waits))
             }
         };
-        self.bar.suspend(|| out.write_all(text.as_bytes()).and_then(|()| out.flush()))?;
+        if !text.is_empty() {
+            self.bar.suspend(|| out.write_all(text.as_bytes()).and_then(|()| out.flush()))?;
+        }
         Ok(())
     }
 
@@ -426,7 +431,7 @@ mod tests {
         assert!(first.end.is_none());
         assert_eq!(
             first.newly_blocked[0],
-            "f1 needs a successor for p3, and no other peer can take it: p4 loft full, p6 cellar away"
+            "f1 needs a successor for p3; no other peer can help: p4 loft full, p6 cellar away"
         );
         let again = watching.look(seen(forums(), vec![], blocked(&[1, 2])), seconds(9));
         assert!(again.end.is_none() && again.newly_blocked.is_empty() && !again.changed);

@@ -19,9 +19,9 @@ use super::{
     names::Names,
     table::Width,
     view::{
-        BlockedView, ForumView, ForumsView, HubRemoved, IdsView, InvitationsView, Invited, MigrationsView,
-        Named, PeerChanged, PeersView, PlanView, ReplicasChanged, StatusView, TasksView, Verdict, VerifyView,
-        View,
+        BlockedView, ForumView, ForumsView, HubRemoved, IdsView, InvitationsView, Invited, Lacking,
+        MigrationsView, Named, PeerChanged, PeersView, PlanView, ReplicasChanged, StatusView, TasksView,
+        Verdict, VerifyView, View,
     },
     watch::{self, Shown},
 };
@@ -216,7 +216,9 @@ impl<I: Read, O: Write, E: Write> Run<I, O, E> {
                 };
                 let (forum, names) = (self.admin.forum(which).await?, self.names().await?);
                 let peers = holders(&forum);
-                return self.print(&Named::new(ForumView::from(forum), peers, &names));
+                let blocked = forum.blocked.as_ref().map(|blocked| BlockedView::new(blocked, &names));
+                let view = Lacking::new(ForumView::from(forum), blocked);
+                return self.print(&Named::new(view, peers, &names));
             }
             ForumCommand::Replicas { forum, replicas } => {
                 return self.replicas(forum.0.get(), *replicas).await;

@@ -88,6 +88,7 @@ impl Balancer {
         hub: &Arc<Hub>,
         watch: &Watch,
         present: &Present,
+        doubted: impl FnOnce() -> BTreeSet<PeerId>,
     ) -> Option<Vec<(ForumId, PeerId)>> {
         let now = present.at;
         if now.duration_since(self.started_at) < SETTLE
@@ -99,7 +100,7 @@ impl Balancer {
         self.moved_at.retain(|_, at| now.duration_since(*at) < REST);
         // A clone shares what it holds: the log goes on while the plan is made.
         let state = hub.state.read(HubState::clone);
-        let load = self.load(hub, &state, watch, present);
+        let load = Load { doubted: doubted(), ..self.load(hub, &state, watch, present) };
         let began_at = Instant::now();
         let Plan { steps, blocked, unconfirmed } = balance::plan(&state, &load, &policy(&hub.config));
         // What an operator has moved is seen through, whoever decides what is to be moved.
@@ -138,7 +139,7 @@ impl Balancer {
         let since_start = millis(present.at.duration_since(self.started_at));
         let hot = self.heat.note(&forums, state.forums().len(), since_start);
         let now_ms = hub.io.now_ms().max(state.now().0);
-        Load { now_ms, peers, forums, hot, resting: self.resting(state, now_ms) }
+        Load { now_ms, peers, forums, hot, resting: self.resting(state, now_ms), doubted: BTreeSet::new() }
     }
 
     /// Forums that this leader has moved lately, and those that operators or earlier leaders have.

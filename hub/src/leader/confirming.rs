@@ -1,7 +1,6 @@
 //! Has new copies compared with others, and tells the log which are equal: from then on they count.
 //!
-//! A copy must have been live for a while first. One that differs is taken away and its peer is not asked for that forum again for
-//! a while.
+//! A copy must have been live for a while first. One that differs is taken away, and its peer gets no others for a day.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,6 +24,8 @@ const AT_ONCE: usize = 4;
 const WITHIN: Duration = Duration::from_secs(120);
 /// After one that came to nothing, the same forum is left alone for as long.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// A peer of which a copy differed gets no further ones for as long.
+const DOUBTED_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// What this leader has seen. Forgotten with the lead.
 pub(super) struct Confirming {
@@ -33,6 +34,8 @@ pub(super) struct Confirming {
     /// Forums that were compared and not confirmed, and when.
     tried: BTreeMap<ForumId, Instant>,
     under_way: Arc<Mutex<BTreeSet<ForumId>>>,
+    /// Peers of which a copy differed, and when that was found.
+    differed: Arc<Mutex<BTreeMap<PeerId, Instant>>>,
 }
 
 /// What a comparison of one forum's copies showed.
@@ -50,7 +53,12 @@ enum Compared {
 
 impl Confirming {
     pub(super) fn new() -> Self {
-        Self { live_since: BTreeMap::new(), tried: BTreeMap::new(), under_way: Arc::default() }
+        Self {
+            live_since: BTreeMap::new(),
+            tried: BTreeMap::new(),
+            under_way: Arc::default(),
+            differed: Arc::default(),
+        }
     }
 
     /// Takes note of the copies that wait and begins to compare those that have been live for long enough.
@@ -66,15 +74,26 @@ impl Confirming {
                 continue;
             }
             self.tried.insert(forum, now);
-            let (hub, under_way) = (hub.clone(), self.under_way.clone());
+            let (hub, under_way, differed) = (hub.clone(), self.under_way.clone(), self.differed.clone());
             tokio::spawn(async move {
                 tokio::select! {
-                    () = confirm(&hub, forum, peer) => {}
+                    differs = confirm(&hub, forum, peer) => {
+                        if differs {
+                            differed.lock().insert(peer, Instant::now());
+                        }
+                    }
                     () = hub.shutdown.cancelled() => {}
                 }
                 under_way.lock().remove(&forum);
             });
         }
+    }
+
+    /// Peers of which a copy was found to differ lately.
+    pub(super) fn doubted(&self, now: Instant) -> BTreeSet<PeerId> {
+        let mut differed = self.differed.lock();
+        differed.retain(|_, at| now.duration_since(*at) < DOUBTED_FOR);
+        differed.keys().copied().collect()
     }
 
     fn begin(&self, forum: ForumId) -> bool {
@@ -83,18 +102,20 @@ impl Confirming {
     }
 }
 
-async fn confirm(hub: &Arc<Hub>, forum: ForumId, peer: PeerId) {
-    let Some((record_id, compared)) = compare(hub, forum, peer).await else { return };
+/// Compares a copy and tells the log what came of it. Returns whether it differs.
+async fn confirm(hub: &Arc<Hub>, forum: ForumId, peer: PeerId) -> bool {
+    let Some((record_id, compared)) = compare(hub, forum, peer).await else { return false };
     let body = match compared {
-        Compared::Unknown => return,
+        Compared::Unknown => return false,
         Compared::Equal | Compared::Alone => command::Body::ConfirmReplica(v1::ConfirmReplica {
             forum_id: forum.get(),
             peer_id: peer.get(),
             audit_record: if compared == Compared::Alone { 0 } else { record_id },
         }),
         Compared::Differs => {
-            tracing::warn!(%forum, %peer, record_id, "a new copy differs from one that counts: it is to be made anew");
-            command::Body::RestartReplica(v1::RestartReplica { forum_id: forum.get(), peer_id: peer.get() })
+            tracing::warn!(%forum, %peer, record_id, "a new copy differs from those that count: it is taken away");
+            let (forum_id, peer_id) = (forum.get(), peer.get());
+            command::Body::RemoveReplica(v1::RemoveReplica { forum_id, peer_id, passed: 0, others_min: 1 })
         }
     };
     match hub.proposer.propose(hub.new_request_id(), body, PROPOSE_WITHIN).await {
@@ -104,6 +125,7 @@ async fn confirm(hub: &Arc<Hub>, forum: ForumId, peer: PeerId) {
         Ok(_) => tracing::info!(%forum, %peer, ?compared, "a new copy was compared"),
         Err(error) => tracing::debug!(%forum, %peer, %error, "could not tell what a comparison showed"),
     }
+    compared == Compared::Differs
 }
 
 /// Puts a mark into the log and waits for the digests of this copy and of one that counts.

@@ -86,7 +86,9 @@ impl Duties {
         self.balancer.let_rest(taken_over, present.at);
         self.attendance.step(hub, &present).await;
         self.migrations.step(hub, &present).await;
-        if let Some(unconfirmed) = self.balancer.step(hub, &self.watch, &present).await {
+        if let Some(unconfirmed) =
+            self.balancer.step(hub, &self.watch, &present, || self.confirming.doubted(present.at)).await
+        {
             self.confirming.step(hub, &unconfirmed, present.at);
         }
         if self.trimmed_at.elapsed() >= TRIM_EVERY {

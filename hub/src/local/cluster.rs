@@ -151,7 +151,7 @@ impl LocalCluster {
             .pair("--http-listen", self.hub_http(at))
             .pair("--grpc-listen", self.hub_grpc(at))
             .pair("--cluster", self.layout.cluster_argument())
-            .option("--log-engine", self.config.log_engine.as_deref())
+            .option("--log-engine", self.config.log_engine.as_ref().or(self.layout.engine.as_ref()))
             .option("--static-dir", self.config.static_dir.as_ref().map(|folder| folder.display()));
         match self.layout.is_founder(at) {
             true => args.flag("--bootstrap"),

@@ -95,8 +95,7 @@ impl LocalCluster {
     pub(super) fn not_running(&mut self, who: Who, trouble: Trouble) -> NotRunning {
         let hub = if let Who::Hub(at) = who { Some(self.layout.id(at)) } else { None };
         if let Who::Hub(at) = who
-            && matches!(trouble, Trouble::DataGone(_) | Trouble::DataUnusable(_))
-            && !trouble.may_pass()
+            && trouble.is_lost()
         {
             self.lost.insert(at);
         }

@@ -34,6 +34,9 @@ pub(super) struct Layout {
     /// says nothing, and then all are taken for such.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     begun: Option<Vec<u64>>,
+    /// The engine of the hubs' logs, if one was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
 }
 
 impl Layout {
@@ -135,6 +138,15 @@ impl Layout {
                 asked: format!("--hubs {}", config.hubs),
             });
         }
+        if let (Some(saved), Some(asked)) = (&self.engine, &config.log_engine)
+            && saved != asked
+        {
+            return Err(LocalError::OtherLayout {
+                folder: config.data_dir.clone(),
+                saved: format!("--log-engine {saved}"),
+                asked: format!("--log-engine {asked}"),
+            });
+        }
         let kinds = [(config.http, self.http[0], "--http-port"), (config.grpc, self.grpc[0], "--grpc-port")];
         for (asked, saved, flag) in kinds {
             if let Port::From(first) = asked
@@ -161,7 +173,8 @@ impl Layout {
         if let Some(port) = http.iter().find(|port| grpc.contains(port)) {
             return Err(LocalError::PortTwice(*port));
         }
-        Ok(Self { http, grpc, ids: None, retired: Vec::new(), begun: None })
+        let engine = config.log_engine.clone();
+        Ok(Self { http, grpc, ids: None, retired: Vec::new(), begun: None, engine })
     }
 
     /// Fails with the first port that somebody else listens on.
@@ -240,7 +253,10 @@ mod tests {
         #[expect(clippy::disallowed_methods, reason = "the other listener of this story")]
         let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = other.local_addr().unwrap().port();
-        let layout = Layout { http: vec![port], grpc: vec![1], ids: None, retired: Vec::new(), begun: None };
+        let layout = Layout {
+            http: vec![port],
+            ..Layout::choose(&LocalConfig { hubs: 1, ..LocalConfig::new("x") }).unwrap()
+        };
         let error = layout.check_free().unwrap_err().to_string();
         assert!(error.contains(&port.to_string()) && error.contains("--http-port"), "{error}");
     }
@@ -305,6 +321,20 @@ mod tests {
         assert!(!read.is_founder(1) && read.is_founder(2));
         assert!(!read.has_begun(1) && read.has_begun(2), "the new one has no data yet");
         assert!(read.cluster_argument().starts_with("9=") && read.cluster_argument().contains(",3="));
+    }
+
+    #[test]
+    fn the_engine_a_folder_was_made_with_is_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let with = |engine: Option<&str>| LocalConfig {
+            log_engine: engine.map(str::to_owned),
+            ..LocalConfig::on_free_ports(folder.path())
+        };
+        Layout::settle(&with(Some("segment"))).unwrap();
+        a_hub_has_data(folder.path());
+        assert_eq!(Layout::settle(&with(None)).unwrap().engine.as_deref(), Some("segment"));
+        let error = Layout::settle(&with(Some("sled"))).unwrap_err().to_string();
+        assert!(error.contains("--log-engine segment"), "{error}");
     }
 
     #[test]

@@ -54,6 +54,7 @@ impl LocalCluster {
         };
         let new = self.layout.replace(at, &known);
         self.layout.save(&self.config.data_dir)?;
+        self.lost.remove(&at);
         self.hubs[at] = self.hub_process(at);
         if let Err(trouble) = self.try_start(who) {
             launch.troubles.push((who, trouble));

@@ -8,9 +8,10 @@ use std::{
 use super::files;
 use crate::{membership, raft_node::LOG_FOLDER};
 
-/// What a hub says when it ends because of its data, and when another process uses it.
+/// What a hub says when it ends because of its data; when that is damaged; and when it was made with another engine.
 const DATA_UNUSABLE: &str = "cannot open the data in";
-const DATA_IN_USE: &str = "is in use by another process";
+const DAMAGED: &str = "aside if you want to know why";
+const OTHER_ENGINE: &str = "configure that engine";
 
 /// A process that is not running, or not as it should.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,8 +62,17 @@ impl Trouble {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::TakenOut | Self::DataGone(_) | Self::Replaced(_) | Self::PeerRemoved => false,
-            Self::DataUnusable(said) => said.contains(DATA_IN_USE),
+            Self::DataUnusable(said) => !self.is_lost() && !said.contains(OTHER_ENGINE),
             Self::CannotStart(_) | Self::Ended { .. } | Self::NotReady { .. } => true,
+        }
+    }
+
+    /// Whether this hub's data will never be there again.
+    pub fn is_lost(&self) -> bool {
+        match self {
+            Self::DataGone(_) => true,
+            Self::DataUnusable(said) => said.contains(DAMAGED),
+            _ => false,
         }
     }
 
@@ -131,14 +141,14 @@ impl NotRunning {
                 folder.display()
             ),
             Trouble::DataUnusable(said) if self.trouble.may_pass() => {
-                format!("{name} is not running: it {said}. It is tried again")
+                format!("{name} is not running: it {said}")
             }
             Trouble::DataUnusable(said) => format!("{name} is not running: it {said}.{way_back}"),
             Trouble::Replaced(what) => format!("{name} is not running: {what}"),
-            Trouble::CannotStart(why) => format!("{name} is not running: {why}. It is tried again"),
+            Trouble::CannotStart(why) => format!("{name} is not running: {why}"),
             Trouble::Ended { status, said, log } => {
                 let said = said.as_ref().map_or_else(String::new, |said| format!(": {said}"));
-                format!("{name} ended ({status}){said}. It is tried again; its log is {}", log.display())
+                format!("{name} ended ({status}){said}; its log is {}", log.display())
             }
             Trouble::NotReady { last, log } => {
                 format!("{name} runs and is not ready ({last}); its log is {}", log.display())
@@ -158,16 +168,29 @@ pub(super) fn majority(members: usize) -> usize {
 /// What it means that fewer run. `lost`: so many of them can never run again.
 pub(super) fn unserved(running: usize, lost: usize, members: usize) -> String {
     let needed = majority(members);
+    let alone = members == 1;
+    let (who, lack) = match alone {
+        true => ("the only hub".to_owned(), String::new()),
+        false => (
+            format!("of the {members} hubs of this group {running}"),
+            format!(", and {needed} are needed to agree on anything"),
+        ),
+    };
+    let can = if alone { "cannot run" } else { "can run" };
     if members - lost.min(members) >= needed {
         return format!(
-            "NOTHING IS SERVED: of the {members} hubs of this group {running} can run, and {needed} are needed to agree \
-             on anything. What was acknowledged is kept; it is there again when they run"
+            "NOTHING IS SERVED: {who} {can}{lack}. What was acknowledged is kept; it is there again when they run"
         );
     }
+    let lost = match alone {
+        true => "the only hub has lost its data".to_owned(),
+        false => {
+            format!("{lost} of its {members} hubs have lost their data, and {needed} with data are needed")
+        }
+    };
     format!(
-        "NOTHING IS SERVED, and this group cannot serve again: {lost} of its {members} hubs have lost their data, and \
-         {needed} with data are needed to agree on anything. The forums are still in the peers' folders: with all \
-         stopped, `loop-peer export` writes them to files, and `loop-peer import` reads them in another --data-dir"
+        "NOTHING IS SERVED, and this group cannot serve again: {lost}. The forums are still in the peers' folders: with \
+         all stopped, `loop-peer export` writes them to files, and `loop-peer import` reads them in another --data-dir"
     )
 }
 
@@ -206,14 +229,24 @@ mod tests {
             let error = HubError::Data { dir: "/data/hub-2".into(), error: std::io::Error::other(error) };
             of_end(folder.path(), ExitStatus::from_raw(256), Some(error.to_string()), Path::new("x.log"))
         };
-        let damaged = said("the Raft log in /data/hub-2/log is corrupt: take it out");
-        assert!(!damaged.may_pass());
+        let corruption = loop_raft_store::log_store::Corruption {
+            dir: "/data/hub-2/log".into(),
+            index: Some(7),
+            place: "sled/db".into(),
+            what: "a checksum is wrong".into(),
+        };
+        let damaged = said(&corruption.to_string());
+        assert!(!damaged.may_pass() && damaged.is_lost());
         let words = hub(damaged).words(WayBack::Replace("loop-local --replace-hub 2"));
         assert!(words.contains("is corrupt") && words.contains("--replace-hub 2"), "{words}");
         let in_use = loop_raft_store::log_store::LogError::InUse { dir: "/data/hub-2/log".into() };
         let in_use = said(&in_use.to_string());
-        assert!(in_use.may_pass());
-        assert!(hub(in_use).words(WayBack::None).contains("tried again"));
+        assert!(in_use.may_pass() && !in_use.is_lost());
+        let other =
+            loop_raft_store::log_store::LogError::OtherEngine { dir: "/data".into(), found: "segment" };
+        let other = said(&other.to_string());
+        assert!(!other.may_pass() && !other.is_lost(), "a flag is wrong, nothing is lost");
+        assert!(!hub(in_use).words(WayBack::NotYet).contains("--replace-hub"));
     }
 
     #[test]
@@ -222,14 +255,14 @@ mod tests {
         for (trouble, part) in [
             (Trouble::TakenOut, "for ever"),
             (Trouble::DataGone("/data/hub-2".into()), "must not come back under its number"),
-            (Trouble::CannotStart("port 1 is in use".into()), "tried again"),
+            (Trouble::CannotStart("port 1 is in use".into()), "not running: port 1 is in use"),
             (
                 Trouble::Ended {
                     status: ExitStatus::from_raw(256),
                     said: Some("cannot listen".into()),
                     log: log.clone(),
                 },
-                "cannot listen. It is tried again; its log is /data/logs/hub-2.log",
+                "cannot listen; its log is /data/logs/hub-2.log",
             ),
             (Trouble::NotReady { last: "no leader".into(), log }, "not ready (no leader)"),
             (Trouble::PeerRemoved, "peer resume hub-2"),
@@ -241,6 +274,7 @@ mod tests {
         assert_eq!((majority(1), majority(2), majority(3), majority(5)), (1, 2, 2, 3));
         assert!(unserved(1, 1, 3).contains("of the 3 hubs of this group 1 can run, and 2 are needed"));
         assert!(unserved(1, 2, 3).contains("cannot serve again: 2 of its 3 hubs have lost their data"));
-        assert!(unserved(0, 1, 1).contains("loop-peer export"));
+        assert!(unserved(0, 1, 1).contains("the only hub has lost its data. The forums"));
+        assert!(unserved(0, 0, 1).contains("the only hub cannot run. What"));
     }
 }

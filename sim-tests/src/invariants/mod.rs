@@ -2,16 +2,26 @@
 //! peers have on disk and how much each keeps in memory; they never see inside a hub or a peer.
 
 mod acknowledged_is_kept;
+mod acknowledged_is_somewhere;
 mod copies_follow_the_log;
 mod dense_and_increasing_ids;
+mod last_copies_come_first;
 mod linearizable;
+mod live_forums_are_served;
 mod memory_is_bounded;
+mod moves_are_bounded;
+mod no_live_copy_is_taken;
 mod one_answer;
 mod one_primary;
 mod one_user_per_session;
+mod operators_are_told_the_truth;
 mod replicas_agree;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use loop_proto::v1::{self, fact, record::Body};
 use parking_lot::Mutex;
@@ -125,6 +135,108 @@ pub struct Held<'a> {
     pub limit: u64,
 }
 
+/// A replica that served, or had been replaced and not been let go, is no replica any more.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// The record that says so.
+    pub record: u64,
+    /// The forum's id.
+    pub forum: u32,
+    /// Whose replica.
+    pub peer: u32,
+    /// Its peer was connected, and had all of the forum on its disk.
+    pub live: bool,
+    /// How many replicas the hubs want.
+    pub wanted: usize,
+    /// Who serves from then on.
+    pub others: Vec<Other>,
+}
+
+/// Somebody else who serves a forum.
+#[derive(Clone, Copy, Debug)]
+pub struct Other {
+    /// Who.
+    pub peer: u32,
+    /// It is connected, or was so short a while ago that the hubs could not know better.
+    pub connected: bool,
+    /// It has all of the forum on its disk.
+    pub complete: bool,
+    /// The log says that its copy was compared.
+    pub confirmed: bool,
+}
+
+/// What is on the disks of all machines that have not been destroyed.
+#[derive(Clone, Debug, Default)]
+pub struct Disks {
+    /// The ids of messages, by the forum's number.
+    pub messages: BTreeMap<usize, BTreeSet<u64>>,
+    /// Records up to and including this one are gone from the hubs' log.
+    pub trimmed_through: u64,
+}
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Call {
+    /// The messages of a forum.
+    Read,
+    /// That a message is kept.
+    Write,
+}
+
+/// A call had no usable answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Unanswered {
+    /// The forum's number among those of the run.
+    pub forum: usize,
+    /// Of what kind.
+    pub what: Call,
+    /// When the first such call of this forum began that was not followed by one that was answered, simulated.
+    pub since: Duration,
+    /// Simulated time.
+    pub now: Duration,
+}
+
+/// How much was moved between peers, in a run in which nothing happened but that peers came and went.
+#[derive(Clone, Copy, Debug)]
+pub struct Moved {
+    /// Bytes of copies that passed through hubs.
+    pub bytes: u64,
+    /// How many forums there are.
+    pub forums: u64,
+    /// How many messages they have.
+    pub messages: u64,
+    /// Bytes of their texts.
+    pub text_bytes: u64,
+    /// How often a peer came or went.
+    pub changes: u64,
+}
+
+/// Somebody was asked to hold a forum.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    /// The record that says so.
+    pub record: u64,
+    /// The forum's id.
+    pub forum: u32,
+    /// How many live copies it has.
+    pub live: usize,
+    /// The forums that have a single one and could have been given another, and for how long since hubs must know of it.
+    pub waiting: Vec<(u32, Duration)>,
+}
+
+/// What an operator was told, beside what is.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// Whose copies of each forum are live, as told.
+    pub live: BTreeMap<u32, BTreeSet<u32>>,
+    /// How many forums have none, as told.
+    pub without: u64,
+    /// How many have one, as told.
+    pub with_one: u64,
+    /// Whose copies of each forum are live, by what is on disks.
+    pub seen: BTreeMap<u32, BTreeSet<u32>>,
+}
+
 /// One rule.
 pub trait Invariant: Send {
     /// Its name, as a failure gives it.
@@ -170,6 +282,42 @@ pub trait Invariant: Send {
         Ok(())
     }
 
+    /// A replica ended.
+    fn on_ended(&mut self, _ended: &Ended) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// A copy was begun.
+    fn on_begun(&mut self, _begun: &Begun) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// An operator was told how it is, while nothing happened.
+    fn on_told(&mut self, _told: &Told) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// All disks were looked at.
+    fn on_disks(&mut self, _disks: &Disks) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Since when, simulated, each forum has had a complete copy on a connected peer, with nothing wrong but that peers
+    /// come and go; of those that have one. By their numbers.
+    fn on_live(&mut self, _live_since: &BTreeMap<usize, Duration>) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// A call had no usable answer.
+    fn on_unanswered(&mut self, _unanswered: &Unanswered) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// It was counted what was moved.
+    fn on_moved(&mut self, _moved: &Moved) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Everything has healed and caught up: `commits` is all that was ever sent, `copies` what the serving replicas
     /// hold, by forum.
     fn at_end(&mut self, _commits: &[Commit], _copies: &BTreeMap<usize, Vec<Copy>>) -> Result<(), String> {
@@ -178,7 +326,7 @@ pub trait Invariant: Send {
 }
 
 /// The rows a record changes; of one that cannot be read, none.
-fn facts_of(record: &v1::Record) -> Vec<fact::Kind> {
+pub(crate) fn facts_of(record: &v1::Record) -> Vec<fact::Kind> {
     let Some(Body::Facts(facts)) = &record.body else { return Vec::new() };
     let facts = v1::Facts::decode(facts.facts.clone()).unwrap_or_default().facts;
     facts.into_iter().filter_map(|fact| fact.kind).collect()
@@ -198,13 +346,19 @@ impl Invariants {
     pub fn all() -> Self {
         let rules: Vec<Box<dyn Invariant>> = vec![
             Box::<acknowledged_is_kept::AcknowledgedIsKept>::default(),
+            Box::<acknowledged_is_somewhere::AcknowledgedIsSomewhere>::default(),
             Box::<copies_follow_the_log::CopiesFollowTheLog>::default(),
             Box::<dense_and_increasing_ids::DenseAndIncreasingIds>::default(),
+            Box::<last_copies_come_first::LastCopiesComeFirst>::default(),
             Box::<linearizable::Linearizable>::default(),
+            Box::<live_forums_are_served::LiveForumsAreServed>::default(),
             Box::<memory_is_bounded::MemoryIsBounded>::default(),
+            Box::<moves_are_bounded::MovesAreBounded>::default(),
+            Box::<no_live_copy_is_taken::NoLiveCopyIsTaken>::default(),
             Box::<one_answer::OneAnswer>::default(),
             Box::<one_primary::OnePrimary>::default(),
             Box::<one_user_per_session::OneUserPerSession>::default(),
+            Box::<operators_are_told_the_truth::OperatorsAreToldTheTruth>::default(),
             Box::<replicas_agree::ReplicasAgree>::default(),
         ];
         Self(Arc::new(Mutex::new(Inner { rules, broken: None })))

@@ -130,7 +130,8 @@ impl Planner {
         }
         let hot = self.heat.note(sight.rates, state.forums().len(), sight.now_ms);
         let forums = sight.rates.clone();
-        let load = Load { now_ms: sight.now_ms, peers, forums, hot, resting: resting(sight) };
+        let doubted = Default::default();
+        let load = Load { now_ms: sight.now_ms, peers, forums, hot, resting: resting(sight), doubted };
         let made = balance::plan(state, &load, &Policy::default());
         let blocked = made.blocked.total;
         let mut plan = Plan { blocked, unconfirmed: made.unconfirmed, ..Plan::default() };

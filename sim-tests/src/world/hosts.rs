@@ -11,6 +11,7 @@ use loop_hub::config::{HubConfig, LogEngineKind, Options};
 use loop_peer::{
     backend::embedded::{EmbeddedBackend, EmbeddedConfig, WriteMode},
     config::{Config, Flags},
+    limits::Size,
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
 use parking_lot::Mutex;
@@ -23,6 +24,7 @@ use super::{
     ledger::Ledger,
     liar::Tongue,
     net::{GRPC_PORT, HTTP_PORT, Net},
+    shape::Pace,
     sizes::Sizes,
     trace::Trace,
 };
@@ -30,11 +32,10 @@ use super::{
 /// What the hubs' clocks show when a run begins, Unix milliseconds.
 const EPOCH_MS: u64 = 1_795_000_000_000;
 const TOKEN: &str = "simulated-token";
+/// What hubs show one another.
+pub const GROUP_SECRET: &str = "simulated-group-secret";
 /// What operators show the hubs.
 pub const ADMIN_TOKEN: &str = "simulated-operator-token";
-
-/// How often a healthy peer's database commits.
-pub const COMMIT_EVERY: Duration = Duration::from_millis(20);
 
 /// What changes during a run, and what a machine says of itself.
 struct State {
@@ -60,14 +61,14 @@ pub struct Machine {
 
 impl Machine {
     /// A machine that was never started.
-    pub fn new(name: String, number: u64, seed: u64, trace: Trace) -> Self {
+    pub fn new(name: String, number: u64, seed: u64, pace: Pace, trace: Trace) -> Self {
         let net = Net::new(number, trace.clone());
         let state = State {
             shutdown: CancellationToken::new(),
             life: 0,
             ended: None,
             clock_off_ms: 0,
-            commit_every: COMMIT_EVERY,
+            commit_every: pace.commit_every,
         };
         Self { name, number, seed, trace, net, state: Mutex::new(state) }
     }
@@ -131,6 +132,8 @@ pub struct Tuning {
     pub replicas: u32,
     /// A peer away for longer is replaced.
     pub peer_grace_s: u64,
+    /// How long a copy must have been live before it is confirmed, and for how long after that the one it replaces is kept.
+    pub copy_grace_s: u64,
     /// An invitation that stands still for longer is closed.
     pub invitation_timeout_s: u64,
     /// Raft entries between snapshots.
@@ -177,6 +180,8 @@ pub struct HubHost {
     pub join: Option<String>,
     /// How it is set up, as of the beginning of each of its lives.
     pub tuning: Arc<Mutex<Tuning>>,
+    /// How finely time passes.
+    pub pace: Pace,
     /// Where its records are held against the others'.
     pub ledger: Ledger,
     /// Where it is told how much it keeps.
@@ -196,8 +201,13 @@ impl HubHost {
             join: self.join.clone(),
             join_token: Some(TOKEN.into()),
             admin_token: Some(ADMIN_TOKEN.into()),
-            group_secret: Some("simulated-group-secret".into()),
+            group_secret: Some(GROUP_SECRET.into()),
             log_engine: Some(LogEngineKind::Segment),
+            heartbeat_ms: Some(self.pace.heartbeat_ms),
+            election_min_ms: Some(self.pace.election_ms.0),
+            election_max_ms: Some(self.pace.election_ms.1),
+            peer_heartbeat_ms: Some(self.pace.peer_heartbeat_ms),
+            takeover_ms: Some(self.pace.takeover_ms),
             snapshot_entries: Some(tuning.snapshot_entries),
             replicas: Some(tuning.replicas),
             peer_grace_s: Some(tuning.peer_grace_s),
@@ -242,6 +252,15 @@ impl HubHost {
     }
 }
 
+/// What a volunteer gives. `None`: as much as is wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Given {
+    /// Disk space, bytes.
+    pub disk: Option<u64>,
+    /// Of copies, bytes a second.
+    pub bandwidth: Option<u64>,
+}
+
 /// A peer and its data folder.
 #[derive(Clone)]
 pub struct PeerHost {
@@ -253,6 +272,8 @@ pub struct PeerHost {
     pub hubs: Roster,
     /// Which of them it tries first.
     pub first: usize,
+    /// What its volunteer gives, as of the beginning of each of its lives.
+    pub given: Arc<Mutex<Given>>,
     /// What makes its words what they are when they leave it.
     pub tongue: Tongue,
     /// Where it is told how much it keeps.
@@ -264,7 +285,10 @@ impl PeerHost {
         let mut hubs = self.hubs.names();
         let first = self.first % hubs.len().max(1);
         hubs.rotate_left(first);
+        let given = *self.given.lock();
         let flags = Flags {
+            max_disk: given.disk.map(Size),
+            max_bandwidth: given.bandwidth.map(Size),
             data_dir: Some(self.folder.clone()),
             hub: hubs.iter().map(|hub| format!("{hub}:{GRPC_PORT}")).collect(),
             join_token: Some(TOKEN.into()),

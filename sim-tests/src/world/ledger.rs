@@ -3,9 +3,12 @@
 //! Owns the one sequence of records there may be. Each new record is shown to the invariants once, at the moment the
 //! first hub applies it.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use loop_proto::v1::{self, record::Body};
+use loop_proto::v1::{self, fact, record::Body};
 use loop_raft_store::{adapter::ApplySink, machine::Event};
 use parking_lot::Mutex;
 use prost::{Message, bytes::Bytes};
@@ -24,6 +27,10 @@ pub struct Ledger {
 #[derive(Default)]
 struct Inner {
     records: Vec<(Bytes, v1::Record)>,
+    /// The ids of each forum's records, ascending, and of those of them that say who holds it.
+    forums: BTreeMap<u32, (Vec<u64>, Vec<u64>)>,
+    /// Records up to and including this one are gone from the hubs' log.
+    trimmed_through: u64,
     /// How often a hub's state was replaced by a snapshot.
     replaced: u64,
 }
@@ -46,34 +53,51 @@ impl Ledger {
 
     /// The record of this id.
     pub fn record(&self, id: u64) -> Option<v1::Record> {
-        let at = usize::try_from(id).ok()?.checked_sub(1)?;
-        self.inner.lock().records.get(at).map(|(_, record)| record.clone())
+        self.inner.lock().record(id).cloned()
     }
 
     /// The newest record of a forum's stream up to `through`; 0: none.
     pub fn newest_of(&self, forum: u32, through: u64) -> u64 {
         let inner = self.inner.lock();
-        let upto = inner.records.iter().take(usize::try_from(through).unwrap_or(usize::MAX));
-        upto.rev().find(|(_, record)| record.forum_id == forum).map_or(0, |(_, record)| record.id)
+        inner.forums.get(&forum).map_or(0, |(records, _)| newest_upto(records, through))
     }
 
     /// The forums, each with who holds it now.
-    pub fn assignments(&self) -> std::collections::BTreeMap<u32, v1::Assignment> {
+    pub fn assignments(&self) -> BTreeMap<u32, v1::Assignment> {
         let inner = self.inner.lock();
-        let mut newest = std::collections::BTreeMap::new();
-        for (_, record) in &inner.records {
-            if let Some(Body::Assignment(assignment)) = &record.body {
-                newest.insert(record.forum_id, assignment.clone());
+        let newest = |(forum, (_, all)): (&u32, &(Vec<u64>, Vec<u64>))| {
+            Some((*forum, inner.assignment(newest_upto(all, u64::MAX))?.clone()))
+        };
+        inner.forums.iter().filter_map(newest).collect()
+    }
+
+    /// The ids of the messages a copy of a forum has that has applied its records up to `through`.
+    pub fn messages_at(&self, forum: u32, through: u64) -> BTreeSet<u64> {
+        let inner = self.inner.lock();
+        let mut messages = BTreeSet::new();
+        let Some((records, _)) = inner.forums.get(&forum) else { return messages };
+        for record in records.iter().take_while(|id| **id <= through).filter_map(|id| inner.record(*id)) {
+            for fact in crate::invariants::facts_of(record) {
+                match fact {
+                    fact::Kind::MessageStored(row) => _ = messages.insert(row.id.into()),
+                    fact::Kind::MessageRemoved(row) => _ = messages.remove(&row.id.into()),
+                    _ => {}
+                }
             }
         }
-        newest
+        messages
+    }
+
+    /// Records up to and including this one are gone from the hubs' log.
+    pub fn trimmed_through(&self) -> u64 {
+        self.inner.lock().trimmed_through
     }
 
     /// How often a forum's primary changed, how often an invited peer came to serve, and how often a hub's state was
     /// replaced by a snapshot.
     pub fn seen(&self) -> (u64, u64, u64) {
         let inner = self.inner.lock();
-        let mut held = std::collections::BTreeMap::<u32, &v1::Assignment>::new();
+        let mut held = BTreeMap::<u32, &v1::Assignment>::new();
         let (mut moved, mut copied) = (0, 0);
         for (_, record) in &inner.records {
             let Some(Body::Assignment(now)) = &record.body else { continue };
@@ -88,18 +112,15 @@ impl Ledger {
     /// Whether a peer serves a forum, by the newest assignment that is not after `through`, if that is after `after`.
     pub fn serves_at(&self, forum: u32, after: u64, through: u64, peer: u32) -> bool {
         let inner = self.inner.lock();
-        let upto = inner.records.iter().take(usize::try_from(through).unwrap_or(usize::MAX));
-        let assignment = upto.rev().find_map(|(_, record)| match &record.body {
-            Some(Body::Assignment(assignment)) if record.forum_id == forum => Some((record.id, assignment)),
-            _ => None,
-        });
-        assignment.is_some_and(|(id, assignment)| id > after && assignment.replicas.contains(&peer))
+        let Some((_, assignments)) = inner.forums.get(&forum) else { return false };
+        let id = newest_upto(assignments, through);
+        id > after && inner.assignment(id).is_some_and(|assignment| assignment.replicas.contains(&peer))
     }
 
     /// Tasks without an answer.
     pub fn open_tasks(&self) -> Vec<u64> {
         let inner = self.inner.lock();
-        let mut open = std::collections::BTreeSet::new();
+        let mut open = BTreeSet::new();
         for (_, record) in &inner.records {
             match &record.body {
                 Some(Body::Task(_)) => open.insert(record.id),
@@ -131,6 +152,11 @@ impl Ledger {
                 }
             };
             inner.records.push((encoded.clone(), record.clone()));
+            let (records, assignments) = inner.forums.entry(record.forum_id).or_default();
+            records.push(id);
+            if matches!(record.body, Some(Body::Assignment(_))) {
+                assignments.push(id);
+            }
             drop(inner);
             self.trace.bytes(hub, encoded);
             if self.trace.prints() {
@@ -141,6 +167,25 @@ impl Ledger {
     }
 }
 
+impl Inner {
+    fn record(&self, id: u64) -> Option<&v1::Record> {
+        let at = usize::try_from(id).ok()?.checked_sub(1)?;
+        self.records.get(at).map(|(_, record)| record)
+    }
+
+    fn assignment(&self, id: u64) -> Option<&v1::Assignment> {
+        match self.record(id)?.body.as_ref()? {
+            Body::Assignment(assignment) => Some(assignment),
+            _ => None,
+        }
+    }
+}
+
+/// The last of these ascending ids that is not above `through`; 0: none.
+fn newest_upto(ids: &[u64], through: u64) -> u64 {
+    ids[..ids.partition_point(|id| *id <= through)].last().copied().unwrap_or(0)
+}
+
 /// A record in words.
 fn story(record: &v1::Record) -> String {
     let what = match &record.body {
@@ -149,7 +194,9 @@ fn story(record: &v1::Record) -> String {
             format!("facts of task {:?} by peer {} under e{}", facts.task_id, facts.peer_id, facts.epoch)
         }
         Some(Body::Assignment(assignment)) => {
-            format!("e{}: primary {} of {:?}", assignment.epoch, assignment.primary, assignment.replicas)
+            let v1::Assignment { epoch, primary, replicas, joining, draining, .. } = assignment;
+            let joining: Vec<u32> = joining.iter().map(|joining| joining.peer_id).collect();
+            format!("e{epoch}: primary {primary} of {replicas:?}, joining {joining:?}, draining {draining:?}")
         }
         _ => "something else".to_owned(),
     };
@@ -166,6 +213,10 @@ struct Witness {
 impl ApplySink for Witness {
     fn applied(&self, events: &[Event], _applied_index: u64) {
         for event in events {
+            if let Event::Trimmed { through } = event {
+                let mut inner = self.ledger.inner.lock();
+                inner.trimmed_through = inner.trimmed_through.max(*through);
+            }
             let Event::RecordAppended(record) = event else { continue };
             let id = record.id.get();
             let due = self.next.lock().replace(id + 1);

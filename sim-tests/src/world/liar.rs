@@ -49,10 +49,14 @@ pub enum Lie {
     Late,
     /// Says everything it answers twice.
     Twice,
+    /// Says that it gives as much disk as anybody wants and has used none, and refuses what it is then offered.
+    EndlessDisk,
+    /// Says that it has a forum's copy as soon as it has accepted it, and gets none.
+    SeededAtOnce,
 }
 
 /// All of them.
-pub const LIES: [Lie; 7] = [
+pub const LIES: [Lie; 9] = [
     Lie::OldEpoch,
     Lie::FutureEpoch,
     Lie::CursorAhead,
@@ -60,6 +64,8 @@ pub const LIES: [Lie; 7] = [
     Lie::CursorBehind,
     Lie::Late,
     Lie::Twice,
+    Lie::EndlessDisk,
+    Lie::SeededAtOnce,
 ];
 
 /// Makes a peer's words what they are when they leave its machine. Clones are the same.
@@ -70,6 +76,8 @@ struct Inner {
     lie: Option<Lie>,
     /// Since it lied for the first time, every connection goes through somebody who could change words.
     ever: bool,
+    /// It has said that it has a copy that it had not.
+    faked: bool,
     rng: StdRng,
     told: u64,
 }
@@ -81,7 +89,7 @@ impl Tongue {
     /// An honest one.
     pub fn new(seed: u64) -> Self {
         let rng = StdRng::seed_from_u64(seed);
-        Self(Arc::new(Mutex::new(Inner { lie: None, ever: false, rng, told: 0 })))
+        Self(Arc::new(Mutex::new(Inner { lie: None, ever: false, faked: false, rng, told: 0 })))
     }
 
     /// Lies from now on, or no more. Connections that exist are to be broken for it to begin.
@@ -94,6 +102,15 @@ impl Tongue {
     /// Whether it was ever to lie.
     pub fn lied(&self) -> bool {
         self.0.lock().ever
+    }
+
+    /// Whether it ever said that it has a copy that it had not.
+    pub fn faked(&self) -> bool {
+        self.0.lock().faked
+    }
+
+    fn tells(&self, lie: Lie) -> bool {
+        self.0.lock().lie == Some(lie)
     }
 
     /// How many lies it has told.
@@ -147,6 +164,8 @@ impl Tongue {
                 }
                 about_cursor(&mut message, |cursor| cursor.saturating_sub(by))
             }
+            Lie::EndlessDisk => about_disk(&mut message),
+            Lie::SeededAtOnce => return inner.seeded_at_once(message),
             Lie::Late | Lie::Twice => answers,
         };
         inner.told += u64::from(lied);
@@ -161,6 +180,40 @@ impl Tongue {
             _ => vec![(Duration::ZERO, message)],
         }
     }
+}
+
+impl Inner {
+    /// What is said of a copy once it has been accepted.
+    fn seeded_at_once(&mut self, message: v1::PeerToHub) -> Vec<Said> {
+        let accepted = match &message.kind {
+            Some(Kind::Invitation(reply)) if reply.accepted => Some(v1::Seeded {
+                forum_id: reply.forum_id,
+                invitation_id: reply.invitation_id,
+                // The least that a copy's position may be.
+                cursor: reply.invitation_id,
+            }),
+            _ => None,
+        };
+        let mut said = vec![(Duration::ZERO, message)];
+        if let Some(seeded) = accepted {
+            self.told += 1;
+            self.faked = true;
+            // The hub must have taken the first word before it hears the second.
+            let kind = Some(Kind::Seeded(seeded));
+            said.push((Duration::from_millis(100), v1::PeerToHub { kind }));
+        }
+        said
+    }
+}
+
+/// Takes the limits from what a peer says of its disk, and what it uses of it. Whether there was something to lie about.
+fn about_disk(message: &mut v1::PeerToHub) -> bool {
+    match &mut message.kind {
+        Some(Kind::Hello(hello)) => hello.limits = None,
+        Some(Kind::Status(status)) => status.disk_bytes = 0,
+        _ => return false,
+    }
+    true
 }
 
 /// Changes the epoch of an answer. Whether there was one to lie about.
@@ -253,6 +306,9 @@ impl PeerService for Between {
         &self,
         request: Request<v1::FetchCheckpointRequest>,
     ) -> Answer<Self::FetchCheckpointStream> {
+        if self.tongue.tells(Lie::SeededAtOnce) {
+            return Err(Status::unavailable("somebody between says that it has come already"));
+        }
         let chunks = self.hub.clone().fetch_checkpoint(request.into_inner()).await?.into_inner();
         Ok(Response::new(Box::pin(chunks)))
     }
@@ -272,27 +328,29 @@ mod tests {
 
     #[test]
     fn each_lie_is_told_about_what_it_is_about_and_nothing_else() {
-        let hello = v1::PeerToHub { kind: Some(Kind::Hello(v1::Hello { cursor: 99, ..Default::default() })) };
-        let status =
-            v1::PeerToHub { kind: Some(Kind::Status(v1::PeerStatus { cursor: 99, ..Default::default() })) };
-        let answer =
-            v1::PeerToHub { kind: Some(Kind::Answer(v1::Answer { epoch: 9, ..Default::default() })) };
+        let said = |kind| v1::PeerToHub { kind: Some(kind) };
+        let limits = Some(v1::PeerLimits { disk_bytes: 5, ..Default::default() });
+        let hello = said(Kind::Hello(v1::Hello { cursor: 99, limits, ..Default::default() }));
+        let status = said(Kind::Status(v1::PeerStatus { cursor: 99, disk_bytes: 5, ..Default::default() }));
+        let answer = said(Kind::Answer(v1::Answer { epoch: 9, ..Default::default() }));
+        let accepts = said(Kind::Invitation(v1::InvitationReply { accepted: true, ..Default::default() }));
         for lie in LIES {
             let about = match lie {
                 Lie::HelloAhead => vec![&hello],
                 Lie::CursorAhead => vec![&status],
-                Lie::CursorBehind => vec![&hello, &status],
+                Lie::CursorBehind | Lie::EndlessDisk => vec![&hello, &status],
+                Lie::SeededAtOnce => vec![&accepts],
                 Lie::OldEpoch | Lie::FutureEpoch | Lie::Late | Lie::Twice => vec![&answer],
             };
             let tongue = Tongue::new(1);
             let as_it_is = |message: &v1::PeerToHub| vec![(Duration::ZERO, message.clone())];
             assert_eq!(tongue.twist(answer.clone()), as_it_is(&answer));
             tongue.set(Some(lie));
-            for message in [&hello, &status, &answer] {
+            for message in [&hello, &status, &answer, &accepts] {
                 let is_true = tongue.twist(message.clone()) == as_it_is(message);
                 assert_eq!(is_true, !about.contains(&message), "{lie:?} {message:?}");
             }
-            assert_eq!(tongue.told(), 1, "{lie:?}");
+            assert_eq!(tongue.told(), if lie == Lie::EndlessDisk { 2 } else { 1 }, "{lie:?}");
             tongue.set(None);
             assert_eq!(tongue.twist(answer.clone()), as_it_is(&answer));
         }

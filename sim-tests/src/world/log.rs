@@ -2,7 +2,11 @@
 //!
 //! Also holds them to two house rules: nothing is logged as an error unless a test expects it, and no secret ever.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 use tracing::{
@@ -29,6 +33,8 @@ pub struct Logged {
     pub elections: u64,
     /// Peers that were below the trim point and started again from what others have, with the cursor of each time.
     pub started_over: Vec<(String, u64)>,
+    /// Peers that are connected, by their own word; those of machines that were cut off are taken out.
+    pub connected: BTreeSet<String>,
     /// Peers whose hub fed them from before what they had said they have.
     pub fed_back: Vec<String>,
 }
@@ -95,6 +101,12 @@ impl<S: Subscriber> Layer<S> for Listener {
             if fields.text.contains("started over: all users are here") {
                 logged.started_over.push((node.clone(), fields.cursor));
             }
+            if node.starts_with("peer-") && fields.message == "connected" {
+                logged.connected.insert(node.clone());
+            }
+            if node.starts_with("peer-") && fields.message.starts_with("disconnected") {
+                logged.connected.remove(&node);
+            }
             if fields.text.contains("the feed went back") {
                 logged.fed_back.push(node.clone());
             }
@@ -114,6 +126,7 @@ impl<S: Subscriber> Layer<S> for Listener {
 #[derive(Default)]
 struct Fields {
     text: String,
+    message: String,
     node: String,
     leader: Option<u64>,
     cursor: u64,
@@ -139,6 +152,9 @@ impl Visit for Fields {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         use fmt::Write;
+        if field.name() == "message" {
+            self.message = format!("{value:?}");
+        }
         // Writing to a string cannot fail.
         let _ = match field.name() {
             "message" => write!(self.text, "{value:?} "),

@@ -10,15 +10,19 @@ mod hosts;
 mod ledger;
 pub mod liar;
 mod log;
+mod meter;
 mod net;
 mod operator;
 mod oracle;
+mod presence;
 pub mod report;
 pub mod scenario;
 mod settle;
+mod shape;
 mod sizes;
 mod trace;
 mod visitor;
+mod volunteers;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,25 +35,27 @@ use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tempfile::TempDir;
 
+pub use self::shape::{Pace, Shape};
 use self::{
     disk::SimDisk,
     hosts::{HubHost, Machine, PeerHost, Roster, Tuning},
     ledger::Ledger,
     liar::Tongue,
     log::Logged,
+    meter::Meter,
     net::{GRPC_PORT, HTTP_PORT, LATENCY_MAX, LATENCY_MIN, Net},
     operator::{Desk, Operator},
     oracle::Oracle,
+    presence::Presence,
     sizes::Sizes,
     trace::{Fnv, Trace},
     visitor::{Manner, Visitor},
+    volunteers::Volunteers,
 };
 use crate::invariants::Invariants;
 
-/// How much simulated time passes between two looks at the world.
-const TICK: Duration = Duration::from_millis(1);
 /// No run is longer, simulated.
-const LONGEST: Duration = Duration::from_secs(3600);
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// A seed for something that has a name and a number, from the run's seed.
 pub fn derive(seed: u64, name: &str, number: u64) -> u64 {
@@ -74,37 +80,13 @@ impl fmt::Display for Failure {
     }
 }
 
-/// How large a world is.
-#[derive(Clone, Copy, Debug)]
-pub struct Shape {
-    /// 1, 3 or 5.
-    pub hubs: usize,
-    /// At least 1.
-    pub peers: usize,
-    /// Forums that are written to.
-    pub forums: usize,
-    /// Browsers, spread over the forums.
-    pub visitors: usize,
-}
-
-impl Shape {
-    /// Some size or other.
-    pub fn any(seed: u64) -> Self {
-        let mut rng = StdRng::seed_from_u64(derive(seed, "shape", 0));
-        Self {
-            hubs: if rng.random_bool(0.25) { 5 } else { 3 },
-            peers: rng.random_range(4..=6),
-            forums: rng.random_range(1..=3),
-            visitors: rng.random_range(3..=5),
-        }
-    }
-}
-
 /// The world.
 pub struct World {
     sim: turmoil::Sim<'static>,
     /// The run's.
     pub seed: u64,
+    /// How large it was at first.
+    pub shape: Shape,
     /// What decides for the world itself; machines have their own.
     pub rng: StdRng,
     /// What happened.
@@ -122,6 +104,9 @@ pub struct World {
     roster: Roster,
     tuning: Arc<Mutex<Tuning>>,
     peers: Vec<PeerHost>,
+    volunteers: Volunteers,
+    /// Who is there, by the world's own knowledge.
+    presence: Presence,
     forums: Vec<String>,
     visitors: Vec<(String, Net)>,
     logged: Arc<Mutex<Logged>>,
@@ -131,6 +116,8 @@ pub struct World {
     pub coverage: BTreeMap<String, u64>,
     /// When to look at the peers' databases next.
     look_at: Duration,
+    /// What was moved between peers.
+    meter: Meter,
     _listening: tracing::subscriber::DefaultGuard,
     /// Last: the peers' data must outlive their peers.
     folder: TempDir,
@@ -150,12 +137,14 @@ impl World {
             replicas: rng.random_range(1..=3),
             peer_grace_s: rng.random_range(2..20),
             invitation_timeout_s: rng.random_range(2..10),
+            copy_grace_s: rng.random_range(0..20),
             retained_records: 1_000_000,
             peer_queue: 512,
         };
         let mut world = Self {
-            sim: simulation(seed),
+            sim: simulation(seed, shape.pace),
             seed,
+            shape,
             rng,
             ledger: Ledger::new(invariants.clone(), trace.clone()),
             oracle: Oracle::new(invariants.clone(), trace.clone(), logged.clone()),
@@ -168,6 +157,8 @@ impl World {
             roster: Roster::default(),
             tuning: Arc::new(Mutex::new(tuning)),
             peers: Vec::new(),
+            volunteers: Volunteers::default(),
+            presence: Presence::default(),
             forums: (0..shape.forums).map(|number| format!("forum{number}x{seed:x}")).collect(),
             visitors: Vec::new(),
             logged,
@@ -175,6 +166,7 @@ impl World {
             desk: Desk::new(),
             coverage: BTreeMap::new(),
             look_at: Duration::ZERO,
+            meter: Meter::start(),
             folder: folder()?,
         };
         world.forums.iter().for_each(|forum| world.oracle.secret(forum));
@@ -205,15 +197,16 @@ impl World {
     }
 
     fn start_hub(&mut self, cluster: &str, join: Option<String>) -> usize {
-        let id = self.hubs.len() as u64 + 1;
+        let (id, pace) = (self.hubs.len() as u64 + 1, self.shape.pace);
         let name = format!("hub-{id}");
         let host = HubHost {
-            machine: Arc::new(Machine::new(name.clone(), id, self.seed, self.trace.clone())),
+            machine: Arc::new(Machine::new(name.clone(), id, self.seed, pace, self.trace.clone())),
             id,
             disk: SimDisk::new(derive(self.seed, "disk", id)),
             cluster: cluster.to_owned(),
             join,
             tuning: self.tuning.clone(),
+            pace,
             ledger: self.ledger.clone(),
             sizes: self.sizes.clone(),
         };
@@ -225,13 +218,20 @@ impl World {
 
     fn add_peers(&mut self, count: usize) {
         for _ in 0..count {
-            let number = self.peers.len() as u64 + 1;
+            let (number, pace) = (self.peers.len() as u64 + 1, self.shape.pace);
             let name = format!("peer-{number}");
             let host = PeerHost {
-                machine: Arc::new(Machine::new(name.clone(), 100 + number, self.seed, self.trace.clone())),
+                machine: Arc::new(Machine::new(
+                    name.clone(),
+                    100 + number,
+                    self.seed,
+                    pace,
+                    self.trace.clone(),
+                )),
                 folder: self.folder.path().join(&name),
                 hubs: self.roster.clone(),
                 first: self.rng.random_range(0..self.hubs.len()),
+                given: Arc::default(),
                 tongue: Tongue::new(derive(self.seed, &name, 1)),
                 sizes: self.sizes.clone(),
             };
@@ -247,6 +247,8 @@ impl World {
             hubs: self.roster.clone(),
             trace: self.trace.clone(),
             invariants: self.invariants.clone(),
+            ledger: self.ledger.clone(),
+            tuning: self.tuning.clone(),
         };
         self.sim.host("operator", move || operator.clone().sit());
     }
@@ -300,8 +302,11 @@ impl World {
         let finished = self.sim.step().map_err(|error| Failure(format!("a machine failed: {error}")))?;
         self.trace.at(self.sim.elapsed());
         self.faults_step();
+        self.presence_step()?;
         if self.sim.elapsed() >= self.look_at {
-            self.look_at = self.sim.elapsed() + Duration::from_millis(self.rng.random_range(100..1500));
+            let (shortest, longest) = self.shape.pace.look_ms;
+            self.look_at =
+                self.sim.elapsed() + Duration::from_millis(self.rng.random_range(shortest..longest));
             self.look_at_copies()?;
         }
         self.check()?;
@@ -375,13 +380,13 @@ fn member(id: u64) -> String {
     format!("{id}=hub-{id}:{GRPC_PORT}/hub-{id}:{HTTP_PORT}")
 }
 
-fn simulation(seed: u64) -> turmoil::Sim<'static> {
+fn simulation(seed: u64, pace: Pace) -> turmoil::Sim<'static> {
     let mut builder = turmoil::Builder::new();
     builder
         .rng_seed(derive(seed, "turmoil", 0))
         .epoch(std::time::UNIX_EPOCH)
         .simulation_duration(LONGEST)
-        .tick_duration(TICK)
+        .tick_duration(pace.tick)
         .min_message_latency(LATENCY_MIN)
         .max_message_latency(LATENCY_MAX)
         .tcp_capacity(65_536)

@@ -9,9 +9,14 @@ use std::{
     time::Duration,
 };
 
+use futures::StreamExt;
 use hyper_util::rt::TokioIo;
-use loop_proto::v1::{self, PeerState, admin_service_client::AdminServiceClient};
+use loop_proto::v1::{
+    self, PeerState, admin_service_client::AdminServiceClient, command, from_leader,
+    hub_service_client::HubServiceClient, to_leader,
+};
 use parking_lot::Mutex;
+use prost::Message;
 use tonic::{
     Code, Request, Status,
     transport::{Channel, Endpoint, Uri},
@@ -19,11 +24,12 @@ use tonic::{
 use tower::service_fn;
 
 use super::{
-    hosts::{ADMIN_TOKEN, Roster},
+    hosts::{ADMIN_TOKEN, GROUP_SECRET, Roster, Tuning},
+    ledger::Ledger,
     net::{GRPC_PORT, Net},
     trace::Trace,
 };
-use crate::invariants::Invariants;
+use crate::invariants::{Invariants, Told};
 
 /// How long an order may take at one hub.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -47,8 +53,17 @@ pub enum Order {
     Verify(u32),
     /// Tell who is of the group.
     Members,
+    /// Tell which copies are live.
+    LiveCopies,
     /// Take a hub out of the group, for ever.
     RemoveHub(u64),
+    /// No order of an operator's: what a hub proposes that led until a moment ago, and does not know who has gone since.
+    LetGo {
+        /// The forum's id.
+        forum: u32,
+        /// Whose replica is to end.
+        peer: u32,
+    },
 }
 
 /// Orders that wait, and what became of those that were given. Clones share it.
@@ -65,6 +80,14 @@ struct Inner {
     voters: Vec<u64>,
     /// Hubs that are out of the group.
     removed: BTreeSet<u64>,
+    /// How often it was ordered that something changes.
+    changes: u64,
+    /// What was told of live copies.
+    told: Option<Told>,
+    /// Forums that were ordered to move.
+    moved: BTreeSet<u32>,
+    /// What was ordered to become of peers, the last word about each.
+    states: BTreeMap<u32, PeerState>,
 }
 
 impl Desk {
@@ -75,7 +98,33 @@ impl Desk {
 
     /// Gives an order.
     pub fn order(&self, order: Order) {
-        self.0.lock().orders.push_back(order);
+        let mut inner = self.0.lock();
+        inner.changes += u64::from(!matches!(order, Order::Verify(_) | Order::Members | Order::LiveCopies));
+        match order {
+            Order::Move { forum, .. } => {
+                inner.moved.insert(forum);
+            }
+            Order::State(peer, state) => {
+                inner.states.insert(peer, state);
+            }
+            _ => {}
+        }
+        inner.orders.push_back(order);
+    }
+
+    /// Whether a forum was ever ordered to move.
+    pub fn has_moved(&self, forum: u32) -> bool {
+        self.0.lock().moved.contains(&forum)
+    }
+
+    /// What was last ordered to become of a peer.
+    pub fn state_of(&self, peer: u32) -> PeerState {
+        self.0.lock().states.get(&peer).copied().unwrap_or(PeerState::Active)
+    }
+
+    /// How often it was ordered that something changes.
+    pub fn orders(&self) -> u64 {
+        self.0.lock().changes
     }
 
     /// Whether everything ordered has come to something.
@@ -92,6 +141,11 @@ impl Desk {
     /// The group's voters when that was last asked.
     pub fn voters(&self) -> Vec<u64> {
         self.0.lock().voters.clone()
+    }
+
+    /// What was told of live copies since that was asked last.
+    pub fn take_told(&self) -> Option<Told> {
+        self.0.lock().told.take()
     }
 
     /// Whether a hub was taken out of the group.
@@ -113,6 +167,10 @@ pub struct Operator {
     pub trace: Trace,
     /// What must hold.
     pub invariants: Invariants,
+    /// What the hubs agreed on.
+    pub ledger: Ledger,
+    /// How the hubs are set up.
+    pub tuning: Arc<Mutex<Tuning>>,
 }
 
 impl Operator {
@@ -130,10 +188,14 @@ impl Operator {
                 tokio::time::sleep(LOOK_EVERY).await;
                 continue;
             };
+            if let Order::LetGo { forum, peer } = order {
+                self.propose_to_let_go(forum, peer, turn as u64).await;
+                continue;
+            }
             let hubs = self.hubs.names();
             let name = &hubs[turn % hubs.len()];
             if !clients.contains_key(name) {
-                clients.insert(name.clone(), client(&self.net, name)?);
+                clients.insert(name.clone(), AdminServiceClient::new(channel(&self.net, name)?));
             }
             let asked = tokio::time::timeout(WITHIN, self.carry_out(order, clients[name].clone()));
             match asked.await {
@@ -175,6 +237,8 @@ impl Operator {
                 }
                 Ok(told)
             }
+            Order::LiveCopies => self.live_copies(hub).await,
+            Order::LetGo { .. } => Err(Status::unimplemented("no operator can ask for that")),
             Order::RemoveHub(node_id) => {
                 match hub.remove_hub(signed(v1::RemoveHubRequest { node_id })).await {
                     Ok(_) => {}
@@ -188,6 +252,54 @@ impl Operator {
         }
     }
 
+    /// Proposes to whichever hub leads that a replica ends, if as many others as wanted are safe.
+    async fn propose_to_let_go(&self, forum: u32, peer: u32, turn: u64) {
+        let body = command::Body::RemoveReplica(v1::RemoveReplica {
+            forum_id: forum,
+            peer_id: peer,
+            passed: self.ledger.newest(),
+            others_min: self.tuning.lock().replicas,
+        });
+        let request_id = [turn.to_be_bytes(), u64::MAX.to_be_bytes()].concat().into();
+        let command = v1::Command { request_id, at_ms: 0, body: Some(body) }.encode_to_vec();
+        for hub in self.hubs.names() {
+            let asked = tokio::time::timeout(WITHIN, self.propose(&hub, command.clone())).await;
+            let Ok(Ok(Some(answer))) = asked else { continue };
+            if !matches!(answer, from_leader::Kind::NotLeader(_)) {
+                return self
+                    .trace
+                    .tell("late hub", &format!("forum {forum} without peer {peer}: {answer:?}"));
+            }
+        }
+    }
+
+    async fn propose(&self, hub: &str, command: Vec<u8>) -> Result<Option<from_leader::Kind>, Status> {
+        let kind = Some(to_leader::Kind::Command(command.into()));
+        let said = futures::stream::iter([v1::ToLeader { seq: 1, kind }]).chain(futures::stream::pending());
+        let mut request = Request::new(said);
+        let secret = GROUP_SECRET.parse().expect("a secret of letters");
+        request.metadata_mut().insert("loop-group-secret", secret);
+        let channel = channel(&self.net, hub).map_err(|error| Status::unavailable(error.to_string()))?;
+        let mut answers = HubServiceClient::new(channel).propose(request).await?.into_inner();
+        Ok(answers.message().await?.and_then(|answer| answer.kind))
+    }
+
+    async fn live_copies(&self, mut hub: AdminServiceClient<Channel>) -> Result<String, Status> {
+        let health = hub.status(signed(v1::StatusRequest {})).await?.into_inner().health.unwrap_or_default();
+        let all = v1::ListForumsRequest { limit: 1000, ..Default::default() };
+        let forums = hub.list_forums(signed(all)).await?.into_inner().forums;
+        let live = forums.into_iter().map(|forum| (forum.forum_id, forum.live.into_iter().collect()));
+        let told = Told {
+            live: live.collect(),
+            without: health.forums_without_live_copy,
+            with_one: health.forums_with_one_live_copy,
+            seen: BTreeMap::new(),
+        };
+        let what = format!("{} forums without a live copy, {} with one", told.without, told.with_one);
+        self.desk.0.lock().told = Some(told);
+        Ok(what)
+    }
+
     async fn verify(&self, forum: u32, mut hub: AdminServiceClient<Channel>) -> Result<String, Status> {
         let request = v1::VerifyForumRequest { forum_id: forum, ..Default::default() };
         let reply = hub.verify_forum(signed(request)).await?.into_inner();
@@ -199,7 +311,9 @@ impl Operator {
             let what = format!("forum {forum}: digests differ at record {}", reply.record_id);
             self.invariants.broken("replicas agree", what);
         }
-        if reply.equal && count == reply.replicas.len() && count > 0 {
+        // Of whoever is away nothing can be told.
+        let silent = reply.replicas.iter().any(|replica| replica.connected && replica.digest.len() != 32);
+        if !silent && count > 0 {
             self.desk.0.lock().equal.insert(forum);
         }
         Ok(format!("{count} of {} replicas told", reply.replicas.len()))
@@ -214,17 +328,17 @@ fn signed<T>(request: T) -> Request<T> {
     request
 }
 
-fn client(net: &Net, hub: &str) -> Result<AdminServiceClient<Channel>, tonic::transport::Error> {
+fn channel(net: &Net, hub: &str) -> Result<Channel, tonic::transport::Error> {
     let net = net.clone();
     let endpoint = Endpoint::from_shared(format!("http://{hub}:{GRPC_PORT}"))?
         .connect_timeout(Duration::from_secs(1))
         .http2_keep_alive_interval(Duration::from_secs(2))
         .keep_alive_timeout(Duration::from_secs(2));
-    Ok(AdminServiceClient::new(endpoint.connect_with_connector_lazy(service_fn(move |uri: Uri| {
+    Ok(endpoint.connect_with_connector_lazy(service_fn(move |uri: Uri| {
         let net = net.clone();
         async move {
             let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
             net.dial(&authority).await.map(TokioIo::new)
         }
-    }))))
+    })))
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 
 use super::{log::Logged, trace::Trace};
-use crate::invariants::{Commit, Hide, Invariants, Shown, Typing};
+use crate::invariants::{Call, Commit, Hide, Invariants, Shown, Typing, Unanswered};
 
 /// The clients' side of a run. Clones share it.
 #[derive(Clone)]
@@ -19,8 +19,10 @@ pub struct Oracle {
 #[derive(Default)]
 struct Inner {
     commits: Vec<Commit>,
-    /// When each forum last acknowledged a commit, simulated.
-    served: BTreeMap<usize, Duration>,
+    /// When each forum last answered a call of each kind, simulated.
+    answered: BTreeMap<(usize, Call), Duration>,
+    /// When the first call of each kind began that no answered one has followed, simulated.
+    waiting: BTreeMap<(usize, Call), Duration>,
     /// Counts everything clients do and are told, so that it has one order.
     order: u64,
     counts: Counts,
@@ -99,7 +101,7 @@ impl Oracle {
             let commit = commit.clone();
             inner.counts.acked += 1;
             inner.counts.acked_after_resend += u64::from(commit.sendings > 1);
-            inner.served.insert(commit.forum, self.trace.now());
+            inner.answer(commit.forum, Call::Write, self.trace.now());
             commit
         };
         self.trace.tell(who, &format!("{} is message {id}, sent {} times", commit.text, commit.sendings));
@@ -109,7 +111,7 @@ impl Oracle {
 
     /// When a forum last acknowledged a commit, simulated.
     pub fn served(&self, forum: usize) -> Duration {
-        self.inner.lock().served.get(&forum).copied().unwrap_or_default()
+        self.inner.lock().answered.get(&(forum, Call::Write)).copied().unwrap_or_default()
     }
 
     /// Somebody begins to type.
@@ -150,7 +152,11 @@ impl Oracle {
     /// A read was answered.
     pub fn shown(&self, who: &str, mut shown: Shown) {
         shown.answered = self.now();
-        self.inner.lock().counts.shown += 1;
+        {
+            let mut inner = self.inner.lock();
+            inner.counts.shown += 1;
+            inner.answer(shown.forum, Call::Read, self.trace.now());
+        }
         let newest = shown.rows.first().map_or(0, |(id, _)| *id);
         self.trace.tell(who, &format!("is shown {} messages to {newest}", shown.rows.len()));
         self.invariants.each(|invariant| invariant.on_shown(&shown));
@@ -160,6 +166,23 @@ impl Oracle {
     pub fn failed(&self, who: &str, why: &str) {
         self.trace.tell(who, why);
         *self.inner.lock().failures.entry(why.to_owned()).or_insert(0) += 1;
+    }
+
+    /// A call that began at `began`, simulated, had no usable answer.
+    pub fn unanswered(&self, forum: usize, what: Call, began: Duration) {
+        let now = self.trace.now();
+        let since = {
+            let mut inner = self.inner.lock();
+            let answered = inner.answered.get(&(forum, what)).copied().unwrap_or_default();
+            *inner.waiting.entry((forum, what)).or_insert(began.max(answered))
+        };
+        let unanswered = Unanswered { forum, what, since, now };
+        self.invariants.each(|invariant| invariant.on_unanswered(&unanswered));
+    }
+
+    /// Simulated time.
+    pub fn elapsed(&self) -> Duration {
+        self.trace.now()
     }
 
     /// A call was answered as none may be.
@@ -186,5 +209,12 @@ impl Oracle {
     /// Failures by kind.
     pub fn failures(&self) -> BTreeMap<String, u64> {
         self.inner.lock().failures.clone()
+    }
+}
+
+impl Inner {
+    fn answer(&mut self, forum: usize, what: Call, now: Duration) {
+        self.answered.insert((forum, what), now);
+        self.waiting.remove(&(forum, what));
     }
 }

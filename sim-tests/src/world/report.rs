@@ -11,7 +11,7 @@ use loop_proto::breakage::{self, Breakage};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Shape, World,
+    World,
     faults::{
         self,
         phases::{PHASES, during},
@@ -95,7 +95,7 @@ pub fn run(scenario: &Scenario, seed: u64, prints: bool, broken: Option<Breakage
 
 fn tell(scenario: &Scenario, mut outcome: Outcome, prints: bool) -> Outcome {
     let seed = outcome.seed;
-    let mut world = match World::new(seed, Shape::any(seed), prints) {
+    let mut world = match World::new(seed, (scenario.shape)(seed), prints) {
         Ok(world) => world,
         Err(error) => {
             outcome.failure = Some(format!("no world: {error}"));

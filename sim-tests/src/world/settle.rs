@@ -2,14 +2,19 @@
 //!
 //! Also the looks at peers' databases in between.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use loop_peer::identity::Identity;
 use loop_proto::ids::ForumKey;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::{Failure, World, operator::Order};
-use crate::{invariants::Copy, replica::Row};
+use super::{Failure, World, operator::Order, presence::Held};
+use crate::{
+    invariants::{Copy, Disks, Moved, Told},
+    replica::Row,
+};
 
 /// How long visitors may take to come to an end once everything has healed. A peer that was cut off for long waits up to
 /// 10 s before it dials again, a visitor up to 8 s for each answer.
@@ -17,6 +22,8 @@ const SERVED_WITHIN: Duration = Duration::from_secs(60);
 /// And the replicas to have everything, with nobody on the way: an invitation that stands still is closed after up to
 /// ten times its patience of 10 s, if its target was writing what it was sent.
 const CONVERGED_WITHIN: Duration = Duration::from_secs(120);
+/// And operators to be told how it is.
+const TOLD_WITHIN: Duration = Duration::from_secs(20);
 /// And to be compared by the hubs themselves.
 const VERIFIED_WITHIN: Duration = Duration::from_secs(30);
 
@@ -25,34 +32,80 @@ impl World {
     pub fn settle(&mut self) -> Result<(), Failure> {
         self.heal();
         self.oracle.close();
-        let until = self.elapsed() + SERVED_WITHIN;
+        let patience = self.shape.pace.patience;
+        let (served_within, converged_within) = (SERVED_WITHIN * patience, CONVERGED_WITHIN * patience);
+        let until = self.elapsed() + served_within;
         while !self.step()? {
             if self.elapsed() >= until {
                 let open = self.ledger.open_tasks();
                 let why = format!(
-                    "somebody is not served {SERVED_WITHIN:?} after everything healed; open tasks {open:?}"
+                    "somebody is not served {served_within:?} after everything healed; open tasks {open:?}"
                 );
                 return Err(Failure(why));
             }
         }
-        self.run_until("every replica has everything", CONVERGED_WITHIN, |world| world.converged())?;
+        self.run_until("every replica has everything", converged_within, |world| world.converged())?;
         self.verify()?;
         // Forums may have gone on moving while the operator asked.
-        self.run_until("every replica has everything again", CONVERGED_WITHIN, |world| world.converged())?;
+        self.run_until("every replica has everything again", converged_within, |world| world.converged())?;
+        self.ask_for_live_copies()?;
         let copies = self.copies(true).map_err(Failure)?;
         let mut by_forum: BTreeMap<usize, Vec<Copy>> = BTreeMap::new();
         for copy in copies {
             by_forum.entry(copy.number).or_default().push(copy);
         }
+        self.count_moved();
         let commits = self.oracle.commits();
         self.invariants.each(|invariant| invariant.at_end(&commits, &by_forum));
         self.check()
     }
 
+    /// The operator asks which copies are live, and is told what is so. What changes meanwhile hubs tell a moment later.
+    fn ask_for_live_copies(&mut self) -> Result<(), Failure> {
+        let until = self.elapsed() + TOLD_WITHIN * self.shape.pace.patience;
+        loop {
+            let told = self.desk.take_told().map(|told| Told { seen: self.all_live_copies(), ..told });
+            match told {
+                Some(told) if told.first_untruth().is_none() || self.elapsed() >= until => {
+                    self.invariants.each(|invariant| invariant.on_told(&told));
+                    return self.check();
+                }
+                None if self.elapsed() >= until => {
+                    return Err(Failure(format!("no hub told of live copies within {TOLD_WITHIN:?}")));
+                }
+                _ if self.desk.is_idle() => self.desk.order(Order::LiveCopies),
+                _ => {}
+            }
+            self.run_for(Duration::from_millis(200))?;
+        }
+    }
+
+    fn all_live_copies(&self) -> BTreeMap<u32, BTreeSet<u32>> {
+        let forums = self.ledger.assignments().into_keys();
+        forums.map(|forum| (forum, self.live_copies(forum).into_iter().collect())).collect()
+    }
+
+    /// Tells what was moved between peers, if nothing else happened than that they came and went.
+    fn count_moved(&self) {
+        let commits = self.oracle.commits();
+        let moved = Moved {
+            bytes: self.meter.relayed(),
+            forums: self.forums.len() as u64,
+            messages: commits.len() as u64,
+            text_bytes: commits.iter().map(|commit| commit.text.len() as u64).sum(),
+            changes: self.changes(),
+        };
+        self.trace.tell("volunteer", &format!("{moved:?}"));
+        if self.only_volunteers_moved() {
+            self.invariants.each(|invariant| invariant.on_moved(&moved));
+        }
+    }
+
     /// The operator has each forum's replicas compared, and they are equal.
     fn verify(&mut self) -> Result<(), Failure> {
+        let within = VERIFIED_WITHIN * self.shape.pace.patience;
         for forum in self.ledger.assignments().into_keys() {
-            self.run_until("found equal", VERIFIED_WITHIN, |world| {
+            self.run_until("found equal", within, |world| {
                 match world.desk.take_equal(forum) {
                     true => return Ok(()),
                     false if world.desk.is_idle() => world.desk.order(Order::Verify(forum)),
@@ -73,14 +126,22 @@ impl World {
         if self.is_replacing() {
             return Err("a hub's place is still empty".into());
         }
+        // Whoever is out keeps its place for as long as the hubs wait for it; nothing is known of what it will have.
+        let here: BTreeMap<u32, usize> =
+            self.peers_in().into_iter().filter_map(|peer| Some((self.peer_id(peer)?, peer))).collect();
         for (forum, assignment) in self.ledger.assignments() {
-            if !assignment.joining.is_empty() || !assignment.draining.is_empty() {
+            let mut moving = assignment.joining.iter().map(|j| &j.peer_id).chain(&assignment.draining);
+            if moving.any(|id| here.contains_key(id)) {
                 return Err(format!("forum {forum} is on its way: {assignment:?}"));
             }
             let newest = self.ledger.newest_of(forum, u64::MAX);
-            for id in assignment.replicas {
-                let peer = (0..self.peers.len()).find(|peer| self.peer_id(*peer) == Some(id));
-                let cursor = match peer.map(|peer| self.open(peer)).transpose()?.flatten() {
+            let serving: Vec<(u32, usize)> =
+                assignment.replicas.iter().filter_map(|id| Some((*id, *here.get(id)?))).collect();
+            if serving.is_empty() {
+                return Err(format!("nobody who is there serves forum {forum}: {assignment:?}"));
+            }
+            for (id, peer) in serving {
+                let cursor = match self.open(peer)? {
                     Some(db) => cursor(&db).map_err(|error| error.to_string())?,
                     None => 0,
                 };
@@ -124,12 +185,33 @@ impl World {
         for copy in &copies {
             self.invariants.each(|invariant| invariant.on_copy(copy));
         }
+        self.look_at_disks().map_err(Failure)?;
+        self.note_live_forums();
         Ok(())
     }
 
-    /// The id the hubs gave a peer, as it has it on disk.
-    pub(super) fn peer_id(&self, peer: usize) -> Option<u32> {
-        Identity::load(&self.peers[peer].folder).ok()??.peer_id.map(|id| id.get())
+    /// Looks at what is on disks, whoever serves it, machines that are out included.
+    fn look_at_disks(&mut self) -> Result<(), String> {
+        let mut messages: BTreeMap<usize, BTreeSet<u64>> = BTreeMap::new();
+        self.presence.disks.clear();
+        for peer in 0..self.peers.len() {
+            let Some(held) = self.disk_of(peer)? else { continue };
+            for (forum, ids) in &held.forums {
+                if let Some(number) = self.number_of(*forum) {
+                    messages.entry(number).or_default().extend(ids);
+                }
+            }
+            self.presence.disks.insert(peer, held);
+        }
+        let disks = Disks { messages, trimmed_through: self.ledger.trimmed_through() };
+        self.invariants.each(|invariant| invariant.on_disks(&disks));
+        Ok(())
+    }
+
+    /// What a peer has on its disk; `None`: no database.
+    pub(super) fn disk_of(&self, peer: usize) -> Result<Option<Held>, String> {
+        let Some(db) = self.open(peer)? else { return Ok(None) };
+        held(&db).map_err(|error| format!("the database of {}: {error}", self.peers[peer].machine.name))
     }
 
     fn open(&self, peer: usize) -> Result<Option<Connection>, String> {
@@ -145,7 +227,8 @@ impl World {
     fn copies(&self, all: bool) -> Result<Vec<Copy>, String> {
         let mut copies = Vec::new();
         let now = self.ledger.assignments();
-        for peer in 0..self.peers.len() {
+        let looked_at = if all { self.peers_in() } else { (0..self.peers.len()).collect() };
+        for peer in looked_at {
             let (Some(id), Some(db)) = (self.peer_id(peer), self.open(peer)?) else { continue };
             let after = if all { Some(0) } else { self.whole_after(peer) };
             let Some(after) = after else { continue };
@@ -194,6 +277,25 @@ fn cursor(db: &Connection) -> rusqlite::Result<u64> {
     db.query_row("SELECT value FROM meta WHERE name = 'cursor'", [], |row| {
         Ok(u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0))
     })
+}
+
+/// What a database holds; `None`: it is only just being made.
+fn held(db: &Connection) -> rusqlite::Result<Option<Held>> {
+    // One transaction: cursor and rows are of one moment.
+    let db = db.unchecked_transaction()?;
+    let Some(cursor) = cursor(&db).optional()? else { return Ok(None) };
+    let mut held = Held { cursor, ..Held::default() };
+    let mut forums = db.prepare("SELECT int_layer_id FROM tbl_layer")?;
+    for forum in forums.query_map([], |row| row.get(0))? {
+        held.forums.insert(forum?, BTreeSet::new());
+    }
+    let mut rows = db.prepare("SELECT int_layer_id, int_ssshout_id FROM tbl_ssshout")?;
+    for row in rows.query_map([], |row| Ok((row.get(0)?, row.get::<_, u32>(1)?)))? {
+        let (forum, message) = row?;
+        held.forums.entry(forum).or_default().insert(message.into());
+    }
+    drop((forums, rows));
+    Ok(Some(held))
 }
 
 fn rows(db: &Connection, forum: u32) -> rusqlite::Result<Vec<Row>> {

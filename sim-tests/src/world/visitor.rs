@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     client::{self, CallFailure, Commit, Parameters, query, sid, unwrap_jsonp},
-    invariants::{Look, Shown},
+    invariants::{Call, Look, Shown},
 };
 
 /// Messages a read asks for, and an answer to a commit shows.
@@ -140,11 +140,12 @@ impl Visitor {
     /// Polls once. False: no answer.
     async fn read(&mut self, at: usize) -> bool {
         let parameters = client::poll(&self.forums[at].1, &self.state.session, RECORDS as u32);
-        let asked = self.oracle.now();
+        let (asked, began) = (self.oracle.now(), self.oracle.elapsed());
         let answer = match self.call("search-chat.php", &parameters).await {
             Ok(answer) => answer,
             Err(failure) => {
                 self.failed(&failure);
+                self.oracle.unanswered(self.forums[at].0, Call::Read, began);
                 return false;
             }
         };
@@ -204,10 +205,12 @@ impl Visitor {
         let said = Commit { shout_id: typed.map(|(id, _)| id), ..Commit::new(msg_id, &text) };
         let parameters = client::shout(&name, &self.state.session, &said, "off");
         loop {
+            let began = self.oracle.elapsed();
             match self.call("index.php", &parameters).await {
                 Ok(answer) => return self.acknowledged(at, commit, msg_id, typed, &answer),
                 Err(failure) => self.failed(&failure),
             }
+            self.oracle.unanswered(forum, Call::Write, began);
             self.pause().await;
             self.oracle.sends_again(commit);
         }

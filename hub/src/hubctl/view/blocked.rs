@@ -3,7 +3,13 @@
 use loop_proto::v1;
 use serde::Serialize;
 
-use super::super::{names::Names, table::clean};
+use super::{
+    super::{
+        names::Names,
+        table::{Width, clean},
+    },
+    View,
+};
 
 /// A forum that lacks something nobody can give.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -37,7 +43,7 @@ impl BlockedView {
         }
     }
 
-    /// `f178 needs one more copy, and no other peer can give it: p4 attic full, p6 loft away, and 3 more cannot`.
+    /// `f178 needs one more copy; no other peer can help: p4 attic full, p6 loft away, and 3 more cannot`.
     pub fn sentence(&self) -> String {
         let obstacle = |obstacle: &ObstacleView| match &obstacle.name {
             Some(name) => format!("p{} {name} {}", obstacle.peer, obstacle.why),
@@ -50,13 +56,65 @@ impl BlockedView {
             (true, others) => why.push(format!("{others} peers cannot")),
             (false, others) => why.push(format!("and {others} more cannot")),
         }
-        format!("f{} needs {}, and no other peer can take it: {}", self.forum, self.needs, why.join(", "))
+        format!("f{} needs {}; no other peer can help: {}", self.forum, self.needs, why.join(", "))
+    }
+}
+
+/// A forum, and what it lacks and nobody can give.
+#[derive(Debug, Serialize)]
+pub struct Lacking<V> {
+    #[serde(flatten)]
+    view: V,
+    blocked: Option<BlockedView>,
+}
+
+impl<V> Lacking<V> {
+    pub fn new(view: V, blocked: Option<BlockedView>) -> Self {
+        Self { view, blocked }
+    }
+}
+
+impl<V: View> View for Lacking<V> {
+    fn text(&self, now_ms: u64) -> String {
+        self.text_within(now_ms, Width::USUAL)
+    }
+
+    fn text_within(&self, now_ms: u64, width: Width) -> String {
+        let lacks = self.blocked.as_ref().map(|blocked| format!("lacks     {}", blocked.sentence()));
+        let lacks = lacks.map(|lacks| width.wrap(&lacks, 10)).unwrap_or_default();
+        self.view.text_within(now_ms, width) + &lacks
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Serialize)]
+    struct Forum {
+        forum: u32,
+    }
+
+    impl View for Forum {
+        fn text(&self, _now_ms: u64) -> String {
+            "forum     f178\n".to_owned()
+        }
+    }
+
+    #[test]
+    fn a_forum_says_what_it_lacks() {
+        let needs = v1::BlockedForum { forum_id: 178, needs: "one more copy".into(), ..Default::default() };
+        let blocked = BlockedView::new(&needs, &Names::default());
+        let text = Lacking::new(Forum { forum: 178 }, Some(blocked)).text(0);
+        assert_eq!(
+            text,
+            "forum     f178\nlacks     f178 needs one more copy; no other peer can help: there is\n          no other \
+             peer\n"
+        );
+        let whole = Lacking::new(Forum { forum: 178 }, None);
+        assert_eq!(whole.text(0), "forum     f178\n");
+        assert_eq!(serde_json::to_string(&whole).unwrap(), r#"{"forum":178,"blocked":null}"#);
+    }
 
     #[test]
     fn whoever_cannot_help_is_named_with_the_reason() {
@@ -71,12 +129,12 @@ mod tests {
         let said = |blocked: &v1::BlockedForum| BlockedView::new(blocked, &names).sentence();
         assert_eq!(
             said(&blocked),
-            "f178 needs a successor for p3, and no other peer can take it: p4 attic full, p6 away"
+            "f178 needs a successor for p3; no other peer can help: p4 attic full, p6 away"
         );
         blocked.others = 3;
         assert!(said(&blocked).ends_with("p6 away, and 3 more cannot"));
         blocked.obstacles.clear();
-        assert!(said(&blocked).ends_with("take it: 3 peers cannot"));
+        assert!(said(&blocked).ends_with("can help: 3 peers cannot"));
         blocked.others = 0;
         assert!(said(&blocked).ends_with("there is no other peer"));
     }

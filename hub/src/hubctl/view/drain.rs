@@ -86,7 +86,7 @@ impl DrainView {
         for (count, words) in [
             (self.moving.len(), "on their way"),
             (self.kept, "kept until their successors have proved good"),
-            (self.joining, "on their way to it, which are given up"),
+            (self.joining, "on their way to it"),
             (self.blocked.len(), "that nobody can take now"),
         ] {
             if count > 0 {

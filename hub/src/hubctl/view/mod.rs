@@ -19,7 +19,7 @@ mod verify;
 use loop_proto::v1;
 use serde::Serialize;
 
-pub use blocked::BlockedView;
+pub use blocked::{BlockedView, Lacking};
 pub use changed::{HubRemoved, Invited, PeerChanged, ReplicasChanged};
 pub use drain::{DrainView, Moving};
 pub use forums::{ForumView, ForumsView};

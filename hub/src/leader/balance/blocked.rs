@@ -65,6 +65,10 @@ pub enum Obstacle {
     Failed,
     /// It has come a moment ago.
     TooNew,
+    /// A copy of it differed from the others' lately.
+    Differed,
+    /// It did not finish its last copies.
+    Unfinished,
 }
 
 impl fmt::Display for Obstacle {
@@ -86,6 +90,8 @@ impl fmt::Display for Obstacle {
             Self::HoldsIt => "holds it already",
             Self::Failed => "could not get it lately",
             Self::TooNew => "has just come",
+            Self::Differed => "a copy of it differed from the others' lately",
+            Self::Unfinished => "did not finish its last copies",
         })
     }
 }

@@ -86,6 +86,32 @@ impl Planner {
         }
     }
 
+    /// A forum can have so many replicas in all roles. Where it has, one goes that nobody can use now and that others can do
+    /// without, so that a copy can be made on a peer that is there.
+    pub(super) fn make_room(&mut self) {
+        for at in 0..self.view.forums.len() {
+            let forum = &self.view.forums[at];
+            let held = forum.serving.len() + forum.joining.len() + forum.draining.len();
+            let is_full = held + 1 >= self.view.roles_max && self.here(forum) < forum.wanted;
+            let is_whole = forum.live.iter().any(|peer| forum.confirmed.contains(peer));
+            if !is_full || !is_whole || forum.planned {
+                continue;
+            }
+            let replaced = forum.draining.iter().filter(|draining| !draining.live);
+            let replaced =
+                replaced.map(|draining| (draining.peer, draining.passed.max(draining.since_record)));
+            let gone = |peer: &usize| !self.view.peers[*peer].connected && *peer != forum.primary;
+            let serving = forum.serving.iter().copied().filter(gone).map(|peer| (peer, 0));
+            let key = |(peer, _): &(usize, u64)| (self.view.peers[*peer].standing, *peer);
+            let Some((peer, passed)) = replaced.min_by_key(key).or_else(|| serving.min_by_key(key)) else {
+                continue;
+            };
+            let action = Action::Remove { peer: self.view.peers[peer].id, passed, others_min: 1 };
+            self.steps.push(Step { forum: forum.id, action, why: Why::NoRoom, held_back: false });
+            self.view.forums[at].planned = true;
+        }
+    }
+
     /// Live and confirmed copies on peers that count, beside that of `peer`.
     pub(super) fn safe_others(&self, forum: &ForumView, peer: usize) -> usize {
         let counts = |other: &&usize| {

@@ -199,6 +199,8 @@ pub enum Why {
     Drain,
     /// Fewer replicas than wanted.
     TooFew,
+    /// As many replicas as may be, and too few of them are live.
+    NoRoom,
     /// A copy was replaced, and its successor's is as good.
     Replaced,
     /// More to do than for other forums.
@@ -226,6 +228,7 @@ impl Why {
             Self::NoCopy | Self::LastCopy => InvitationCause::LastCopy,
             Self::Probation => InvitationCause::Probation,
             Self::TakenBack
+            | Self::NoRoom
             | Self::Replaced
             | Self::TooMany
             | Self::UnevenReplicas
@@ -241,6 +244,7 @@ impl fmt::Display for Why {
             Self::NoCopy => "no copy is there",
             Self::LastCopy => "one live copy is left",
             Self::TakenBack => "too few live copies are left, and this one is still there",
+            Self::NoRoom => "as many replicas as may be, and too few of them are live",
             Self::Replaced => "its successor's copy is as good",
             Self::Probation => "a new peer is tried with an additional copy",
             Self::UnprovenPrimary => "the primary's peer is new or often away",
@@ -261,6 +265,7 @@ pub fn plan(state: &HubState, load: &Load, policy: &Policy) -> Plan {
     let unconfirmed = view.unconfirmed();
     let mut planner = Planner { view, policy: *policy, steps: Vec::new(), blocked: Blocked::default() };
     planner.take_back();
+    planner.make_room();
     let saving = planner.double_last_copies();
     planner.meet_needs();
     planner.let_go_of_replaced();

@@ -25,6 +25,11 @@ const REFUSES_FOR_MS: u64 = 60_000;
 /// have been the giver's fault; when the peer would not or could not have it.
 const TIMED_OUT_FOR_MS: u64 = 60_000;
 const FAILED_FOR_MS: u64 = 600_000;
+/// A peer that left as many copies in a row unfinished gets none for a while, doubled with each further one; what is longer ago
+/// than a day does not count.
+const UNFINISHED_MAX: u32 = 3;
+const UNFINISHED_FOR_MS: u64 = 600_000;
+const UNFINISHED_WITHIN_MS: u64 = 24 * 3_600_000;
 /// A peer that is away for less may just be changing hubs or starting again, milliseconds.
 const MOMENT_MS: u64 = 20_000;
 /// A peer gets no copy before it has been there for as long, milliseconds, unless the last one is to be doubled.
@@ -109,6 +114,8 @@ pub(super) struct View {
     pub forums: Vec<ForumView>,
     /// Invitations open.
     pub under_way: usize,
+    /// Most replicas of one forum in any role.
+    pub roles_max: usize,
     /// Whether anybody who works is proven; else nobody is doubted.
     any_proven: bool,
     failed: BTreeSet<(ForumId, PeerId)>,
@@ -117,8 +124,15 @@ pub(super) struct View {
 /// Who said no lately: peers that are not to be asked, and peers not to be asked for one forum.
 #[derive(Default)]
 struct Refusals {
-    peers: BTreeMap<PeerId, RejectReason>,
+    peers: BTreeMap<PeerId, Obstacle>,
     pairs: BTreeSet<(ForumId, PeerId)>,
+}
+
+/// Copies that a peer left unfinished one after the other.
+struct Row {
+    times: u32,
+    ago_ms: u64,
+    is_over: bool,
 }
 
 impl ForumView {
@@ -161,7 +175,8 @@ impl View {
         let at: BTreeMap<PeerId, usize> = peers.iter().enumerate().map(|(at, p)| (p.id, at)).collect();
         let any_proven = peers.iter().any(|peer| peer.works && peer.proven);
         let failed = refusals.pairs;
-        let mut view = Self { peers, forums: Vec::new(), under_way: 0, any_proven, failed };
+        let roles_max = usize::try_from(state.bounds().replicas_of_any_role_max()).unwrap_or(usize::MAX);
+        let mut view = Self { peers, forums: Vec::new(), under_way: 0, roles_max, any_proven, failed };
         view.forums = state.forums().map(|forum| forum_view(state, forum, load, policy, &at)).collect();
         view.count(state, &at);
         for peer in &mut view.peers {
@@ -410,7 +425,9 @@ fn peer_view(
     let away = |ms: u64| told.absent_ms.is_some_and(|absent| absent >= ms);
     let lost = removed || away(patience.grace_ms(attendance));
     let connected = told.absent_ms.is_none() && !removed;
-    let obstacle = obstacle(peer, told, refusals.peers.get(&peer.id).copied());
+    let refused = load.doubted.contains(&peer.id).then_some(Obstacle::Differed);
+    let refused = refused.or(refusals.peers.get(&peer.id).copied());
+    let obstacle = obstacle(peer, told, refused);
     let forums_max = u64::from(told.limits.forums);
     PeerView {
         id: peer.id,
@@ -439,7 +456,7 @@ fn peer_view(
 }
 
 /// Why a peer gets nothing at all.
-fn obstacle(peer: &Peer, told: &PeerLoad, said_no: Option<RejectReason>) -> Option<Obstacle> {
+fn obstacle(peer: &Peer, told: &PeerLoad, refused: Option<Obstacle>) -> Option<Obstacle> {
     match peer.state {
         PeerState::Removed => return Some(Obstacle::Removed),
         PeerState::Draining => return Some(Obstacle::Draining),
@@ -455,7 +472,7 @@ fn obstacle(peer: &Peer, told: &PeerLoad, said_no: Option<RejectReason>) -> Opti
         (!told.has_memory(), Obstacle::Memory),
     ];
     let found = checks.into_iter().find(|(is_so, _)| *is_so).map(|(_, obstacle)| obstacle);
-    found.or(said_no.map(Obstacle::SaidNo))
+    found.or(refused)
 }
 
 fn forum_view(
@@ -527,6 +544,8 @@ fn passed(forum: &Forum, successor: PeerId, cursor: impl Fn(PeerId) -> Option<u6
 
 fn refusals(state: &HubState, now_ms: u64) -> Refusals {
     let mut refusals = Refusals::default();
+    // How many copies in a row each peer left unfinished, newest first, and how long ago the last of them was.
+    let mut unfinished: BTreeMap<PeerId, Row> = BTreeMap::new();
     for invitation in state.invitations_newest_first() {
         let age = now_ms.saturating_sub(invitation.changed_at.0);
         let target = invitation.target;
@@ -536,19 +555,35 @@ fn refusals(state: &HubState, now_ms: u64) -> Refusals {
             {
                 refusals.pairs.insert((invitation.forum, target));
             }
-            (InvitationStatus::Timeout, _) if age < TIMED_OUT_FOR_MS => {
-                refusals.pairs.insert((invitation.forum, target));
+            (InvitationStatus::Timeout, _) => {
+                if age < TIMED_OUT_FOR_MS {
+                    refusals.pairs.insert((invitation.forum, target));
+                }
+                let row = unfinished.entry(target).or_insert(Row { times: 0, ago_ms: age, is_over: false });
+                row.times += u32::from(!row.is_over && age < UNFINISHED_WITHIN_MS);
+            }
+            // Whoever has finished one is not doubted for those before it.
+            (InvitationStatus::Completed, _) => {
+                unfinished.entry(target).or_insert(Row { times: 0, ago_ms: age, is_over: true }).is_over =
+                    true;
             }
             (InvitationStatus::Rejected, reason @ RejectReason::Busy) if age < BUSY_FOR_MS => {
-                refusals.peers.insert(target, reason);
+                refusals.peers.entry(target).or_insert(Obstacle::SaidNo(reason));
             }
             (
                 InvitationStatus::Rejected,
                 reason @ (RejectReason::Paused | RejectReason::ForumsMax | RejectReason::DiskFull),
             ) if age < REFUSES_FOR_MS => {
-                refusals.peers.insert(target, reason);
+                refusals.peers.entry(target).or_insert(Obstacle::SaidNo(reason));
             }
             _ => {}
+        }
+    }
+    for (peer, Row { times, ago_ms, .. }) in unfinished {
+        let pause_ms =
+            UNFINISHED_FOR_MS.checked_shl(times.saturating_sub(UNFINISHED_MAX)).unwrap_or(u64::MAX);
+        if times >= UNFINISHED_MAX && ago_ms < pause_ms.min(UNFINISHED_WITHIN_MS) {
+            refusals.peers.entry(peer).or_insert(Obstacle::Unfinished);
         }
     }
     refusals

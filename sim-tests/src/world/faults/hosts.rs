@@ -25,8 +25,20 @@ impl World {
         if !self.note(Place::Power(name.clone()), Ailment::Down, time) {
             return false;
         }
-        self.sim.crash(name);
+        self.cut_off_peer(peer);
         true
+    }
+
+    /// Ends a peer's process at once.
+    pub(in crate::world) fn cut_off_peer(&mut self, peer: usize) {
+        let name = self.peer_name(peer);
+        self.logged.lock().connected.remove(&name);
+        self.sim.crash(name);
+    }
+
+    /// Whether something is wrong with a machine's power.
+    pub(in crate::world) fn has_no_power(&self, name: &str) -> bool {
+        self.faults.ailing.contains_key(&Place::Power(name.to_owned()))
     }
 
     /// Asks a hub to stop, and starts it again after `time`.

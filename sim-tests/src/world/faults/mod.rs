@@ -22,7 +22,6 @@ use rand::{RngExt, seq::IndexedRandom};
 use super::{
     World,
     disk::Knobs,
-    hosts::COMMIT_EVERY,
     net::{LATENCY_MAX, LATENCY_MIN},
     operator::Order,
 };
@@ -276,7 +275,8 @@ impl World {
 
     /// Notes a fault, unless its place has one already.
     fn note(&mut self, place: Place, ailment: Ailment, time: Duration) -> bool {
-        if self.faults.ailing.contains_key(&place) {
+        let is_out = matches!(&place, Place::Power(name) if self.is_out_by_name(name));
+        if is_out || self.faults.ailing.contains_key(&place) {
             return false;
         }
         self.trace.tell("fault", &format!("{place:?} {ailment:?} for {time:?}"));
@@ -294,7 +294,7 @@ impl World {
         self.replacing_step();
         self.watch_the_lead();
         let hubs = self.hubs_left().into_iter().map(|hub| &self.hubs[hub].machine);
-        let machines = hubs.chain(self.peers.iter().map(|peer| &peer.machine));
+        let machines = hubs.chain(self.peers_in().into_iter().map(|peer| &self.peers[peer].machine));
         let mut stopped = Vec::new();
         for machine in machines {
             let place = Place::Power(machine.name.clone());
@@ -358,7 +358,7 @@ impl World {
                     hub.disk.set(Knobs::default());
                 }
                 for peer in self.peers.iter().filter(|peer| peer.machine.name == *name) {
-                    peer.machine.set_commit_every(COMMIT_EVERY);
+                    peer.machine.set_commit_every(self.shape.pace.commit_every);
                 }
             }
         }

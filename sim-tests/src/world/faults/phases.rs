@@ -89,6 +89,27 @@ impl World {
         left.iter().filter(is_cut).count() * 2 >= left.len()
     }
 
+    /// Whether anything is wrong but that peers have no power: what clients notice of it says nothing of the forums.
+    pub(in crate::world) fn is_troubled(&self) -> bool {
+        let peers_power = |place: &&Place| match place {
+            Place::Power(name) => name.starts_with("peer-"),
+            Place::Standing(_) => true,
+            _ => false,
+        };
+        self.is_replacing() || !self.faults.ailing.keys().all(|place| peers_power(&place))
+    }
+
+    /// Whether hubs may be wrong about whether a machine is there, or not all of the same mind.
+    pub(in crate::world) fn has_doubtful_way(&self, name: &str) -> bool {
+        self.faults.ailing.keys().any(|place| match place {
+            Place::Link((one, other)) => {
+                one == name || other == name || one.starts_with("hub-") && other.starts_with("hub-")
+            }
+            Place::Ears(slow) => slow == name,
+            _ => false,
+        })
+    }
+
     /// Takes note of who leads.
     pub(super) fn watch_the_lead(&mut self) {
         let leader = self.leader();

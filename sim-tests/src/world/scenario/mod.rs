@@ -1,6 +1,7 @@
 //! The stories a world can go through, by name.
 
 mod caught;
+mod churn;
 mod famous;
 mod hubs;
 mod mixed;
@@ -16,6 +17,7 @@ use rand::RngExt;
 use super::{Failure, Shape, World, faults::Kind};
 
 pub use self::{
+    churn::OUTLIVED,
     famous::FULL,
     hubs::ALL_REPLACED,
     moves::{GREW, LATE, move_steps},
@@ -31,147 +33,132 @@ pub struct Scenario {
     pub name: &'static str,
     /// One line about it.
     pub about: &'static str,
+    /// The world it is told in.
+    pub shape: fn(u64) -> Shape,
     /// Tells it, from the first writes to the last check.
-    pub tell: fn(&mut World) -> Result<(), Failure>,
+    pub tell: Tell,
+}
+
+type Tell = fn(&mut World) -> Result<(), Failure>;
+
+impl Scenario {
+    const fn new(name: &'static str, about: &'static str, tell: Tell) -> Self {
+        Self { name, about, shape: Shape::any, tell }
+    }
+
+    /// The same in a world of another size.
+    const fn in_a(self, shape: fn(u64) -> Shape) -> Self {
+        Self { shape, ..self }
+    }
 }
 
 /// All of them.
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "calm", about: "nothing goes wrong", tell: calm },
-    Scenario {
-        name: "failover",
-        about: "the leader is lost while everybody writes, again and again",
-        tell: hubs::failover,
-    },
-    Scenario {
-        name: "leader-restart",
-        about: "the leader loses power and is back before anybody has missed it",
-        tell: hubs::leader_restart,
-    },
-    Scenario { name: "primary-lost", about: "the peer that executes is lost", tell: peers::primary_lost },
-    Scenario {
-        name: "all-peers-away",
-        about: "all peers go and come back; what was taken is answered",
-        tell: peers::all_peers_away,
-    },
-    Scenario { name: "rolling-restart", about: "every machine in turn, by the book", tell: rolling_restart },
-    Scenario {
-        name: "cut-off-leader",
-        about: "the leader leads on, alone, and is not believed",
-        tell: hubs::cut_off_leader,
-    },
-    Scenario {
-        name: "partitions",
-        about: "links break, both ways, one way, and flap",
-        tell: mixed::partitions,
-    },
-    Scenario {
-        name: "power-cuts",
-        about: "any machine at any moment, all hubs at once too",
-        tell: mixed::power_cuts,
-    },
-    Scenario {
-        name: "sick-disks",
-        about: "slow, full, failing disks of one hub after another",
-        tell: mixed::sick_disks,
-    },
-    Scenario { name: "clocks", about: "clocks jump by up to an hour, both ways", tell: mixed::clocks },
-    Scenario {
-        name: "migration",
-        about: "forums move while everything goes wrong around them",
-        tell: moves::migration,
-    },
-    Scenario { name: "drain", about: "peers are emptied while everybody writes", tell: peers::drain },
-    Scenario {
-        name: "left-behind",
-        about: "hubs come back to a group that has forgotten",
-        tell: hubs::left_behind,
-    },
-    Scenario {
-        name: "bit-rot",
-        about: "bits turn over on hubs' disks; they say so and are replaced",
-        tell: hubs::bit_rot,
-    },
-    Scenario { name: "membership", about: "all hubs are replaced, one by one", tell: hubs::membership },
-    Scenario {
-        name: "half-done-change",
-        about: "all hubs lose power while the group changes",
-        tell: hubs::half_done_change,
-    },
-    Scenario {
-        name: "flapping",
-        about: "links are cut and mended many times a second",
-        tell: mixed::flapping,
-    },
-    Scenario {
-        name: "slow-consumer",
-        about: "peers and browsers read very slowly",
-        tell: mixed::slow_consumer,
-    },
-    Scenario { name: "liars", about: "peers say what is not so", tell: mixed::liars },
-    Scenario {
-        name: "re-sent-commits",
-        about: "answers are lost, commits come again",
-        tell: mixed::re_sent_commits,
-    },
-    Scenario {
-        name: "beyond-retention",
-        about: "a peer is away for longer than the log is kept",
-        tell: peers::beyond_retention,
-    },
-    Scenario {
-        name: "hot-forum",
-        about: "a forum gets busy, gets help, and nothing thrashes",
-        tell: moves::hot_forum,
-    },
-    Scenario { name: "migration-steps", about: "somebody falls at each step of a move", tell: moves::steps },
-    Scenario {
-        name: "target-away",
-        about: "the target of a move is away for a while, and goes on where it was",
-        tell: moves::target_away,
-    },
-    Scenario {
-        name: "migration-against-failover",
-        about: "a cut-over while the lead is lost",
-        tell: moves::against_failover,
-    },
-    Scenario {
-        name: "outvoted-leader",
-        about: "the leader is outvoted, and everybody but the hubs reaches it",
-        tell: caught::outvoted_leader,
-    },
-    Scenario {
-        name: "from-snapshots",
-        about: "hubs go on from snapshots while commits come again",
-        tell: caught::from_snapshots,
-    },
-    Scenario {
-        name: "session-across-peers",
-        about: "one session's requests run everywhere, and peers are lost in between",
-        tell: sessions::session_across_peers,
-    },
-    Scenario { name: "nats-7564", about: "acknowledged before fsync", tell: famous::nats_7564 },
-    Scenario { name: "nats-4736", about: "a subscriber is silently stuck", tell: famous::nats_4736 },
-    Scenario { name: "etcd-17529", about: "events are lost under load", tell: famous::etcd_17529 },
-    Scenario { name: "etcd-18089", about: "compaction eats an event", tell: famous::etcd_18089 },
-    Scenario {
-        name: "vitess-16563",
-        about: "a cut-over's position is taken before writes stopped",
-        tell: famous::vitess_16563,
-    },
-    Scenario {
-        name: "vitess-17326",
-        about: "a failed switch leaves nobody serving",
-        tell: famous::vitess_17326,
-    },
-    Scenario {
-        name: "hub-monorepo-823",
-        about: "a slow subscriber eats the hub's memory",
-        tell: famous::hub_monorepo_823,
-    },
-    Scenario { name: "socketio-5413", about: "everybody reconnects at once", tell: famous::socketio_5413 },
-    Scenario { name: "phases", about: "every fault in every phase", tell: phased::phases },
-    Scenario { name: "chaos", about: "everything, overlapping, in any order", tell: mixed::chaos },
+    Scenario::new("calm", "nothing goes wrong", calm),
+    Scenario::new("failover", "the leader is lost while everybody writes, again and again", hubs::failover),
+    Scenario::new(
+        "leader-restart",
+        "the leader loses power and is back before anybody has missed it",
+        hubs::leader_restart,
+    ),
+    Scenario::new("primary-lost", "the peer that executes is lost", peers::primary_lost),
+    Scenario::new(
+        "all-peers-away",
+        "all peers go and come back; what was taken is answered",
+        peers::all_peers_away,
+    ),
+    Scenario::new("rolling-restart", "every machine in turn, by the book", rolling_restart),
+    Scenario::new("cut-off-leader", "the leader leads on, alone, and is not believed", hubs::cut_off_leader),
+    Scenario::new("partitions", "links break, both ways, one way, and flap", mixed::partitions),
+    Scenario::new("power-cuts", "any machine at any moment, all hubs at once too", mixed::power_cuts),
+    Scenario::new("sick-disks", "slow, full, failing disks of one hub after another", mixed::sick_disks),
+    Scenario::new("clocks", "clocks jump by up to an hour, both ways", mixed::clocks),
+    Scenario::new("migration", "forums move while everything goes wrong around them", moves::migration),
+    Scenario::new("drain", "peers are emptied while everybody writes", peers::drain),
+    Scenario::new("left-behind", "hubs come back to a group that has forgotten", hubs::left_behind),
+    Scenario::new("bit-rot", "bits turn over on hubs' disks; they say so and are replaced", hubs::bit_rot),
+    Scenario::new("membership", "all hubs are replaced, one by one", hubs::membership),
+    Scenario::new("half-done-change", "all hubs lose power while the group changes", hubs::half_done_change),
+    Scenario::new("flapping", "links are cut and mended many times a second", mixed::flapping),
+    Scenario::new("slow-consumer", "peers and browsers read very slowly", mixed::slow_consumer),
+    Scenario::new("liars", "peers say what is not so", mixed::liars),
+    Scenario::new("re-sent-commits", "answers are lost, commits come again", mixed::re_sent_commits),
+    Scenario::new(
+        "beyond-retention",
+        "a peer is away for longer than the log is kept",
+        peers::beyond_retention,
+    ),
+    Scenario::new("hot-forum", "a forum gets busy, gets help, and nothing thrashes", moves::hot_forum),
+    Scenario::new("migration-steps", "somebody falls at each step of a move", moves::steps),
+    Scenario::new(
+        "target-away",
+        "the target of a move is away for a while, and goes on where it was",
+        moves::target_away,
+    ),
+    Scenario::new("migration-against-failover", "a cut-over while the lead is lost", moves::against_failover),
+    Scenario::new(
+        "outvoted-leader",
+        "the leader is outvoted, and everybody but the hubs reaches it",
+        caught::outvoted_leader,
+    ),
+    Scenario::new(
+        "from-snapshots",
+        "hubs go on from snapshots while commits come again",
+        caught::from_snapshots,
+    ),
+    Scenario::new(
+        "session-across-peers",
+        "one session's requests run everywhere, and peers are lost in between",
+        sessions::session_across_peers,
+    ),
+    Scenario::new("nats-7564", "acknowledged before fsync", famous::nats_7564),
+    Scenario::new("nats-4736", "a subscriber is silently stuck", famous::nats_4736),
+    Scenario::new("etcd-17529", "events are lost under load", famous::etcd_17529),
+    Scenario::new("etcd-18089", "compaction eats an event", famous::etcd_18089),
+    Scenario::new(
+        "vitess-16563",
+        "a cut-over's position is taken before writes stopped",
+        famous::vitess_16563,
+    ),
+    Scenario::new("vitess-17326", "a failed switch leaves nobody serving", famous::vitess_17326),
+    Scenario::new("hub-monorepo-823", "a slow subscriber eats the hub's memory", famous::hub_monorepo_823),
+    Scenario::new("socketio-5413", "everybody reconnects at once", famous::socketio_5413),
+    Scenario::new(
+        "guests",
+        "peers that stay for seconds, again and again, old ones and new ones",
+        churn::guests,
+    )
+    .in_a(churn::few_stay),
+    Scenario::new("flash-crowd", "many newcomers at once, gone again soon", churn::flash_crowd)
+        .in_a(churn::few_stay),
+    Scenario::new(
+        "day-and-night",
+        "half of the volunteers by day, half by night, for hours",
+        churn::day_and_night,
+    )
+    .in_a(churn::many),
+    Scenario::new("half-leaves", "half of the peers leave at once and return one by one", churn::half_leaves)
+        .in_a(churn::many),
+    Scenario::new("disk-liars", "peers lie about what they can hold and what they have", churn::disk_liars)
+        .in_a(churn::few_stay),
+    Scenario::new("old-copy", "a peer comes back with its disk of an hour ago", churn::old_copy)
+        .in_a(churn::many),
+    Scenario::new("last-copy", "all peers of a forum but one leave, then that one", churn::last_copy)
+        .in_a(churn::many),
+    Scenario::new(
+        "late-removals",
+        "copies are to end, by the word of who does not know who has left",
+        churn::late_removals,
+    )
+    .in_a(churn::many),
+    Scenario::new(
+        "leader-changes-while-away",
+        "a peer is away while the lead changes again and again",
+        churn::leader_changes_while_away,
+    )
+    .in_a(churn::many),
+    Scenario::new("phases", "every fault in every phase", phased::phases),
+    Scenario::new("chaos", "everything, overlapping, in any order", mixed::chaos),
 ];
 
 /// The story of this name.
@@ -204,14 +191,15 @@ fn log_goes_on(world: &mut World, before: u64, records: u64) -> Result<(), Failu
 
 /// Hubs have formed their group, peers have come, visitors write.
 fn begin(world: &mut World) -> Result<(), Failure> {
-    world.run_until("a leader", FORMED_WITHIN, |world| world.leader().map(drop).ok_or("none".into()))?;
+    let formed_within = FORMED_WITHIN * world.shape.pace.patience;
+    world.run_until("a leader", formed_within, |world| world.leader().map(drop).ok_or("none".into()))?;
     let ready = |world: &mut World| match (0..world.peers.len()).find(|peer| world.peer_id(*peer).is_none()) {
         Some(peer) => Err(format!("peer-{} has not joined", peer + 1)),
         None => Ok(()),
     };
-    world.run_until("all peers", FORMED_WITHIN, ready)?;
+    world.run_until("all peers", formed_within, ready)?;
     world.run_for(Duration::from_millis(500))?;
-    let visitors = Shape::any(world.seed).visitors;
+    let visitors = world.shape.visitors;
     world.add_visitors(visitors);
     world.run_for(secs(1))
 }
