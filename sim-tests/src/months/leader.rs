@@ -250,6 +250,7 @@ impl World {
         let absent: BTreeMap<PeerId, Ms> = self.leader.absent.iter().map(lasts).collect();
         let now_ms = self.log_now();
         self.leader.moved_at.retain(|_, at| now_ms - *at < 60 * SECOND);
+        let doubted = self.leader.confirming.doubted(now);
         let sight = Sight {
             state: &self.state,
             now_ms,
@@ -257,6 +258,7 @@ impl World {
             absent: &absent,
             rates: &self.rates,
             moved_at: &self.leader.moved_at,
+            doubted: &doubted,
         };
         let Plan { due, held_back, blocked, unconfirmed } = self.leader.planner.plan(&sight);
         self.counts.held_back += held_back as u64;
@@ -279,6 +281,7 @@ impl World {
     fn confirm(&mut self, unconfirmed: &[(ForumId, PeerId)]) {
         for (forum, peer) in self.leader.confirming.due(unconfirmed, self.now) {
             let compared = self.compare(forum, peer);
+            self.leader.confirming.heard(peer, compared, self.now);
             let mut audit = 0;
             if compared != Compared::Alone {
                 self.apply(command::Body::AuditForum(v1::AuditForum { forum_id: forum.get() }));
