@@ -39,13 +39,13 @@ pub const fn story_of(breakage: Breakage) -> &'static str {
         Breakage::TimeFalls => "clocks",
         Breakage::UnfencedRead => "cut-off-leader",
         Breakage::UnconfirmedLead => "outvoted-leader",
-        Breakage::LastCopyRemoved => "unaware-removals",
-        Breakage::ReplacedLetGoEarly | Breakage::EvenBeforeSafe => "guests",
-        Breakage::NewcomerCounts => "flash-crowd",
-        Breakage::AwayCountsAsLive => "half-leaves",
+        Breakage::LastCopyRemoved | Breakage::PeerDropsLast => "late-removals",
+        Breakage::ReplacedLetGoEarly => "migration",
+        Breakage::NewcomerCounts => "guests",
+        Breakage::AwayCountsAsLive | Breakage::EvenBeforeSafe => "half-leaves",
         Breakage::AttendanceForgotten => "leader-changes-while-away",
-        Breakage::LastCopyWaits | Breakage::PeerDropsLast => "last-copy",
-        Breakage::NotReinstated => "guests",
+        Breakage::LastCopyWaits => "last-copy",
+        Breakage::NotReinstated => "successor-leaves",
     }
 }
 

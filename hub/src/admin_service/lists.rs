@@ -11,7 +11,13 @@ use prost::Message;
 use tonic::Status;
 
 use super::page;
-use crate::{health, hub::Hub, liveness, presence::Whereabouts};
+use crate::{
+    health,
+    hub::Hub,
+    leader::{self, balance::Patience},
+    liveness,
+    presence::Whereabouts,
+};
 
 /// Forums looked at in one go while the state is locked for reading.
 const PORTION: usize = 1024;
@@ -19,11 +25,20 @@ const PORTION: usize = 1024;
 pub(super) fn peers(hub: &Hub) -> Vec<v1::PeerInfo> {
     let present: BTreeMap<PeerId, Whereabouts> = hub.presence.everyone().into_iter().collect();
     let own = hub.group.own_id();
-    hub.state
-        .read(|state| state.peers().map(|peer| peer_info(state, peer, own, present.get(&peer.id))).collect())
+    let policy = leader::policy(&hub.config);
+    hub.state.read(|state| {
+        let patience = policy.patience(state);
+        state.peers().map(|peer| peer_info(state, peer, own, present.get(&peer.id), &patience)).collect()
+    })
 }
 
-fn peer_info(state: &HubState, peer: &Peer, own: u64, at: Option<&Whereabouts>) -> v1::PeerInfo {
+fn peer_info(
+    state: &HubState,
+    peer: &Peer,
+    own: u64,
+    at: Option<&Whereabouts>,
+    patience: &Patience,
+) -> v1::PeerInfo {
     let (mut forums, mut primaries, mut joining) = (0, 0, 0);
     for forum in state.forums_of(peer.id) {
         let comes = forum.replica(peer.id).is_some_and(|replica| replica.joining().is_some());
@@ -49,7 +64,10 @@ fn peer_info(state: &HubState, peer: &Peer, own: u64, at: Option<&Whereabouts>) 
         memory_bytes: status.memory_bytes,
         requests: status.requests,
         joining,
-        ..Default::default()
+        // What the log knows of it is a moment old: who is here is not away.
+        away_ms: at.is_none().then(|| peer.attendance.away_ms(patience.now).unwrap_or(0)),
+        present_permille: peer.attendance.present_permille(patience.now),
+        proven: patience.is_proven(&peer.attendance),
     }
 }
 

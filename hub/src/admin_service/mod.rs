@@ -65,7 +65,9 @@ impl AdminService for AdminGrpc {
     }
 
     async fn show_forum(&self, request: Request<v1::ShowForumRequest>) -> Answer<v1::ForumInfo> {
-        lists::forum(&self.hub, request.into_inner()).map(Response::new)
+        let mut info = lists::forum(&self.hub, request.get_ref().clone())?;
+        info.blocked = plan::blocked(&self.hub, &request, info.forum_id).await;
+        Ok(Response::new(info))
     }
 
     async fn list_tasks(&self, request: Request<v1::ListTasksRequest>) -> Answer<v1::ListTasksReply> {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use loop_proto::{ids::PeerId, v1};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tonic::{Request, Status};
 
 use super::pass_on::{self, Leader};
@@ -17,6 +17,8 @@ use crate::{
 
 /// How long a new leader may take to plan.
 const PLANNED_WITHIN: Duration = Duration::from_millis(3500);
+/// How long the leader may take to say what a forum lacks.
+const BLOCKED_WITHIN: Duration = Duration::from_secs(1);
 /// How often its plan is looked for.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -37,6 +39,23 @@ pub(super) async fn show(
     }
     let ask = |mut leader: Leader, request| async move { leader.show_plan(request).await };
     pass_on::to_leader(hub, request, v1::ShowPlanRequest {}, ask).await
+}
+
+/// What forum `id` lacks and nobody can give, as far as the hub that leads knows at once.
+pub(super) async fn blocked(
+    hub: &Arc<Hub>,
+    asked: &Request<v1::ShowForumRequest>,
+    id: u32,
+) -> Option<v1::BlockedForum> {
+    if hub.raft.is_leader() {
+        let planned = hub.plan.newest()?;
+        let found = planned.blocked.forums.iter().find(|blocked| blocked.forum.get() == id);
+        return found.map(blocked_forum);
+    }
+    let message = v1::ShowForumRequest { which: Some(v1::show_forum_request::Which::ForumId(id)) };
+    let ask = |mut leader: Leader, request| async move { leader.show_forum(request).await };
+    // Nice to know: who asks about a forum does not wait for a leader that does not answer.
+    timeout(BLOCKED_WITHIN, pass_on::to_leader(hub, asked, message, ask)).await.ok()?.ok()?.blocked
 }
 
 /// The plan in force, which is a second old at most. A new leader has none before it has seen who is there.

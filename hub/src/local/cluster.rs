@@ -348,17 +348,28 @@ impl LocalCluster {
         }
     }
 
+    /// Peers that every running hub knows to be connected: a hub that has not heard of them yet would serve nobody.
+    async fn connected_everywhere(&self) -> Result<Vec<String>, String> {
+        let mut everywhere: Option<Vec<String>> = None;
+        for at in (0..self.hubs.len()).filter(|at| self.hubs[*at].pid().is_some()) {
+            let admin = Admin::new(&[self.hub_grpc(at).to_string()], Duration::from_secs(1))
+                .and_then(|admin| admin.with_token(self.admin_token.clone().into()));
+            let here = connected_names(&admin.map_err(|error| error.to_string())?).await?;
+            everywhere = Some(match everywhere {
+                None => here,
+                Some(before) => before.into_iter().filter(|name| here.contains(name)).collect(),
+            });
+        }
+        Ok(everywhere.unwrap_or_default())
+    }
+
     /// Peers have no port to ask at; the hubs know who is connected.
     async fn wait_peers(&mut self, deadline: Instant) -> Result<(), LocalError> {
         let running: Vec<usize> =
             (0..self.peers.len()).filter(|at| self.peers[*at].pid().is_some()).collect();
-        let admin = self.admin(Duration::from_secs(1));
         loop {
             self.fail_if_exited()?;
-            let connected = match &admin {
-                Ok(admin) => connected_names(admin).await,
-                Err(error) => Err(error.to_string()),
-            };
+            let connected = self.connected_everywhere().await;
             let (missing, last) = match connected {
                 Ok(names) => {
                     let missing =

@@ -74,6 +74,12 @@ impl Attendance {
         }
     }
 
+    /// The same without an absence that is under way: how long that may last is a question of its own.
+    pub fn usual_permille(&self, now: HubTime) -> u32 {
+        let (present, before) = (self.present_ms(now), self.present_ms(now) + self.absent_ms);
+        if before == 0 { 1000 } else { u32::try_from(present * 1000 / before).unwrap_or(1000) }
+    }
+
     /// How long it has been away, milliseconds; `None`: it is connected.
     pub fn away_ms(&self, now: HubTime) -> Option<u64> {
         (!self.connected).then(|| now.0.saturating_sub(self.since.0))
@@ -126,6 +132,7 @@ mod tests {
         assert_eq!((peer.present_permille(now), peer.typical_absence_ms()), (750, Some(HOUR)));
         let later = HubTime(now.0 + 2 * HOUR);
         assert_eq!((peer.away_ms(later), peer.present_permille(later)), (Some(2 * HOUR), 500));
+        assert_eq!(peer.usual_permille(later), 750, "the absence under way is not over");
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod acknowledged_is_kept;
 mod acknowledged_is_somewhere;
 mod copies_follow_the_log;
 mod dense_and_increasing_ids;
+mod evenness_comes_last;
 mod last_copies_come_first;
 mod linearizable;
 mod live_forums_are_served;
@@ -15,6 +16,8 @@ mod one_answer;
 mod one_primary;
 mod one_user_per_session;
 mod operators_are_told_the_truth;
+mod peers_keep_what_may_be_the_last;
+mod replaced_copies_serve_again;
 mod replicas_agree;
 
 use std::{
@@ -163,6 +166,8 @@ pub struct Other {
     pub complete: bool,
     /// The log says that its copy was compared.
     pub confirmed: bool,
+    /// Its peer has been there for as long as it has to before it counts.
+    pub proven: bool,
 }
 
 /// What is on the disks of all machines that have not been destroyed.
@@ -222,6 +227,32 @@ pub struct Begun {
     pub live: usize,
     /// The forums that have a single one and could have been given another, and for how long since hubs must know of it.
     pub waiting: Vec<(u32, Duration)>,
+}
+
+/// A copy was begun for evenness, or to try a new peer.
+#[derive(Clone, Copy, Debug)]
+pub struct Levelled {
+    /// The forum's id.
+    pub forum: u32,
+    /// How many live copies it has.
+    pub live: usize,
+    /// How many replicas the hubs want.
+    pub wanted: usize,
+    /// It has been so for long enough that hubs must know of it.
+    pub known: bool,
+}
+
+/// A peer has let go of a forum that it had on its disk.
+#[derive(Clone, Copy, Debug)]
+pub struct Dropped {
+    /// The forum's id.
+    pub forum: u32,
+    /// The peer.
+    pub peer: u32,
+    /// How many messages it had of it.
+    pub messages: usize,
+    /// How many others serve, with copies that were compared, by the newest record the peer had applied.
+    pub confirmed_others: usize,
 }
 
 /// What an operator was told, beside what is.
@@ -292,6 +323,22 @@ pub trait Invariant: Send {
         Ok(())
     }
 
+    /// A copy was begun for evenness.
+    fn on_levelled(&mut self, _levelled: &Levelled) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// A peer has let go of a forum.
+    fn on_dropped(&mut self, _dropped: &Dropped) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// For how long, since hubs must know of it, forums have had fewer live copies than wanted and a replaced one that is
+    /// whole.
+    fn on_idle(&mut self, _idle_for: &BTreeMap<u32, Duration>) -> Result<(), String> {
+        Ok(())
+    }
+
     /// An operator was told how it is, while nothing happened.
     fn on_told(&mut self, _told: &Told) -> Result<(), String> {
         Ok(())
@@ -349,6 +396,7 @@ impl Invariants {
             Box::<acknowledged_is_somewhere::AcknowledgedIsSomewhere>::default(),
             Box::<copies_follow_the_log::CopiesFollowTheLog>::default(),
             Box::<dense_and_increasing_ids::DenseAndIncreasingIds>::default(),
+            Box::<evenness_comes_last::EvennessComesLast>::default(),
             Box::<last_copies_come_first::LastCopiesComeFirst>::default(),
             Box::<linearizable::Linearizable>::default(),
             Box::<live_forums_are_served::LiveForumsAreServed>::default(),
@@ -359,6 +407,8 @@ impl Invariants {
             Box::<one_primary::OnePrimary>::default(),
             Box::<one_user_per_session::OneUserPerSession>::default(),
             Box::<operators_are_told_the_truth::OperatorsAreToldTheTruth>::default(),
+            Box::<peers_keep_what_may_be_the_last::PeersKeepWhatMayBeTheLast>::default(),
+            Box::<replaced_copies_serve_again::ReplacedCopiesServeAgain>::default(),
             Box::<replicas_agree::ReplicasAgree>::default(),
         ];
         Self(Arc::new(Mutex::new(Inner { rules, broken: None })))

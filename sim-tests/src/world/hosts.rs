@@ -132,6 +132,8 @@ pub struct Tuning {
     pub replicas: u32,
     /// A peer away for longer is replaced.
     pub peer_grace_s: u64,
+    /// How long a new peer must have been there before its copies count.
+    pub peer_probation_s: u64,
     /// How long a copy must have been live before it is confirmed, and for how long after that the one it replaces is kept.
     pub copy_grace_s: u64,
     /// An invitation that stands still for longer is closed.
@@ -211,6 +213,8 @@ impl HubHost {
             snapshot_entries: Some(tuning.snapshot_entries),
             replicas: Some(tuning.replicas),
             peer_grace_s: Some(tuning.peer_grace_s),
+            peer_probation_s: Some(tuning.peer_probation_s),
+            copy_grace_s: Some(tuning.copy_grace_s),
             invitation_timeout_s: Some(tuning.invitation_timeout_s),
             insecure_plaintext: Some(true),
             ..Options::default()

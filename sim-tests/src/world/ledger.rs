@@ -24,6 +24,19 @@ pub struct Ledger {
     trace: Trace,
 }
 
+/// How often what happened, as the log shows it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    /// A forum's primary changed.
+    pub moved: u64,
+    /// An invited peer came to serve.
+    pub copied: u64,
+    /// A copy was compared with another and counts.
+    pub confirmed: u64,
+    /// A hub's state was replaced by a snapshot.
+    pub replaced: u64,
+}
+
 #[derive(Default)]
 struct Inner {
     records: Vec<(Bytes, v1::Record)>,
@@ -71,6 +84,13 @@ impl Ledger {
         inner.forums.iter().filter_map(newest).collect()
     }
 
+    /// Who holds a forum, by the newest record that is not after `through`.
+    pub fn assignment_at(&self, forum: u32, through: u64) -> Option<v1::Assignment> {
+        let inner = self.inner.lock();
+        let (_, assignments) = inner.forums.get(&forum)?;
+        inner.assignment(newest_upto(assignments, through)).cloned()
+    }
+
     /// The ids of the messages a copy of a forum has that has applied its records up to `through`.
     pub fn messages_at(&self, forum: u32, through: u64) -> BTreeSet<u64> {
         let inner = self.inner.lock();
@@ -93,20 +113,21 @@ impl Ledger {
         self.inner.lock().trimmed_through
     }
 
-    /// How often a forum's primary changed, how often an invited peer came to serve, and how often a hub's state was
-    /// replaced by a snapshot.
-    pub fn seen(&self) -> (u64, u64, u64) {
+    /// How often what happened.
+    pub fn seen(&self) -> Seen {
         let inner = self.inner.lock();
         let mut held = BTreeMap::<u32, &v1::Assignment>::new();
-        let (mut moved, mut copied) = (0, 0);
+        let mut seen = Seen { replaced: inner.replaced, ..Seen::default() };
         for (_, record) in &inner.records {
             let Some(Body::Assignment(now)) = &record.body else { continue };
             let Some(before) = held.insert(record.forum_id, now) else { continue };
-            moved += u64::from(before.primary != now.primary);
+            seen.moved += u64::from(before.primary != now.primary);
             let came = before.joining.iter().filter(|joining| now.replicas.contains(&joining.peer_id));
-            copied += came.count() as u64;
+            seen.copied += came.count() as u64;
+            let counts = |id: &&u32| now.replicas.contains(id) && !now.unconfirmed.contains(id);
+            seen.confirmed += before.unconfirmed.iter().filter(counts).count() as u64;
         }
-        (moved, copied, inner.replaced)
+        seen
     }
 
     /// Whether a peer serves a forum, by the newest assignment that is not after `through`, if that is after `after`.

@@ -35,6 +35,8 @@ pub struct Logged {
     pub started_over: Vec<(String, u64)>,
     /// Peers that are connected, by their own word; those of machines that were cut off are taken out.
     pub connected: BTreeSet<String>,
+    /// Forums, by id, of which a hub had a copy made for evenness or to try a new peer, since that was looked at last.
+    pub levelled: Vec<u32>,
     /// Peers whose hub fed them from before what they had said they have.
     pub fed_back: Vec<String>,
 }
@@ -107,6 +109,7 @@ impl<S: Subscriber> Layer<S> for Listener {
             if node.starts_with("peer-") && fields.message.starts_with("disconnected") {
                 logged.connected.remove(&node);
             }
+            logged.levelled.extend(levelled(&fields));
             if fields.text.contains("the feed went back") {
                 logged.fed_back.push(node.clone());
             }
@@ -121,6 +124,14 @@ impl<S: Subscriber> Layer<S> for Listener {
             self.trace.remark(&node, &line);
         }
     }
+}
+
+/// The forum of which a hub says that it had a copy begun though nothing was wrong with those it has.
+fn levelled(fields: &Fields) -> Option<u32> {
+    let reasons = ["peers hold unevenly many replicas", "a new peer is tried with an additional copy"];
+    let is_so = fields.message == "balance" && reasons.iter().any(|reason| fields.text.contains(reason));
+    let (_, forum) = fields.text.split_once("forum=f").filter(|_| is_so)?;
+    forum.split(' ').next()?.parse().ok()
 }
 
 #[derive(Default)]

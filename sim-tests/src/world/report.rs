@@ -18,6 +18,7 @@ use super::{
     },
     liar::LIES,
     scenario::{self, Scenario},
+    volunteers,
 };
 
 /// What came of a run. All of it follows from scenario and seed.
@@ -149,9 +150,10 @@ const MEDDLED: &str = "client: a message was asked to be hidden by another";
 const MOVED: &str = "log: a forum's primary changed";
 const ELECTED: &str = "hubs: the lead changed";
 const SNAPSHOT: &str = "hubs: a snapshot replaced a hub's state";
+const CONFIRMED: &str = "log: a new copy was compared and counts";
 const COPIED: &str = "log: an invited peer came to serve";
 const OVER: &str = "peers: one started over below the trim point";
-const SEEN: [&str; 18] = [
+const SEEN: [&str; 23] = [
     TORN,
     LOST,
     RESENT,
@@ -170,6 +172,11 @@ const SEEN: [&str; 18] = [
     scenario::LATE,
     scenario::GREW,
     scenario::FULL,
+    scenario::OUTLIVED,
+    scenario::TAKEN_BACK,
+    CONFIRMED,
+    volunteers::ANEW,
+    volunteers::OLD,
 ];
 
 fn millis(time: Duration) -> u64 {
@@ -196,10 +203,11 @@ impl World {
         add(TYPED, counts.typed);
         add(HIDDEN, counts.hidden);
         add(MEDDLED, counts.meddled);
-        let (moved, copied, replaced) = self.ledger.seen();
-        add(MOVED, moved);
-        add(COPIED, copied);
-        add(SNAPSHOT, replaced);
+        let seen = self.ledger.seen();
+        add(MOVED, seen.moved);
+        add(COPIED, seen.copied);
+        add(CONFIRMED, seen.confirmed);
+        add(SNAPSHOT, seen.replaced);
         let logged = self.logged.lock();
         add(ELECTED, logged.elections);
         add(OVER, logged.started_over.len() as u64);

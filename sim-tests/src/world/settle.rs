@@ -10,9 +10,9 @@ use std::{
 use loop_proto::ids::ForumKey;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::{Failure, World, operator::Order, presence::Held};
+use super::{Failure, World, copies::Held, operator::Order};
 use crate::{
-    invariants::{Copy, Disks, Moved, Told},
+    invariants::{Copy, Moved, Told},
     replica::Row,
 };
 
@@ -190,24 +190,6 @@ impl World {
         Ok(())
     }
 
-    /// Looks at what is on disks, whoever serves it, machines that are out included.
-    fn look_at_disks(&mut self) -> Result<(), String> {
-        let mut messages: BTreeMap<usize, BTreeSet<u64>> = BTreeMap::new();
-        self.presence.disks.clear();
-        for peer in 0..self.peers.len() {
-            let Some(held) = self.disk_of(peer)? else { continue };
-            for (forum, ids) in &held.forums {
-                if let Some(number) = self.number_of(*forum) {
-                    messages.entry(number).or_default().extend(ids);
-                }
-            }
-            self.presence.disks.insert(peer, held);
-        }
-        let disks = Disks { messages, trimmed_through: self.ledger.trimmed_through() };
-        self.invariants.each(|invariant| invariant.on_disks(&disks));
-        Ok(())
-    }
-
     /// What a peer has on its disk; `None`: no database.
     pub(super) fn disk_of(&self, peer: usize) -> Result<Option<Held>, String> {
         let Some(db) = self.open(peer)? else { return Ok(None) };
@@ -245,12 +227,17 @@ impl World {
     /// until the log has made each of its copies one that comes anew. `None`: that has only just happened.
     fn whole_after(&self, peer: usize) -> Option<u64> {
         let host = &self.peers[peer];
-        if host.folder.join("started-over").exists() {
+        if self.starts_over(peer) {
             return None;
         }
         let logged = self.logged.lock();
         let last = logged.started_over.iter().rev().find(|(name, _)| *name == host.machine.name);
         Some(last.map_or(0, |(_, cursor)| *cursor))
+    }
+
+    /// Whether a peer has only just started over.
+    pub(super) fn starts_over(&self, peer: usize) -> bool {
+        self.peers[peer].folder.join("started-over").exists()
     }
 
     fn copies_of(&self, peer: u32, db: &Connection, after: u64) -> rusqlite::Result<Vec<Copy>> {

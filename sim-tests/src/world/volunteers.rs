@@ -101,7 +101,7 @@ impl World {
         self.volunteers.changes += 1;
         // A machine that was asked to stop a moment ago may not have come to its end.
         self.cut_off_peer(peer);
-        self.forget_id(peer);
+        self.forget_peer(peer, true);
         self.saw(ANEW);
         remove(&self.peers[peer].folder)
     }
@@ -124,7 +124,7 @@ impl World {
         let name = self.peer_name(peer);
         self.trace.tell("volunteer", &format!("the disk of {name} is as it was when it was copied"));
         self.cut_off_peer(peer);
-        self.forget_id(peer);
+        self.forget_peer(peer, false);
         self.saw(OLD);
         remove(&self.peers[peer].folder)?;
         copy(&from, &self.peers[peer].folder)

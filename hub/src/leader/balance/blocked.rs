@@ -108,8 +108,12 @@ impl fmt::Display for BlockedForum {
 }
 
 impl Planner {
-    /// Notes that forum `at` needs a peer and none can be had.
+    /// Notes that forum `at` needs a peer and none can be had. One that has just come will do in a moment.
     pub(super) fn block(&mut self, at: usize, replaces: Option<usize>, why: Why) {
+        let in_a_moment = |peer: usize| obstacle(&self.view, peer, at) == Some(Obstacle::TooNew);
+        if why != Why::NoCopy && (0..self.view.peers.len()).any(in_a_moment) {
+            return;
+        }
         self.blocked.total += 1;
         if self.blocked.forums.len() >= BLOCKED_MAX {
             return;

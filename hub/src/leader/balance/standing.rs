@@ -34,7 +34,7 @@ impl Patience {
     pub fn is_proven(&self, attendance: &Attendance) -> bool {
         breakage::is_on(Breakage::NewcomerCounts)
             || attendance.present_ms(self.now) >= self.probation_now_ms()
-                && attendance.present_permille(self.now) >= PRESENT_PERMILLE_MIN
+                && attendance.usual_permille(self.now) >= PRESENT_PERMILLE_MIN
     }
 
     /// Whether it is too new to be judged: it has not been away yet.

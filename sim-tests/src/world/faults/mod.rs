@@ -158,6 +158,8 @@ enum Ailment {
 #[derive(Default)]
 pub struct Active {
     ailing: BTreeMap<Place, (Ailment, Duration)>,
+    /// Anything was ever wrong.
+    any_ever: bool,
     /// Hubs whose disk was ever sick: they may say so, loudly.
     excused: BTreeSet<String>,
     /// Hubs whose disk may have lost something that was synced, and has not been found out.
@@ -171,6 +173,11 @@ pub struct Active {
 }
 
 impl Active {
+    /// Whether anything was ever wrong.
+    pub fn any_ever(&self) -> bool {
+        self.any_ever
+    }
+
     /// Whether a logged error follows from what was done to its machine.
     pub fn excuse(&self, error: &str) -> bool {
         self.excused.iter().any(|name| error.starts_with(&format!("{name}: ")))
@@ -281,6 +288,7 @@ impl World {
         }
         self.trace.tell("fault", &format!("{place:?} {ailment:?} for {time:?}"));
         self.faults.ailing.insert(place, (ailment, self.sim.elapsed() + time));
+        self.faults.any_ever = true;
         true
     }
 

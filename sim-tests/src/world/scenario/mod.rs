@@ -17,7 +17,7 @@ use rand::RngExt;
 use super::{Failure, Shape, World, faults::Kind};
 
 pub use self::{
-    churn::OUTLIVED,
+    churn::{OUTLIVED, TAKEN_BACK},
     famous::FULL,
     hubs::ALL_REPLACED,
     moves::{GREW, LATE, move_steps},
@@ -151,6 +151,8 @@ pub const SCENARIOS: &[Scenario] = &[
         churn::late_removals,
     )
     .in_a(churn::many),
+    Scenario::new("successor-leaves", "who took a forum over leaves again", churn::successor_leaves)
+        .in_a(churn::many),
     Scenario::new(
         "leader-changes-while-away",
         "a peer is away while the lead changes again and again",

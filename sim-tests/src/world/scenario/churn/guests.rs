@@ -16,10 +16,14 @@ const ROUNDS: usize = 24;
 const CROWD: usize = 8;
 
 /// Three peers stay; guests come for seconds to a minute, again and again. Some come back as who they were, others as
-/// somebody new: the disk they left with is gone. The hubs wait for whoever is away for longer than all of it takes.
+/// somebody new: the disk they left with is gone. The hubs wait for whoever is away for longer than most guests stay, and
+/// count on nobody who has not stayed for longer than that.
 pub(in super::super) fn guests(world: &mut World) -> Result<(), Failure> {
-    let grace = world.rng.random_range(60..600);
-    world.tune(|tuning| tuning.peer_grace_s = grace);
+    let (grace, probation) = (world.rng.random_range(60..600), world.rng.random_range(60..300));
+    let copy_grace = world.rng.random_range(1..8);
+    world.tune(|tuning| {
+        (tuning.peer_grace_s, tuning.peer_probation_s, tuning.copy_grace_s) = (grace, probation, copy_grace);
+    });
     begin_with_writers(world, LEISURELY)?;
     let seats: Vec<usize> = (0..SEATS).map(|_| world.newcomer()).collect();
     for _ in 0..ROUNDS {

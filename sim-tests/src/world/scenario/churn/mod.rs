@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-pub use self::returns::OUTLIVED;
+pub use self::returns::{OUTLIVED, TAKEN_BACK};
 pub(super) use self::{
     guests::{flash_crowd, guests},
     liars::disk_liars,
-    returns::{last_copy, late_removals, leader_changes_while_away, old_copy},
+    returns::{last_copy, late_removals, leader_changes_while_away, old_copy, successor_leaves},
     tides::{day_and_night, half_leaves},
 };
 

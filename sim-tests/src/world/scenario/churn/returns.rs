@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use loop_proto::v1::{Assignment, PeerState, record::Body};
-use rand::seq::{IndexedRandom, SliceRandom};
+use rand::{
+    RngExt,
+    seq::{IndexedRandom, SliceRandom},
+};
 
 use super::{LEISURELY, SELDOM, any_exit, begin_with_writers, disks, millis, secs};
 use crate::world::{Failure, World, faults::Kind, operator::Order, volunteers::Exit};
@@ -31,7 +34,8 @@ pub(in super::super) fn old_copy(world: &mut World) -> Result<(), Failure> {
 /// All peers of a forum but one leave at once, while much else is to be moved. The one that is left is copied before anything
 /// else moves; then it leaves, too.
 pub(in super::super) fn last_copy(world: &mut World) -> Result<(), Failure> {
-    world.tune(|tuning| tuning.replicas = tuning.replicas.max(2));
+    let grace = world.rng.random_range(100..400);
+    world.tune(|tuning| (tuning.replicas, tuning.peer_grace_s) = (tuning.replicas.max(2), grace));
     begin_with_writers(world, LEISURELY)?;
     for _ in 0..3 {
         at_rest(world)?;
@@ -67,31 +71,72 @@ pub(in super::super) fn last_copy(world: &mut World) -> Result<(), Failure> {
     world.settle()
 }
 
-/// Peers leave, and at the same time it is proposed that copies end which are left: by somebody who led until a moment ago
-/// and does not know. What the log shows is what decides.
+/// A peer leaves, and it is proposed that copies end which are left, by somebody who led until a moment ago and does not know
+/// who has left. What the log shows is what decides. Copies that nobody has compared yet are among them.
 pub(in super::super) fn late_removals(world: &mut World) -> Result<(), Failure> {
+    let copy_grace = world.rng.random_range(0..60);
+    world.tune(|tuning| (tuning.replicas, tuning.copy_grace_s) = (3, copy_grace));
     begin_with_writers(world, LEISURELY)?;
-    for _ in 0..4 {
-        at_rest(world)?;
+    for _ in 0..5 {
         let (forum, held) = any_forum(world);
-        let mut leaving = held.replicas.clone();
-        leaving.shuffle(&mut world.rng);
-        let stays = leaving.pop().expect("a forum has a replica");
-        for id in leaving {
-            if let Some(peer) = world.peer_of(id) {
-                world.leaves(peer, Exit::Power);
-            }
+        let leaver = *held.replicas.choose(&mut world.rng).expect("a forum has a replica");
+        if let Some(peer) = world.peer_of(leaver) {
+            world.leaves(peer, Exit::Power);
         }
         let known = world.shape.pace.known_within();
         world.run_for(known)?;
-        for _ in 0..5 {
-            for peer in world.ledger.assignments().remove(&forum).into_iter().flat_map(|held| held.replicas) {
+        for _ in 0..4 {
+            for peer in held.replicas.iter().copied() {
                 world.desk.order(Order::LetGo { forum, peer });
             }
-            world.desk.order(Order::LetGo { forum, peer: stays });
             let pause = millis(world, 500, 4000);
             world.run_for(pause)?;
         }
+        all_return(world)?;
+        world.run_for(secs(10))?;
+    }
+    world.settle()
+}
+
+/// Seen when a replaced copy served again.
+pub const TAKEN_BACK: &str = "balance: a replaced copy was taken back";
+
+/// Whoever has just taken a forum over leaves again, and the one it replaced serves again: it has followed all the time.
+pub(in super::super) fn successor_leaves(world: &mut World) -> Result<(), Failure> {
+    let grace = world.rng.random_range(30..200);
+    world.tune(|tuning| {
+        (tuning.peer_grace_s, tuning.copy_grace_s) = (grace, 20);
+        tuning.replicas = tuning.replicas.max(2);
+    });
+    begin_with_writers(world, LEISURELY)?;
+    let wanted = world.wanted();
+    for _ in 0..3 {
+        at_rest(world)?;
+        let (forum, held) = any_forum(world);
+        let from = *held.replicas.choose(&mut world.rng).expect("a forum has a replica");
+        let outside: Vec<u32> =
+            world.all_peer_ids().into_iter().filter(|id| !held.replicas.contains(id)).collect();
+        let Some(to) = outside.choose(&mut world.rng).copied() else { break };
+        world.desk.order(Order::Move { forum, from, to });
+        world.run_until("the successor serves", secs(90), |world| {
+            match world.ledger.assignments()[&forum].replicas.contains(&to) {
+                true => Ok(()),
+                false => Err(format!("peer {to} does not hold forum {forum}")),
+            }
+        })?;
+        let pause = millis(world, 0, 5000);
+        world.run_for(pause)?;
+        let exit = any_exit(world);
+        if let Some(peer) = world.peer_of(to) {
+            world.leaves(peer, exit);
+        }
+        world.run_until("the replaced one serves again", secs(60), |world| {
+            match world.live_copies(forum) {
+                live if live.len() >= wanted && live.contains(&from) => Ok(()),
+                live => Err(format!("the live copies of forum {forum} are {live:?}")),
+            }
+        })?;
+        world.saw(TAKEN_BACK);
         all_return(world)?;
     }
     world.settle()
