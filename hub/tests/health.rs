@@ -132,6 +132,13 @@ async fn forums_with_too_few_live_copies_are_told_listed_and_counted() {
         "{table}"
     );
 
+    // Nobody else is there to take a third copy.
+    eventually(|| async {
+        let (_, shown) = ctl(&hub, &format!("forum show f{}", opened[0])).await;
+        if shown.contains("lacks ") && shown.contains("garden shed") { Ok(()) } else { Err(shown) }
+    })
+    .await;
+
     drop(shed);
     let last = eventually(|| async {
         let (status, told) = hub.get("/readyz").await;
@@ -143,6 +150,9 @@ async fn forums_with_too_few_live_copies_are_told_listed_and_counted() {
     })
     .await;
     assert!(last.contains(&format!("on p{} \"attic\"", attic.id)), "{last}");
+    let peers = hub.admin().peers().await.unwrap();
+    let away: Vec<bool> = peers.iter().map(|peer| peer.away_ms.is_some()).collect();
+    assert_eq!(away, [false, true], "{peers:?}");
     let (_, shown) = ctl(&hub, &format!("forum show f{}", opened[0])).await;
     assert!(shown.contains("1 live, 3 wanted: too few for") && shown.contains("not live  p"), "{shown}");
 

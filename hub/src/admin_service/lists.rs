@@ -160,9 +160,11 @@ impl<'a> Look<'a> {
     }
 
     fn info(&self, forum: &Forum) -> v1::ForumInfo {
+        let assignment = v1::Assignment::from(&forum.assignment());
         v1::ForumInfo {
             forum_id: forum.id.get(),
-            assignment: Some((&forum.assignment()).into()),
+            unconfirmed: assignment.unconfirmed.clone(),
+            assignment: Some(assignment),
             newest_record: forum.newest_record,
             open_tasks: forum.open_tasks.len() as u64,
             tasks_appended: forum.tasks_appended,

@@ -35,7 +35,8 @@ pub struct Leader {
     planned_at: Option<Ms>,
     /// Something may have changed since the last plan.
     may_plan: bool,
-    look_at: Option<Ms>,
+    /// When it looks next, and after that.
+    looks: BTreeSet<Ms>,
     checked_at: Ms,
     /// Since when, and for how long before as earlier leaders have told.
     absent: BTreeMap<PeerId, (Ms, Ms)>,
@@ -53,7 +54,7 @@ impl Leader {
             led_since: now,
             planned_at: None,
             may_plan: true,
-            look_at: None,
+            looks: BTreeSet::new(),
             checked_at: now,
             absent: BTreeMap::new(),
             cursors: BTreeMap::new(),
@@ -99,21 +100,18 @@ impl Leader {
 }
 
 impl World {
-    /// The leader looks then, or earlier.
+    /// The leader looks then.
     pub(super) fn look_at(&mut self, at: Ms) {
-        if self.leader.look_at.is_none_or(|before| at < before || before < self.now) {
-            self.leader.look_at = Some(at);
+        if self.leader.looks.insert(at) {
+            self.agenda.at(at, Event::Look);
         }
-        self.agenda.at(at, Event::Look);
     }
 
     pub(super) fn look_if_due(&mut self) {
-        // Of several looks at one moment the first is enough.
-        if self.leader.look_at.is_some_and(|at| at > self.now) {
-            return;
+        // One that an earlier leader has put down is not due.
+        if self.leader.looks.remove(&self.now) {
+            self.look();
         }
-        self.leader.look_at = None;
-        self.look();
     }
 
     pub(super) fn tick(&mut self) {
@@ -252,6 +250,7 @@ impl World {
         let absent: BTreeMap<PeerId, Ms> = self.leader.absent.iter().map(lasts).collect();
         let now_ms = self.log_now();
         self.leader.moved_at.retain(|_, at| now_ms - *at < 60 * SECOND);
+        let doubted = self.leader.confirming.doubted(now);
         let sight = Sight {
             state: &self.state,
             now_ms,
@@ -259,6 +258,7 @@ impl World {
             absent: &absent,
             rates: &self.rates,
             moved_at: &self.leader.moved_at,
+            doubted: &doubted,
         };
         let Plan { due, held_back, blocked, unconfirmed } = self.leader.planner.plan(&sight);
         self.counts.held_back += held_back as u64;
@@ -281,6 +281,7 @@ impl World {
     fn confirm(&mut self, unconfirmed: &[(ForumId, PeerId)]) {
         for (forum, peer) in self.leader.confirming.due(unconfirmed, self.now) {
             let compared = self.compare(forum, peer);
+            self.leader.confirming.heard(peer, compared, self.now);
             let mut audit = 0;
             if compared != Compared::Alone {
                 self.apply(command::Body::AuditForum(v1::AuditForum { forum_id: forum.get() }));

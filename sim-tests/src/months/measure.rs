@@ -9,6 +9,8 @@ pub struct Standing {
     pub served: bool,
     /// A machine that is connected has all of it, whether hubs count on it or not.
     pub had: bool,
+    /// It is led by a copy that was not compared with others, although one that was is live.
+    pub doubtful: bool,
     /// Its live complete copies.
     pub live: usize,
     /// As many as it should have.
@@ -21,12 +23,15 @@ pub struct Meter {
     standing: Standing,
     since: Ms,
     dark_since: Option<Ms>,
+    needless_since: Option<Ms>,
     /// Time that counts: a steady peer was up.
     pub counted: Ms,
     /// Of it, not served.
     pub dark: Ms,
     /// Of it, although somebody who was connected had all of it.
     pub needless: Ms,
+    /// Led by a copy that was not compared with others.
+    pub doubtful: Ms,
     /// Not served for longer than a takeover takes, and how often that was.
     pub dark_long: (u32, Ms),
     /// The longest time it was not served at a stretch, and when that began.
@@ -63,7 +68,7 @@ impl Meter {
             return;
         }
         self.counted += length;
-        let Standing { served, had, live, wanted } = self.standing;
+        let Standing { served, had, doubtful, live, wanted } = self.standing;
         if !served {
             self.dark += length;
         }
@@ -73,6 +78,9 @@ impl Meter {
         if live < wanted {
             self.below += length;
         }
+        if doubtful {
+            self.doubtful += length;
+        }
         match live {
             0 => self.none += length,
             1 => self.one += length,
@@ -80,9 +88,13 @@ impl Meter {
         }
     }
 
-    /// It stands otherwise from now on.
-    pub fn set(&mut self, now: Ms, counts: bool, standing: Standing) {
+    /// It stands otherwise from now on. Returns for how long it was not served although somebody who was connected had all
+    /// of it, if that has come to its end.
+    pub fn set(&mut self, now: Ms, counts: bool, standing: Standing) -> Option<Ms> {
         self.advance(now, counts);
+        let needless = !standing.served && standing.had;
+        let ended = self.needless_since.filter(|_| !needless).map(|since| now - since);
+        self.needless_since = self.needless_since.filter(|_| needless).or_else(|| needless.then_some(now));
         match (self.dark_since, standing.served) {
             (None, false) => self.dark_since = Some(now),
             (Some(since), true) => {
@@ -92,6 +104,7 @@ impl Meter {
             _ => {}
         }
         self.standing = standing;
+        ended
     }
 
     fn end_dark(&mut self, now: Ms, since: Ms) {

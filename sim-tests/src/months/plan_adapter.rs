@@ -17,7 +17,7 @@ use loop_proto::{
 };
 use loop_raft_store::machine::{Forum, HubState, Peer, PeerState, Replica};
 
-use super::agenda::{Ms, SECOND};
+use super::agenda::{HOUR, Ms, SECOND};
 
 /// For how long a forum that was moved is not moved for evenness again.
 const REST: Ms = 60 * SECOND;
@@ -35,6 +35,8 @@ const TOLD_EVERY: Ms = 30 * SECOND;
 /// Copies of as many forums are compared at once, and one that came to nothing is not repeated at once.
 const COMPARED_AT_ONCE: usize = 4;
 const COMPARED_AGAIN_AFTER: Ms = 10 * SECOND;
+/// A peer of which a copy differed gets no others for as long.
+const DOUBTED_FOR: Ms = 24 * HOUR;
 
 /// A connected peer, as the leader sees it.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +63,8 @@ pub struct Sight<'a> {
     pub rates: &'a BTreeMap<ForumId, ForumRate>,
     /// Forums this leader has moved, and when, on the clock of the log.
     pub moved_at: &'a BTreeMap<ForumId, u64>,
+    /// Peers of which a copy differed lately.
+    pub doubted: &'a BTreeSet<PeerId>,
 }
 
 /// A step that may be taken now.
@@ -130,7 +134,8 @@ impl Planner {
         }
         let hot = self.heat.note(sight.rates, state.forums().len(), sight.now_ms);
         let forums = sight.rates.clone();
-        let (doubted, kept_enough) = Default::default();
+        let kept_enough = Default::default();
+        let doubted = sight.doubted.clone();
         let load =
             Load { now_ms: sight.now_ms, peers, forums, hot, resting: resting(sight), doubted, kept_enough };
         let made = balance::plan(state, &load, &Policy::default());
@@ -198,6 +203,7 @@ impl Presence {
 pub struct Confirming {
     live_since: BTreeMap<(ForumId, PeerId), Ms>,
     tried: BTreeMap<ForumId, Ms>,
+    differed: BTreeMap<PeerId, Ms>,
 }
 
 impl Confirming {
@@ -217,6 +223,18 @@ impl Confirming {
         }
         due
     }
+
+    /// What a comparison showed.
+    pub fn heard(&mut self, peer: PeerId, compared: Compared, now: Ms) {
+        if compared == Compared::Differs {
+            self.differed.insert(peer, now);
+        }
+    }
+
+    /// Peers of which a copy differed lately.
+    pub fn doubted(&self, now: Ms) -> BTreeSet<PeerId> {
+        self.differed.iter().filter(|(_, at)| now < **at + DOUBTED_FOR).map(|(peer, _)| *peer).collect()
+    }
 }
 
 /// What follows from a comparison.
@@ -227,7 +245,9 @@ pub fn compared(forum: ForumId, peer: PeerId, audit: u64, compared: Compared) ->
         Compared::Equal | Compared::Alone => {
             Some(Body::ConfirmReplica(v1::ConfirmReplica { forum_id, peer_id, audit_record: audit }))
         }
-        Compared::Differs => Some(Body::RestartReplica(v1::RestartReplica { forum_id, peer_id })),
+        Compared::Differs => {
+            Some(Body::RemoveReplica(v1::RemoveReplica { forum_id, peer_id, passed: 0, others_min: 1 }))
+        }
     }
 }
 

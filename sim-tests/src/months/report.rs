@@ -70,6 +70,8 @@ pub struct Report {
     pub primaries_per_day: f64,
     /// Part of the time forums had fewer live copies than wanted.
     pub below_wanted: f64,
+    /// They were led by a copy that was not compared with others yet, although one that was is live.
+    pub led_by_doubtful: f64,
     /// One live copy.
     pub one_copy: f64,
     /// None.
@@ -158,6 +160,7 @@ impl Report {
             primaries_per_day: topics.iter().map(|topic| f64::from(topic.meter.primaries)).sum::<f64>()
                 / days,
             below_wanted: ratio(sum(|topic| topic.meter.below), counted),
+            led_by_doubtful: ratio(sum(|topic| topic.meter.doubtful), counted),
             one_copy: ratio(sum(|topic| topic.meter.one), counted),
             no_copy: ratio(sum(|topic| topic.meter.none), counted),
             started_over: world.counts.started_over,
@@ -259,6 +262,7 @@ impl fmt::Display for Report {
             ("below the wanted number", percent(self.below_wanted)),
             ("one live copy", percent(self.one_copy)),
             ("no live copy", percent(self.no_copy)),
+            ("led by a copy not yet compared", percent(self.led_by_doubtful)),
             ("machines that started over", self.started_over.to_string()),
             ("plans, needs none could meet", format!("{}, {:.2} each", self.plans, self.blocked)),
             ("broken promises", self.broken_promises.to_string()),

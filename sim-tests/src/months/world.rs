@@ -14,7 +14,7 @@ use loop_raft_store::machine::{
 use rand::rngs::StdRng;
 
 use super::{
-    agenda::{Agenda, Event, MINUTE, Ms},
+    agenda::{Agenda, Event, MINUTE, Ms, SECOND},
     chance::generator,
     copying::Copying,
     leader::Leader,
@@ -116,6 +116,8 @@ const MACHINES: u64 = 3;
 /// Joining, by habit.
 pub(super) const JOINERS: u64 = 4;
 
+/// How long a forum may not be served while somebody who is connected has all of it: takeovers, and the next look.
+const NEEDLESS_MAX: Ms = 5 * SECOND;
 /// Broken promises that are kept with their stories.
 const STORIES_MAX: usize = 8;
 
@@ -342,10 +344,19 @@ impl World {
         let primary_up = self.machine_of(forum.primary).is_some_and(|machine| machine.up);
         let served = primary_up && live > 0;
         let had = served || self.machines.iter().any(|machine| self.is_live(forum, machine.peer));
-        let standing = Standing { served, had, live, wanted: wanted(forum) };
+        let compared = |peer: PeerId| plan_adapter::is_confirmed(forum, peer);
+        let doubtful = !compared(forum.primary) && self.live(forum).any(compared);
+        let standing = Standing { served, had, doubtful, live, wanted: wanted(forum) };
         let counts = self.counts_now();
         let now = self.now;
-        self.topics[Self::topic_at(id)].meter.set(now, counts, standing);
+        let needless = self.topics[Self::topic_at(id)].meter.set(now, counts, standing);
+        if let Some(length) = needless.filter(|length| *length > NEEDLESS_MAX) {
+            let seconds = length as f64 / SECOND as f64;
+            self.broke(
+                Some(id),
+                format!("not served for {seconds} s, and somebody who was connected had it"),
+            );
+        }
     }
 
     pub(super) fn counts_now(&self) -> bool {
