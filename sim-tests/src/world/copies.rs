@@ -168,6 +168,8 @@ impl World {
         // Where nobody has stayed nobody is doubted.
         let doubts = anybody.into_iter().any(|id| self.was_connected(id) && self.has_stayed(id));
         for peer in before.replicas.iter().chain(&before.draining).filter(|peer| !stays(peer)).copied() {
+            // For one that has not stayed itself, another that has not is as good.
+            let doubts = doubts && self.has_stayed(peer);
             let mut others = Vec::new();
             for other in now.replicas.iter().copied().filter(|other| *other != peer) {
                 others.push(Other {

@@ -112,21 +112,22 @@ impl Planner {
         }
     }
 
-    /// Live and confirmed copies on peers that count, beside that of `peer`.
+    /// Live and confirmed copies beside that of `peer`, on peers that count, or that can be counted on as much as it.
     pub(super) fn safe_others(&self, forum: &ForumView, peer: usize) -> usize {
-        let counts = |other: &&usize| {
-            **other != peer
-                && forum.live.contains(*other)
-                && forum.confirmed.contains(*other)
-                && self.view.counts(**other)
-        };
-        forum.serving.iter().filter(counts).count()
+        let standing = self.view.peers[peer].standing;
+        let counts = |other: usize| self.view.counts(other) || self.view.peers[other].standing >= standing;
+        Self::confirmed_live(forum).filter(|other| *other != peer && counts(*other)).count()
+    }
+
+    fn confirmed_live(forum: &ForumView) -> impl Iterator<Item = usize> {
+        forum.live.iter().copied().filter(|peer| forum.confirmed.contains(peer))
     }
 
     /// Whether as many copies as wanted are live, confirmed and on peers that count, and nothing is under way.
     pub(super) fn is_safe(&self, forum: &ForumView) -> bool {
         let settled = forum.joining.is_empty() && forum.draining.is_empty();
-        settled && self.safe_others(forum, usize::MAX) >= forum.wanted
+        let counted = Self::confirmed_live(forum).filter(|peer| self.view.counts(*peer)).count();
+        settled && counted >= forum.wanted
     }
 
     /// Peers that are new, and have stayed so far, get a few additional copies: their digests tell whether they can be
