@@ -1,6 +1,7 @@
 //! Has new copies compared with others, and tells the log which are equal: from then on they count.
 //!
-//! A copy must have been live for a while first. One that differs is taken away, and its peer gets no others for a day.
+//! A copy must have been live for a while first. One that differs is taken away, and its peer gets no others for a day; so is
+//! one whose peer is asked for its digest again and again, while others tell theirs, and does not tell it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,10 +10,10 @@ use std::{
 };
 
 use loop_proto::{
-    ids::{ForumId, PeerId},
+    ids::{ForumEpoch, ForumId, PeerId},
     v1::{self, command, outcome},
 };
-use loop_raft_store::machine::{PeerState, Replica};
+use loop_raft_store::machine::{HubState, Peer, PeerState, Replica};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 
@@ -20,8 +21,14 @@ use crate::hub::{Hub, PROPOSE_WITHIN};
 
 /// Comparisons at once: each has every replica of its forum read all of its rows.
 const AT_ONCE: usize = 4;
+/// Of them, of copies of one peer: one that does not answer keeps none of the others waiting.
+const PER_PEER: usize = 2;
+/// The same for one that has been silent about others.
+const WITHIN_IF_SILENT: Duration = Duration::from_secs(10);
+/// How often in a row a peer may be silent about its copies before that is taken for having none.
+const SILENCES_MAX: u32 = 3;
 /// How long replicas may take to tell their digests.
-const WITHIN: Duration = Duration::from_secs(120);
+const WITHIN: Duration = Duration::from_secs(60);
 /// After one that came to nothing, the same forum is left alone for as long.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// A peer of which a copy differed gets no further ones for as long.
@@ -33,7 +40,10 @@ pub(super) struct Confirming {
     live_since: BTreeMap<(ForumId, PeerId), Instant>,
     /// Forums that were compared and not confirmed, and when.
     tried: BTreeMap<ForumId, Instant>,
-    under_way: Arc<Mutex<BTreeSet<ForumId>>>,
+    /// Whose copies are being compared.
+    under_way: Arc<Mutex<BTreeMap<ForumId, PeerId>>>,
+    /// How often in a row a peer that stayed did not tell its digest while another did.
+    silences: Arc<Mutex<BTreeMap<PeerId, u32>>>,
     /// Peers of which a copy differed, and when that was found.
     differed: Arc<Mutex<BTreeMap<PeerId, Instant>>>,
 }
@@ -47,6 +57,8 @@ enum Compared {
     Differs,
     /// There is nobody to compare it with.
     Alone,
+    /// Another one has told its digest, and this one's peer has not.
+    Silent,
     /// Too few have answered.
     Unknown,
 }
@@ -56,6 +68,7 @@ impl Confirming {
         Self {
             live_since: BTreeMap::new(),
             tried: BTreeMap::new(),
+            silences: Arc::default(),
             under_way: Arc::default(),
             differed: Arc::default(),
         }
@@ -65,20 +78,22 @@ impl Confirming {
     pub(super) fn step(&mut self, hub: &Arc<Hub>, unconfirmed: &[(ForumId, PeerId)], now: Instant) {
         let waiting: BTreeSet<(ForumId, PeerId)> = unconfirmed.iter().copied().collect();
         self.live_since.retain(|copy, _| waiting.contains(copy));
+        self.silences.lock().retain(|peer, _| waiting.iter().any(|(_, waits)| waits == peer));
         self.tried.retain(|_, at| now.duration_since(*at) < AGAIN_AFTER);
         for copy in waiting {
             let since = *self.live_since.entry(copy).or_insert(now);
             let (forum, peer) = copy;
             let due = now.duration_since(since) >= hub.config.copy_grace && !self.tried.contains_key(&forum);
-            if !due || !self.begin(forum) {
+            if !due || !self.begin(forum, peer) {
                 continue;
             }
             self.tried.insert(forum, now);
-            let (hub, under_way, differed) = (hub.clone(), self.under_way.clone(), self.differed.clone());
+            let (hub, under_way) = (hub.clone(), self.under_way.clone());
+            let (silences, differed) = (self.silences.clone(), self.differed.clone());
             tokio::spawn(async move {
                 tokio::select! {
-                    differs = confirm(&hub, forum, peer) => {
-                        if differs {
+                    useless = confirm(&hub, forum, peer, &silences) => {
+                        if useless {
                             differed.lock().insert(peer, Instant::now());
                         }
                     }
@@ -96,40 +111,101 @@ impl Confirming {
         differed.keys().copied().collect()
     }
 
-    fn begin(&self, forum: ForumId) -> bool {
+    fn begin(&self, forum: ForumId, peer: PeerId) -> bool {
         let mut under_way = self.under_way.lock();
-        under_way.len() < AT_ONCE && under_way.insert(forum)
+        let of_peer = under_way.values().filter(|other| **other == peer).count();
+        let begins = under_way.len() < AT_ONCE && of_peer < PER_PEER && !under_way.contains_key(&forum);
+        if begins {
+            under_way.insert(forum, peer);
+        }
+        begins
     }
 }
 
-/// Compares a copy and tells the log what came of it. Returns whether it differs.
-async fn confirm(hub: &Arc<Hub>, forum: ForumId, peer: PeerId) -> bool {
-    let Some((record_id, compared)) = compare(hub, forum, peer).await else { return false };
-    let body = match compared {
+/// Compares a copy and tells the log what came of it. Returns whether it differs, or is none.
+async fn confirm(
+    hub: &Arc<Hub>,
+    forum: ForumId,
+    peer: PeerId,
+    silences: &Mutex<BTreeMap<PeerId, u32>>,
+) -> bool {
+    let is_silent = silences.lock().get(&peer).is_some_and(|times| *times >= SILENCES_MAX);
+    let within = if is_silent { WITHIN_IF_SILENT } else { WITHIN };
+    let Some((record_id, compared)) = compare(hub, forum, peer, within).await else { return false };
+    let audit_record = match compared {
         Compared::Unknown => return false,
-        Compared::Equal | Compared::Alone => command::Body::ConfirmReplica(v1::ConfirmReplica {
-            forum_id: forum.get(),
-            peer_id: peer.get(),
-            audit_record: if compared == Compared::Alone { 0 } else { record_id },
-        }),
-        Compared::Differs => {
-            tracing::warn!(%forum, %peer, record_id, "a new copy differs from those that count: it is taken away");
-            let (forum_id, peer_id) = (forum.get(), peer.get());
-            command::Body::RemoveReplica(v1::RemoveReplica { forum_id, peer_id, passed: 0, others_min: 1 })
+        Compared::Silent => {
+            let mut silences = silences.lock();
+            let times = silences.entry(peer).or_default();
+            *times += 1;
+            if *times < SILENCES_MAX {
+                return false;
+            }
+            0
+        }
+        Compared::Differs | Compared::Alone => 0,
+        Compared::Equal => {
+            silences.lock().remove(&peer);
+            record_id
         }
     };
+    if matches!(compared, Compared::Differs | Compared::Silent) {
+        tracing::warn!(%forum, %peer, record_id, ?compared, "a new copy is not what those are that count: it is taken away");
+        take_away(hub, forum, peer).await;
+        return true;
+    }
+    let (forum_id, peer_id) = (forum.get(), peer.get());
+    let confirm = v1::ConfirmReplica { forum_id, peer_id, audit_record };
+    if propose(hub, forum, command::Body::ConfirmReplica(confirm)).await {
+        tracing::info!(%forum, %peer, ?compared, "a new copy was compared");
+    }
+    false
+}
+
+/// Takes a copy away that is none, once another one serves in its place.
+async fn take_away(hub: &Arc<Hub>, forum: ForumId, peer: PeerId) {
+    let (forum_id, peer_id) = (forum.get(), peer.get());
+    let Some((heir, serves, leads)) = hub.state.read(|state| heir(state, forum, peer)) else { return };
+    let reinstate = v1::ReinstateReplica { forum_id, peer_id: heir.get() };
+    if !serves && !propose(hub, forum, command::Body::ReinstateReplica(reinstate)).await {
+        return;
+    }
+    if let Some(ForumEpoch(expected_epoch)) = leads {
+        let to = v1::MovePrimary { forum_id, to_peer: heir.get(), expected_epoch };
+        if !propose(hub, forum, command::Body::MovePrimary(to)).await {
+            return;
+        }
+    }
+    let remove = v1::RemoveReplica { forum_id, peer_id, passed: 0, others_min: 1 };
+    propose(hub, forum, command::Body::RemoveReplica(remove)).await;
+}
+
+/// Whose confirmed copy is to serve without that of `peer`, whether it does already, and the epoch in which `peer` is the primary.
+fn heir(state: &HubState, forum: ForumId, peer: PeerId) -> Option<(PeerId, bool, Option<ForumEpoch>)> {
+    let forum = state.forum(forum)?;
+    let present = |replica: &&Replica| state.peer(replica.peer).is_some_and(Peer::is_present);
+    let others = forum.replicas.iter().filter(|other| other.peer != peer && other.confirmed_at.is_some());
+    let heir = others.filter(present).max_by_key(|other| other.is_serving())?;
+    Some((heir.peer, heir.is_serving(), (forum.primary == peer).then_some(forum.epoch)))
+}
+
+/// Returns whether it was taken.
+async fn propose(hub: &Arc<Hub>, forum: ForumId, body: command::Body) -> bool {
     match hub.proposer.propose(hub.new_request_id(), body, PROPOSE_WITHIN).await {
         Ok(v1::Outcome { kind: Some(outcome::Kind::Rejection(no)) }) => {
-            tracing::debug!(%forum, %peer, code = ?no.code(), "a copy is not confirmed");
+            tracing::debug!(%forum, code = ?no.code(), "what a comparison showed is not taken");
+            false
         }
-        Ok(_) => tracing::info!(%forum, %peer, ?compared, "a new copy was compared"),
-        Err(error) => tracing::debug!(%forum, %peer, %error, "could not tell what a comparison showed"),
+        Ok(_) => true,
+        Err(error) => {
+            tracing::debug!(%forum, %error, "could not tell what a comparison showed");
+            false
+        }
     }
-    compared == Compared::Differs
 }
 
 /// Puts a mark into the log and waits for the digests of this copy and of one that counts.
-async fn compare(hub: &Arc<Hub>, forum: ForumId, peer: PeerId) -> Option<(u64, Compared)> {
+async fn compare(hub: &Arc<Hub>, forum: ForumId, peer: PeerId, within: Duration) -> Option<(u64, Compared)> {
     let others = counted(hub, forum, peer);
     if others.is_empty() {
         return Some((0, Compared::Alone));
@@ -138,7 +214,7 @@ async fn compare(hub: &Arc<Hub>, forum: ForumId, peer: PeerId) -> Option<(u64, C
     let body = command::Body::AuditForum(v1::AuditForum { forum_id: forum.get() });
     let outcome = hub.proposer.propose(hub.new_request_id(), body, PROPOSE_WITHIN).await.ok()?;
     let Some(outcome::Kind::ForumAudited(v1::ForumAudited { record_id })) = outcome.kind else { return None };
-    let until = Instant::now() + WITHIN;
+    let until = Instant::now() + within;
     let mut digests = BTreeMap::new();
     loop {
         match verdict(peer, &others, &digests) {
@@ -146,7 +222,9 @@ async fn compare(hub: &Arc<Hub>, forum: ForumId, peer: PeerId) -> Option<(u64, C
             compared => return Some((record_id, compared)),
         }
         let Ok(Some((from, report))) = timeout_at(until, listener.next()).await else {
-            return Some((record_id, Compared::Unknown));
+            let others_told = digests.keys().any(|from| *from != peer);
+            let silent = others_told && !digests.contains_key(&peer);
+            return Some((record_id, if silent { Compared::Silent } else { Compared::Unknown }));
         };
         if report.record_id == record_id && !report.digest.is_empty() {
             digests.entry(from).or_insert((report.digest, report.messages));

@@ -55,6 +55,20 @@ fn a_replaced_copy_goes_once_enough_others_are_confirmed_and_there() {
 }
 
 #[test]
+fn a_replaced_copy_serves_again_where_the_only_one_that_serves_starts_over() {
+    let mut story = Story::with_a_forum(Bounds::STANDARD);
+    story.remove(178, 2, 0);
+    story.remove(178, 3, 0);
+    story.invite(178, 2, 1, 1);
+    story.accept(178, 3, 2);
+    story.seed(178, 3, 2, 6);
+    story.cut_over(178, 3, 7);
+    story.told();
+    story.restart(178, 2);
+    expect![[r#""#]].assert_eq(&story.told());
+}
+
+#[test]
 fn a_replaced_copy_serves_again_where_its_successor_has_gone() {
     let mut story = replaced();
     story.presence(&[], &[4]);

@@ -99,15 +99,21 @@ impl World {
             let (serving, replaced) = (live(&held.replicas), live(&held.draining));
             let mut lack = self.copies.lacks.get(forum).copied().unwrap_or_default();
             let since = |is_so: bool, since: Option<Duration>| is_so.then(|| since.unwrap_or(now));
-            lack.lone = since(serving == 1 && held.joining.is_empty(), lack.lone);
+            lack.lone = since(serving == 1 && wanted > 1 && held.joining.is_empty(), lack.lone);
             lack.short = since(serving < wanted, lack.short);
-            lack.idle = since(calm && serving < wanted && replaced > 0, lack.idle);
+            // Hubs cannot know that a copy is not there of which it was said that it has come.
+            let true_words = !held.replicas.iter().any(|id| self.has_faked(*id));
+            lack.idle = since(calm && serving < wanted && replaced > 0 && true_words, lack.idle);
             let idle = lack.idle.and_then(|since| now.checked_sub(since + slack));
             idle_for.extend(idle.map(|idle| (*forum, idle)));
             self.copies.lacks.insert(*forum, lack);
         }
         self.copies.holders = holders;
         self.invariants.each(|invariant| invariant.on_idle(&idle_for));
+    }
+
+    fn has_faked(&self, id: u32) -> bool {
+        self.peer_of(id).is_some_and(|peer| self.peers[peer].tongue.faked())
     }
 
     /// Whether a peer is connected and had this forum at the last look.
@@ -188,7 +194,7 @@ impl World {
     }
 
     fn judge_levelled(&self, forum: u32) {
-        let (live, wanted) = (self.live_copies(forum).len(), self.wanted());
+        let (live, wanted) = (self.copies_where(forum, Self::may_be_connected).len(), self.wanted());
         let since = self.copies.lacks.get(&forum).and_then(|lack| lack.short);
         let known = since.is_some_and(|since| since + self.shape.pace.known_within() <= self.sim.elapsed());
         self.invariants.each(|invariant| invariant.on_levelled(&Levelled { forum, live, wanted, known }));
@@ -218,10 +224,14 @@ impl World {
 
     /// Who serves a forum, is connected, and has all of it on disk.
     pub fn live_copies(&self, forum: u32) -> Vec<u32> {
+        self.copies_where(forum, Self::is_connected)
+    }
+
+    fn copies_where(&self, forum: u32, is_there: impl Fn(&Self, usize) -> bool) -> Vec<u32> {
         let Some(held) = self.copies.holders.get(&forum) else { return Vec::new() };
         let is_live = |id: &u32| {
-            let connected = self.peer_of(*id).is_some_and(|peer| self.is_connected(peer));
-            connected && self.is_complete(forum, *id).unwrap_or(false)
+            let there = self.peer_of(*id).is_some_and(|peer| is_there(self, peer));
+            there && self.is_complete(forum, *id).unwrap_or(false)
         };
         held.replicas.iter().copied().filter(is_live).collect()
     }
@@ -256,11 +266,24 @@ impl World {
             if is_in || self.starts_over(peer) {
                 continue;
             }
-            let confirmed = held.replicas.iter().filter(|other| !held.unconfirmed.contains(other)).count();
-            let dropped =
-                Dropped { forum: *forum, peer: id, messages: messages.len(), confirmed_others: confirmed };
+            let confirmed_others = self.confirmed_since(*forum, before.cursor, now.cursor);
+            let dropped = Dropped { forum: *forum, peer: id, messages: messages.len(), confirmed_others };
             self.invariants.each(|invariant| invariant.on_dropped(&dropped));
         }
+    }
+
+    /// The most confirmed copies that serve, at any of the records that came after one and up to another: it let go at one of them.
+    fn confirmed_since(&self, forum: u32, after: u64, through: u64) -> usize {
+        let at = (after..=through).filter(|at| {
+            let record = self.ledger.record(*at);
+            *at == after || record.is_some_and(|record| record.forum_id == forum)
+        });
+        let held = at.filter_map(|at| self.ledger.assignment_at(forum, at));
+        let confirmed = held.map(|held| {
+            let counts = |other: &&u32| !held.unconfirmed.contains(other);
+            held.replicas.iter().filter(counts).count()
+        });
+        confirmed.max().unwrap_or(0)
     }
 
     /// Since when each forum has had a live copy, at the last look; tells the rules.

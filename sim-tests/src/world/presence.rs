@@ -81,6 +81,13 @@ impl World {
         self.logged.lock().connected.contains(&machine.name) && machine.ended().is_none()
     }
 
+    /// Whether a peer is connected, or a hub may think so already: one that is about to be greeted runs, and is not cut off.
+    pub(super) fn may_be_connected(&self, peer: usize) -> bool {
+        let machine = &self.peers[peer].machine;
+        let runs = !self.is_out(peer) && !self.has_no_power(&machine.name) && machine.ended().is_none();
+        self.is_connected(peer) || runs
+    }
+
     /// Whether a peer is connected, or was as long ago as hubs need to know better, or cannot be told apart from one
     /// that is.
     pub(super) fn was_connected(&self, id: u32) -> bool {

@@ -26,11 +26,16 @@ pub const ANEW: &str = "volunteers: one came back as somebody new";
 /// Seen when somebody came back with what it had on its disk at an earlier time.
 pub const OLD: &str = "volunteers: one came back with an older disk";
 
+/// What a peer says that lacks a copy which the log says it has.
+const NOT_HERE: &str = "the hubs count on a copy that is not here";
+
 /// Who is out. See the module.
 #[derive(Default)]
 pub struct Volunteers {
     out: BTreeSet<usize>,
     set_aside: BTreeMap<usize, PathBuf>,
+    /// Who came with an older disk, by the name of its machine.
+    older: BTreeSet<String>,
     /// How often somebody left, or came as somebody new.
     changes: u64,
 }
@@ -44,6 +49,12 @@ impl World {
     /// Whether it is out, by the name of its machine.
     pub(super) fn is_out_by_name(&self, name: &str) -> bool {
         self.volunteers.out.iter().any(|peer| self.peers[*peer].machine.name == name)
+    }
+
+    /// Whether this is what a peer with an older disk rightly says: copies that it had taken since are not there.
+    pub(super) fn is_of_older_disk(&self, error: &str) -> bool {
+        let says = error.split_once(": ").filter(|(_, says)| says.starts_with(NOT_HERE));
+        says.is_some_and(|(name, _)| self.volunteers.older.contains(name))
     }
 
     /// The peers that are not out.
@@ -126,6 +137,7 @@ impl World {
         self.cut_off_peer(peer);
         self.forget_peer(peer, false);
         self.saw(OLD);
+        self.volunteers.older.insert(name);
         remove(&self.peers[peer].folder)?;
         copy(&from, &self.peers[peer].folder)
     }

@@ -158,7 +158,7 @@ impl Planner {
         }
     }
 
-    fn reinstate(&mut self, at: usize, peer: usize) {
+    pub(super) fn reinstate(&mut self, at: usize, peer: usize) {
         let action = Action::Reinstate { peer: self.view.peers[peer].id };
         self.steps.push(Step {
             forum: self.view.forums[at].id,

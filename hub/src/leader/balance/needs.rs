@@ -2,7 +2,10 @@
 
 use std::cmp::Reverse;
 
-use super::{Planner, Why, view::ForumView};
+use super::{
+    Planner, Why,
+    view::{DrainingView, ForumView},
+};
 
 /// A forum that lacks something.
 struct Need {
@@ -10,6 +13,8 @@ struct Need {
     why: Why,
     at: usize,
     replaces: Option<usize>,
+    /// Whose replaced copy meets it: nothing has to be copied.
+    taken_back: Option<usize>,
 }
 
 impl Planner {
@@ -22,7 +27,10 @@ impl Planner {
             if self.is_full() {
                 return;
             }
-            self.invite_or_block(need.at, need.replaces, need.why);
+            match need.taken_back {
+                Some(peer) => self.reinstate(need.at, peer),
+                None => drop(self.invite_or_block(need.at, need.replaces, need.why)),
+            }
         }
     }
 
@@ -58,7 +66,15 @@ impl Planner {
             Some(peer) if !stay(&peer) => Why::Drain,
             Some(_) | None => Why::TooFew,
         };
-        Some(Need { healthy: self.healthy(forum), why, at, replaces })
+        let useful = |draining: &&DrainingView| {
+            draining.live
+                && stay(&draining.peer)
+                && (staying < forum.wanted || self.view.counts(draining.peer))
+        };
+        let taken_back = forum.draining.iter().filter(useful);
+        let key = |draining: &&DrainingView| (draining.confirmed, self.view.peers[draining.peer].standing);
+        let taken_back = taken_back.max_by_key(key).map(|draining| draining.peer);
+        Some(Need { healthy: self.healthy(forum), why, at, replaces, taken_back })
     }
 
     /// A copy on a peer that is leaving needs no successor where enough others are safe.

@@ -131,6 +131,22 @@ fn a_replaced_copy_is_taken_back_without_copying_when_its_successor_leaves() {
 }
 
 #[test]
+fn where_a_forum_lacks_a_copy_a_replaced_one_that_still_follows_is_taken_back_before_another_is_made() {
+    let mut world = grown_up(4, 1);
+    world.join("new");
+    pass(&mut world, 2 * MINUTE);
+    // An operator moves it to somebody who does not count yet.
+    let from = holders(&world, 1)[0];
+    world.invite(1, 5, Some(from));
+    world.complete_copies();
+    assert!(draining(&world) == 1 && holders(&world, 1).contains(&5));
+    let steps = world.second();
+    let taken_back = Action::Reinstate { peer: peer(from) };
+    assert_eq!(steps.iter().map(|step| step.action).collect::<Vec<_>>(), [taken_back]);
+    assert_eq!(holders(&world, 1).len(), 4, "the new one is tried with it");
+}
+
+#[test]
 fn the_last_live_copy_is_doubled_before_anything_else_moves() {
     let mut world = grown_up(6, 60);
     world.join("busy");

@@ -248,7 +248,8 @@ pub(super) fn reinstate_replica(state: &HubState, forum: ForumId, peer: PeerId) 
 }
 
 /// The peer's copy cannot be brought up to date from the log, so it starts as an invited one. It is let go instead
-/// where nobody would wait for it: another peer is about to take its place, it drains, or no more invitations fit.
+/// where nobody would wait for it: another peer is about to take its place, it drains, or no more invitations fit. Where no other
+/// replica serves, one that it replaced does again.
 pub(super) fn restart_replica(
     state: &HubState,
     proposal: RequestId,
@@ -267,9 +268,13 @@ pub(super) fn restart_replica(
     let mut next = NextSet::of(state, forum);
     if replica.is_serving() {
         let last = || rejection(RejectionCode::LastReplica, held, 0);
-        let heir = heir(state, forum, peer).ok_or_else(last)?;
+        let replaced = || replaced_heir(state, forum);
+        let heir = heir(state, forum, peer).or_else(replaced).ok_or_else(last)?;
         if forum.primary == peer {
             next.lead(heir)?;
+        }
+        if forum.replica(heir).is_some_and(|replica| !replica.is_serving()) {
+            next.set(heir, ReplicaRole::Serving { since: next.epoch() });
         }
     }
     let id = next_record(state, 0)?;
@@ -300,6 +305,14 @@ fn heir(state: &HubState, forum: &Forum, peer: PeerId) -> Option<PeerId> {
     let present = others.filter(|other| other.state != PeerState::Removed);
     let unconfirmed = |peer: &Peer| forum.replica(peer.id).is_none_or(|replica| !replica.is_confirmed());
     present.min_by_key(|other| (unconfirmed(other), other.state != PeerState::Active)).map(|other| other.id)
+}
+
+/// Who serves again when nobody else does: a replaced replica that still follows, one with a confirmed copy if there is one.
+fn replaced_heir(state: &HubState, forum: &Forum) -> Option<PeerId> {
+    let draining =
+        forum.replicas.iter().filter(|replica| matches!(replica.role, ReplicaRole::Draining { .. }));
+    let present = draining.filter(|replica| !is_removed(state, replica.peer));
+    present.min_by_key(|replica| replica.confirmed_at.is_none()).map(|replica| replica.peer)
 }
 
 /// Not what the replica waits for; `current` is its stage, 0 if it is not joining.

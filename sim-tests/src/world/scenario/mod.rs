@@ -131,18 +131,13 @@ pub const SCENARIOS: &[Scenario] = &[
     .in_a(churn::few_stay),
     Scenario::new("flash-crowd", "many newcomers at once, gone again soon", churn::flash_crowd)
         .in_a(churn::few_stay),
-    Scenario::new(
-        "day-and-night",
-        "half of the volunteers by day, half by night, for hours",
-        churn::day_and_night,
-    )
-    .in_a(churn::many),
+    Scenario::new("day-and-night", "half of the volunteers by day, half by night", churn::day_and_night)
+        .in_a(churn::many),
     Scenario::new("half-leaves", "half of the peers leave at once and return one by one", churn::half_leaves)
         .in_a(churn::many),
     Scenario::new("disk-liars", "peers lie about what they can hold and what they have", churn::disk_liars)
         .in_a(churn::few_stay),
-    Scenario::new("old-copy", "a peer comes back with its disk of an hour ago", churn::old_copy)
-        .in_a(churn::many),
+    Scenario::new("old-copy", "a peer comes back with an older disk", churn::old_copy).in_a(churn::many),
     Scenario::new("last-copy", "all peers of a forum but one leave, then that one", churn::last_copy)
         .in_a(churn::many),
     Scenario::new(

@@ -11,14 +11,14 @@ use rand::{
 use super::{LEISURELY, SELDOM, any_exit, begin_with_writers, disks, millis, secs};
 use crate::world::{Failure, World, faults::Kind, operator::Order, volunteers::Exit};
 
-/// A peer's disk is replaced by the copy of an hour ago, and it comes back with that; others have gone on.
+/// A peer's disk is replaced by an older copy, and it comes back with that; others have gone on.
 pub(in super::super) fn old_copy(world: &mut World) -> Result<(), Failure> {
     world.tune(|tuning| tuning.replicas = tuning.replicas.max(2));
     begin_with_writers(world, SELDOM)?;
     for _ in 0..2 {
         let Some(peer) = world.any_primary() else { break };
         disks(world.set_aside(peer))?;
-        world.run_for(secs(3600))?;
+        world.run_for(secs(1200))?;
         let exit = any_exit(world);
         world.leaves(peer, exit);
         world.run_for(secs(5))?;
@@ -158,13 +158,17 @@ fn all_return(world: &mut World) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Everybody is there, and every forum on as many peers as it should be.
+/// Everybody is there, and every forum on as many peers as it should be and on no more.
 fn at_rest(world: &mut World) -> Result<(), Failure> {
     let wanted = world.wanted();
     world.run_until("at rest", secs(180), |world| {
         for (forum, held) in world.ledger.assignments() {
             let live = world.live_copies(forum).len();
-            if live < wanted || !held.joining.is_empty() || !held.draining.is_empty() {
+            if live < wanted
+                || held.replicas.len() > wanted
+                || !held.joining.is_empty()
+                || !held.draining.is_empty()
+            {
                 return Err(format!("forum {forum} has {live} live copies of {wanted}: {held:?}"));
             }
         }
@@ -185,6 +189,8 @@ pub(in super::super) fn leader_changes_while_away(world: &mut World) -> Result<(
     world.tune(|tuning| (tuning.replicas, tuning.peer_grace_s) = (3, GRACE));
     begin_with_writers(world, LEISURELY)?;
     at_rest(world)?;
+    // Whoever is away for most of the time is not counted on.
+    world.run_for(secs(GRACE * 2))?;
     let Some(peer) = world.any_peer() else { return world.settle() };
     let id = world.peer_id(peer).expect("it has joined");
     let exit = any_exit(world);

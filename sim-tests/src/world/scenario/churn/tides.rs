@@ -8,15 +8,15 @@ use super::{LEISURELY, SELDOM, any_exit, begin_with_writers, disks, millis, secs
 use crate::world::{Failure, World};
 
 /// Days, each with its night.
-const DAYS: usize = 3;
+const DAYS: usize = 2;
 
 fn minutes(world: &mut World, from: u64, to: u64) -> Duration {
     Duration::from_secs(world.rng.random_range(60 * from..60 * to))
 }
 
-/// Volunteers in halves, one there by day and one by night, while two peers stay. Days are scaled down to half an hour.
+/// Volunteers in halves, one there by day and one by night, while two peers stay. Days are scaled down to a quarter of an hour.
 pub(in super::super) fn day_and_night(world: &mut World) -> Result<(), Failure> {
-    world.tune(|tuning| tuning.peer_grace_s *= 20);
+    world.tune(|tuning| tuning.peer_grace_s *= 10);
     begin_with_writers(world, SELDOM)?;
     let mut volunteers: Vec<usize> = (2..world.peers.len()).collect();
     volunteers.shuffle(&mut world.rng);
@@ -34,7 +34,7 @@ pub(in super::super) fn day_and_night(world: &mut World) -> Result<(), Failure> 
                 let pause = millis(world, 0, 60_000);
                 world.run_for(pause)?;
             }
-            let pause = minutes(world, 10, 20);
+            let pause = minutes(world, 5, 10);
             world.run_for(pause)?;
         }
     }
