@@ -60,12 +60,18 @@ fn a_replaced_copy_serves_again_where_the_only_one_that_serves_starts_over() {
     story.remove(178, 2, 0);
     story.remove(178, 3, 0);
     story.invite(178, 2, 1, 1);
-    story.accept(178, 3, 2);
-    story.seed(178, 3, 2, 6);
-    story.cut_over(178, 3, 7);
+    story.accept(178, 4, 2);
+    story.seed(178, 4, 2, 6);
+    story.cut_over(178, 4, 7);
     story.told();
     story.restart(178, 2);
-    expect![[r#""#]].assert_eq(&story.told());
+    expect![[r#"
+        > restart p2 of f178
+          changed by t8
+          - t8 f178 assignment e3 primary p1 replicas [p1] joining p2 Invited by t8 from p1
+          - f178 is held differently
+    "#]]
+    .assert_eq(&story.told());
 }
 
 #[test]

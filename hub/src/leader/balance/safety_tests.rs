@@ -137,7 +137,9 @@ fn where_a_forum_lacks_a_copy_a_replaced_one_that_still_follows_is_taken_back_be
     pass(&mut world, 2 * MINUTE);
     // An operator moves it to somebody who does not count yet.
     let from = holders(&world, 1)[0];
-    world.invite(1, 5, Some(from));
+    let source = peer(*holders(&world, 1).last().unwrap());
+    let action = Action::Invite { target: peer(5), source, replaces: Some(peer(from)) };
+    world.carry_out(&Step { forum: forum(1), action, why: Why::UnevenReplicas, held_back: false });
     world.complete_copies();
     assert!(draining(&world) == 1 && holders(&world, 1).contains(&5));
     let steps = world.second();
