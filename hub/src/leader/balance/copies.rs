@@ -141,7 +141,10 @@ impl Planner {
             .collect();
         for peer in new {
             let mut held = self.view.peers[peer].replicas;
-            for at in 0..self.view.forums.len() {
+            let forums = self.view.forums.len();
+            // Each begins elsewhere: no forum is copied for all of them.
+            let first = self.view.peers[peer].id.get() as usize * TRIED_WITH;
+            for at in (0..forums).map(|at| (first + at) % forums) {
                 if held >= TRIED_WITH || self.is_full() {
                     break;
                 }

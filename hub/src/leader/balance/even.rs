@@ -19,6 +19,11 @@ fn is_uneven(from: usize, to: usize, mean: Mean) -> bool {
     from >= to + 2 && (mean.is_far_below(from) || mean.is_far_above(to))
 }
 
+/// Orders equals otherwise for other peers: in the order of their ids the same few forums would move again and again.
+fn turn(ids: [u32; 3]) -> u32 {
+    ids.iter().fold(0, |turn: u32, id| (turn.rotate_left(5) ^ id).wrapping_mul(0x9e37_79b9))
+}
+
 impl Planner {
     /// Moves replicas from the fullest peers to the emptiest.
     pub(super) fn even_replicas(&mut self) {
@@ -75,7 +80,8 @@ impl Planner {
                 (after <= before).then(|| {
                     let fits = (forum.primary == from) == primary_goes;
                     let gain = before - after;
-                    (Reverse(gain), !fits, forum.rate.requests_per_minute(), forum.id, at)
+                    let turn = turn([forum.id.get(), view.peers[from].id.get(), view.peers[to].id.get()]);
+                    (Reverse(gain), !fits, forum.rate.requests_per_minute(), turn, at)
                 })
             })
             .min()
