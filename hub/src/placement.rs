@@ -1,6 +1,10 @@
 //! Which peers a new forum goes to. Decides only; the log makes it so.
 
-use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use loop_proto::ids::PeerId;
 use loop_raft_store::machine::{HubState, Peer, PeerState};
@@ -11,7 +15,7 @@ use crate::{
     hub::Hub,
     leader::{
         self,
-        balance::{Patience, PeerLoad, spread},
+        balance::{self, Patience, PeerLoad, spread},
     },
     presence::Whereabouts,
 };
@@ -28,12 +32,16 @@ pub struct Placement(Mutex<Counts>);
 struct Counts {
     counted_at: Option<Instant>,
     by_peer: BTreeMap<PeerId, Count>,
+    /// Who left copies unfinished lately.
+    unreliable: BTreeSet<PeerId>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Count {
     replicas: usize,
     primaries: usize,
+    /// Of the replicas, those whose copies were found equal to others'.
+    confirmed: usize,
 }
 
 /// A peer that could hold a new forum.
@@ -57,11 +65,15 @@ impl Placement {
         let mut counts = self.0.lock();
         let now = Instant::now();
         if counts.counted_at.is_none_or(|at| now.duration_since(at) >= COUNTED_FOR) {
-            *counts = Counts { counted_at: Some(now), by_peer: hub.state.read(count) };
+            let now_ms = hub.io.now_ms();
+            *counts = hub.state.read(|state| {
+                let unreliable = balance::unreliable(state, now_ms.max(state.now().0));
+                Counts { counted_at: Some(now), by_peer: count(state), unreliable }
+            });
         }
         let candidates = hub.state.read(|state| {
             let patience = leader::policy(&hub.config).patience(state);
-            let of = |peer: &Peer| candidate(peer, present.get(&peer.id), &counts.by_peer, &patience);
+            let of = |peer: &Peer| candidate(peer, present.get(&peer.id), &counts, &patience);
             state.peers().filter_map(of).collect()
         });
         let chosen = pick(candidates, hub.config.replicas);
@@ -78,7 +90,9 @@ fn count(state: &HubState) -> BTreeMap<PeerId, Count> {
     let mut counts: BTreeMap<PeerId, Count> = BTreeMap::new();
     for forum in state.forums() {
         for replica in forum.replicas.iter().filter(|replica| !replica.is_draining()) {
-            counts.entry(replica.peer).or_default().replicas += 1;
+            let count = counts.entry(replica.peer).or_default();
+            count.replicas += 1;
+            count.confirmed += usize::from(replica.is_confirmed());
         }
         counts.entry(forum.primary).or_default().primaries += 1;
     }
@@ -89,10 +103,10 @@ fn count(state: &HubState) -> BTreeMap<PeerId, Count> {
 fn candidate(
     peer: &Peer,
     at: Option<&Whereabouts>,
-    counts: &BTreeMap<PeerId, Count>,
+    counts: &Counts,
     patience: &Patience,
 ) -> Option<Candidate> {
-    let count = counts.get(&peer.id).copied().unwrap_or_default();
+    let count = counts.by_peer.get(&peer.id).copied().unwrap_or_default();
     if peer.state != PeerState::Active || at.is_none() && !comes_back(peer, patience) {
         return None;
     }
@@ -111,14 +125,16 @@ fn candidate(
     }
     let label = |label: &String| (!label.is_empty()).then(|| label.clone());
     let (owner, network) = (label(&peer.owner), label(&peer.network));
-    let standing = patience.standing(&peer.attendance);
+    let standing = if counts.unreliable.contains(&peer.id) { 0 } else { patience.standing(peer) };
     Some(Candidate { id: peer.id, away: at.is_none(), standing, owner, network, count })
 }
 
 /// Whether a peer that is away now is waited for.
 fn comes_back(peer: &Peer, patience: &Patience) -> bool {
     let away_ms = peer.attendance.away_ms(patience.now).unwrap_or(0);
-    patience.is_proven(&peer.attendance) && away_ms < patience.grace_ms(&peer.attendance)
+    !patience.is_doubted(peer)
+        && patience.is_proven(&peer.attendance)
+        && away_ms < patience.grace_ms(&peer.attendance)
 }
 
 fn pick(mut candidates: Vec<Candidate>, replicas: usize) -> Vec<PeerId> {
@@ -135,18 +151,32 @@ fn pick(mut candidates: Vec<Candidate>, replicas: usize) -> Vec<PeerId> {
             // Standing well apart is worth half more than the mean, no more.
             let overfull = candidate.count.replicas.saturating_sub(1) * peers * 2 > held * 3;
             let standing = Reverse(candidate.standing);
-            (candidate.away, standing, overfull, clashes, candidate.count.replicas, candidate.id)
+            (
+                candidate.away,
+                standing,
+                candidate.is_untried(),
+                overfull,
+                clashes,
+                candidate.count.replicas,
+                candidate.id,
+            )
         });
         let Some(best) = best else { break };
         chosen.push(candidates.swap_remove(best));
     }
     chosen.sort_unstable_by_key(|peer| {
-        (peer.away, Reverse(peer.standing), peer.count.primaries, peer.count.replicas, peer.id)
+        let Count { replicas, primaries, .. } = peer.count;
+        (peer.away, Reverse(peer.standing), peer.is_untried(), primaries, replicas, peer.id)
     });
     chosen.into_iter().map(|candidate| candidate.id).collect()
 }
 
 impl Candidate {
+    /// Whether none of its copies was ever found to be right: nobody else may have what is written to it.
+    fn is_untried(&self) -> bool {
+        self.count.confirmed == 0
+    }
+
     fn labels(&self) -> (Option<&str>, Option<&str>) {
         (self.owner.as_deref(), self.network.as_deref())
     }
@@ -158,7 +188,7 @@ mod tests {
 
     fn peer(id: u32, owner: &str, replicas: usize, primaries: usize) -> Candidate {
         let owner = (!owner.is_empty()).then(|| owner.to_owned());
-        let count = Count { replicas, primaries };
+        let count = Count { replicas, primaries, confirmed: replicas };
         Candidate {
             id: PeerId::new(id).unwrap(),
             away: false,
@@ -177,6 +207,14 @@ mod tests {
     fn the_emptiest_peers_get_it_and_the_one_with_the_fewest_primaries_leads() {
         let peers = vec![peer(1, "", 9, 0), peer(2, "", 5, 5), peer(3, "", 4, 3), peer(4, "", 5, 1)];
         assert_eq!(ids(peers), [4, 3, 2]);
+    }
+
+    #[test]
+    fn who_never_had_a_copy_that_was_right_only_fills_up_what_is_missing() {
+        let untried = |id| Candidate { count: Count::default(), ..peer(id, "", 0, 0) };
+        let peers = vec![untried(1), peer(2, "", 9, 3), untried(3), peer(4, "", 8, 2)];
+        assert_eq!(ids(peers), [4, 2, 1]);
+        assert_eq!(ids(vec![untried(1), untried(2), untried(3)]), [1, 2, 3], "nobody has, in a new group");
     }
 
     #[test]

@@ -67,7 +67,7 @@ fn peer_info(
         // What the log knows of it is a moment old: who is here is not away.
         away_ms: at.is_none().then(|| peer.attendance.away_ms(patience.now).unwrap_or(0)),
         present_permille: peer.attendance.present_permille(patience.now),
-        proven: patience.is_proven(&peer.attendance),
+        proven: patience.is_proven(&peer.attendance) && !patience.is_doubted(peer),
     }
 }
 

@@ -91,7 +91,6 @@ impl Balancer {
         hub: &Arc<Hub>,
         watch: &Watch,
         present: &Present,
-        doubted: impl FnOnce() -> BTreeSet<PeerId>,
     ) -> Option<Vec<(ForumId, PeerId)>> {
         let now = present.at;
         if now.duration_since(self.started_at) < SETTLE
@@ -103,7 +102,7 @@ impl Balancer {
         self.moved_at.retain(|_, at| now.duration_since(*at) < REST);
         // A clone shares what it holds: the log goes on while the plan is made.
         let state = hub.state.read(HubState::clone);
-        let load = Load { doubted: doubted(), ..self.load(hub, &state, watch, present) };
+        let load = self.load(hub, &state, watch, present);
         let began_at = Instant::now();
         let Plan { steps, blocked, unconfirmed } = balance::plan(&state, &load, &policy(&hub.config));
         // What an operator has moved is seen through, whoever decides what is to be moved.
@@ -144,7 +143,7 @@ impl Balancer {
         let now_ms = hub.io.now_ms().max(state.now().0);
         let resting = self.resting(state, now_ms);
         let kept_enough = self.kept_enough(state, hub.config.copy_grace, present.at);
-        Load { now_ms, peers, forums, hot, resting, doubted: BTreeSet::new(), kept_enough }
+        Load { now_ms, peers, forums, hot, resting, kept_enough }
     }
 
     /// Forums whose replaced copies this leader has seen beside confirmed successors for as long as they are kept. The log's time may

@@ -31,8 +31,6 @@ const SILENCES_MAX: u32 = 3;
 const WITHIN: Duration = Duration::from_secs(60);
 /// After one that came to nothing, the same forum is left alone for as long.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
-/// A peer of which a copy differed gets no further ones for as long.
-const DOUBTED_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// What this leader has seen. Forgotten with the lead.
 pub(super) struct Confirming {
@@ -44,8 +42,6 @@ pub(super) struct Confirming {
     under_way: Arc<Mutex<BTreeMap<ForumId, PeerId>>>,
     /// How often in a row a peer that stayed did not tell its digest while another did.
     silences: Arc<Mutex<BTreeMap<PeerId, u32>>>,
-    /// Peers of which a copy differed, and when that was found.
-    differed: Arc<Mutex<BTreeMap<PeerId, Instant>>>,
 }
 
 /// What a comparison of one forum's copies showed.
@@ -70,7 +66,6 @@ impl Confirming {
             tried: BTreeMap::new(),
             silences: Arc::default(),
             under_way: Arc::default(),
-            differed: Arc::default(),
         }
     }
 
@@ -88,27 +83,15 @@ impl Confirming {
                 continue;
             }
             self.tried.insert(forum, now);
-            let (hub, under_way) = (hub.clone(), self.under_way.clone());
-            let (silences, differed) = (self.silences.clone(), self.differed.clone());
+            let (hub, under_way, silences) = (hub.clone(), self.under_way.clone(), self.silences.clone());
             tokio::spawn(async move {
                 tokio::select! {
-                    useless = confirm(&hub, forum, peer, &silences) => {
-                        if useless {
-                            differed.lock().insert(peer, Instant::now());
-                        }
-                    }
+                    () = confirm(&hub, forum, peer, &silences) => {}
                     () = hub.shutdown.cancelled() => {}
                 }
                 under_way.lock().remove(&forum);
             });
         }
-    }
-
-    /// Peers of which a copy was found to differ lately.
-    pub(super) fn doubted(&self, now: Instant) -> BTreeSet<PeerId> {
-        let mut differed = self.differed.lock();
-        differed.retain(|_, at| now.duration_since(*at) < DOUBTED_FOR);
-        differed.keys().copied().collect()
     }
 
     fn begin(&self, forum: ForumId, peer: PeerId) -> bool {
@@ -122,24 +105,19 @@ impl Confirming {
     }
 }
 
-/// Compares a copy and tells the log what came of it. Returns whether it differs, or is none.
-async fn confirm(
-    hub: &Arc<Hub>,
-    forum: ForumId,
-    peer: PeerId,
-    silences: &Mutex<BTreeMap<PeerId, u32>>,
-) -> bool {
+/// Compares a copy and tells the log what came of it.
+async fn confirm(hub: &Arc<Hub>, forum: ForumId, peer: PeerId, silences: &Mutex<BTreeMap<PeerId, u32>>) {
     let is_silent = silences.lock().get(&peer).is_some_and(|times| *times >= SILENCES_MAX);
     let within = if is_silent { WITHIN_IF_SILENT } else { WITHIN };
-    let Some((record_id, compared)) = compare(hub, forum, peer, within).await else { return false };
+    let Some((record_id, compared)) = compare(hub, forum, peer, within).await else { return };
     let audit_record = match compared {
-        Compared::Unknown => return false,
+        Compared::Unknown => return,
         Compared::Silent => {
             let mut silences = silences.lock();
             let times = silences.entry(peer).or_default();
             *times += 1;
             if *times < SILENCES_MAX {
-                return false;
+                return;
             }
             0
         }
@@ -151,42 +129,41 @@ async fn confirm(
     };
     if matches!(compared, Compared::Differs | Compared::Silent) {
         tracing::warn!(%forum, %peer, record_id, ?compared, "a new copy is not what those are that count: it is taken away");
-        take_away(hub, forum, peer).await;
-        return true;
+        for step in hub.state.read(|state| take_away(state, forum, peer)) {
+            if !propose(hub, forum, step).await {
+                return;
+            }
+        }
+        return;
     }
     let (forum_id, peer_id) = (forum.get(), peer.get());
     let confirm = v1::ConfirmReplica { forum_id, peer_id, audit_record };
     if propose(hub, forum, command::Body::ConfirmReplica(confirm)).await {
         tracing::info!(%forum, %peer, ?compared, "a new copy was compared");
     }
-    false
 }
 
-/// Takes a copy away that is none, once another one serves in its place.
-async fn take_away(hub: &Arc<Hub>, forum: ForumId, peer: PeerId) {
+/// What takes a copy away that is none, one step after the other: another one serves and leads first. Nothing where no other is
+/// known to be good and there.
+pub fn take_away(state: &HubState, forum: ForumId, peer: PeerId) -> Vec<command::Body> {
     let (forum_id, peer_id) = (forum.get(), peer.get());
-    let Some((heir, serves, leads)) = hub.state.read(|state| heir(state, forum, peer)) else { return };
-    let reinstate = v1::ReinstateReplica { forum_id, peer_id: heir.get() };
-    if !serves && !propose(hub, forum, command::Body::ReinstateReplica(reinstate)).await {
-        return;
-    }
-    if let Some(ForumEpoch(expected_epoch)) = leads {
-        let to = v1::MovePrimary { forum_id, to_peer: heir.get(), expected_epoch };
-        if !propose(hub, forum, command::Body::MovePrimary(to)).await {
-            return;
-        }
-    }
-    let remove = v1::RemoveReplica { forum_id, peer_id, passed: 0, others_min: 1 };
-    propose(hub, forum, command::Body::RemoveReplica(remove)).await;
-}
-
-/// Whose confirmed copy is to serve without that of `peer`, whether it does already, and the epoch in which `peer` is the primary.
-fn heir(state: &HubState, forum: ForumId, peer: PeerId) -> Option<(PeerId, bool, Option<ForumEpoch>)> {
-    let forum = state.forum(forum)?;
+    let Some(held) = state.forum(forum) else { return Vec::new() };
     let present = |replica: &&Replica| state.peer(replica.peer).is_some_and(Peer::is_present);
-    let others = forum.replicas.iter().filter(|other| other.peer != peer && other.confirmed_at.is_some());
-    let heir = others.filter(present).max_by_key(|other| other.is_serving())?;
-    Some((heir.peer, heir.is_serving(), (forum.primary == peer).then_some(forum.epoch)))
+    let others = held.replicas.iter().filter(|other| other.peer != peer && other.confirmed_at.is_some());
+    let Some(heir) = others.filter(present).max_by_key(|other| other.is_serving()) else { return Vec::new() };
+    let mut steps = Vec::new();
+    if !heir.is_serving() {
+        let reinstate = v1::ReinstateReplica { forum_id, peer_id: heir.peer.get() };
+        steps.push(command::Body::ReinstateReplica(reinstate));
+    }
+    if held.primary == peer {
+        let ForumEpoch(expected_epoch) = held.epoch;
+        let lead = v1::MovePrimary { forum_id, to_peer: heir.peer.get(), expected_epoch };
+        steps.push(command::Body::MovePrimary(lead));
+    }
+    let remove = v1::RemoveReplica { forum_id, peer_id, passed: 0, others_min: 1, differs: true };
+    steps.push(command::Body::RemoveReplica(remove));
+    steps
 }
 
 /// Returns whether it was taken.

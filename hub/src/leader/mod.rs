@@ -23,6 +23,7 @@ use self::{
 use crate::hub::Hub;
 
 pub use balancing::{PlanBoard, Planned, policy};
+pub use confirming::take_away;
 
 /// How often the leader looks.
 const LOOK: Duration = Duration::from_millis(50);
@@ -86,9 +87,7 @@ impl Duties {
         self.balancer.let_rest(taken_over, present.at);
         self.attendance.step(hub, &present).await;
         self.migrations.step(hub, &present).await;
-        if let Some(unconfirmed) =
-            self.balancer.step(hub, &self.watch, &present, || self.confirming.doubted(present.at)).await
-        {
+        if let Some(unconfirmed) = self.balancer.step(hub, &self.watch, &present).await {
             self.confirming.step(hub, &unconfirmed, present.at);
         }
         if self.trimmed_at.elapsed() >= TRIM_EVERY {

@@ -194,6 +194,8 @@ pub struct RemoveReplica {
     pub passed: u64,
     /// How many others must serve with a confirmed copy on a peer that is present.
     pub others_min: u64,
+    /// It was compared and is not what the others are.
+    pub differs: bool,
 }
 
 /// Ends an invitation before its cut-over.
@@ -300,6 +302,7 @@ impl TryFrom<v1::command::Body> for Command {
                 peer: peer(wire.peer_id)?,
                 passed: wire.passed,
                 others_min: wire.others_min.into(),
+                differs: wire.differs,
             }),
             Body::RestartReplica(wire) => {
                 Self::RestartReplica { forum: forum(wire.forum_id)?, peer: peer(wire.peer_id)? }

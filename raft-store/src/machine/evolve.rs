@@ -35,6 +35,8 @@ pub(super) enum Change {
     PeerStateSet { peer: PeerId, state: PeerState },
     /// Whether a peer is connected.
     PresenceNoted { peer: PeerId, connected: bool },
+    /// One of a peer's copies was not what the others are.
+    PeerDoubted { peer: PeerId },
     /// Records up to here may be trimmed for the budget alone.
     KeptThrough(u64),
     /// A new forum; its assignment record follows.
@@ -94,6 +96,10 @@ pub(super) fn evolve(state: &mut HubState, change: Change, events: &mut Vec<Even
         Change::PresenceNoted { peer, connected } => {
             let now = state.steady();
             state.peers.note_presence(peer, connected, now);
+        }
+        Change::PeerDoubted { peer } => {
+            let now = state.steady();
+            state.peers.doubt(peer, now);
         }
         Change::KeptThrough(through) => state.kept_through = through,
         Change::ForumOpened(forum) => {

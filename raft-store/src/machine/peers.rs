@@ -66,6 +66,8 @@ pub struct Peer {
     pub state: PeerState,
     /// How it comes and goes.
     pub attendance: Attendance,
+    /// When one of its copies was last found not to be what the others are, in steady time.
+    pub doubted_at: Option<HubTime>,
 }
 
 impl Peer {
@@ -144,6 +146,12 @@ impl Peers {
         }
     }
 
+    pub(super) fn doubt(&mut self, id: PeerId, now: HubTime) {
+        if let Some(peer) = self.by_id.get_mut(&id) {
+            peer.doubted_at = Some(now);
+        }
+    }
+
     pub(super) fn check(&self, now: HubTime) -> Result<(), &'static str> {
         if self.by_id.len() != self.by_secret.len() {
             return Err("two peers share a secret");
@@ -154,6 +162,9 @@ impl Peers {
         let indexed = |peer: &Peer| self.by_secret.get(&peer.secret_hash) == Some(&peer.id);
         if !self.by_id.iter().all(|(id, peer)| *id == peer.id && indexed(peer)) {
             return Err("the index of peers by secret is wrong");
+        }
+        if self.by_id.values().any(|peer| peer.doubted_at.is_some_and(|at| at > now)) {
+            return Err("a peer is doubted from a time to come on");
         }
         self.by_id.values().try_for_each(|peer| peer.attendance.check(now))
     }

@@ -472,7 +472,9 @@ impl View<'_> {
         let drains = self.forum(forum_id).and_then(|forum| forum.draining().next());
         let peer_id = peer.or(drains.map(PeerId::get)).unwrap_or(1);
         let passed = if passed { self.state.newest() } else { 0 };
-        Body::RemoveReplica(v1::RemoveReplica { forum_id, peer_id, passed, others_min })
+        // What it does besides depends on nothing else.
+        let differs = others_min % 2 == 1;
+        Body::RemoveReplica(v1::RemoveReplica { forum_id, peer_id, passed, others_min, differs })
     }
 
     fn confirm(&self, forum_id: u32, peer: Option<u32>, audited: bool) -> Body {

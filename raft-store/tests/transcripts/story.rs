@@ -215,12 +215,18 @@ impl Story {
     }
 
     pub fn remove(&mut self, forum: u32, peer: u32, passed: u64) -> Kind {
-        let body = v1::RemoveReplica { forum_id: forum, peer_id: peer, passed, others_min: 0 };
+        let body = v1::RemoveReplica { forum_id: forum, peer_id: peer, passed, ..Default::default() };
         self.propose(&format!("remove p{peer} from f{forum}, passed t{passed}"), Body::RemoveReplica(body))
     }
 
     pub fn remove_leaving(&mut self, forum: u32, peer: u32, others_min: u32) -> Kind {
-        let body = v1::RemoveReplica { forum_id: forum, peer_id: peer, passed: u64::MAX, others_min };
+        let body = v1::RemoveReplica {
+            forum_id: forum,
+            peer_id: peer,
+            passed: u64::MAX,
+            others_min,
+            differs: false,
+        };
         let title = format!("remove p{peer} from f{forum} if {others_min} others are left");
         self.propose(&title, Body::RemoveReplica(body))
     }

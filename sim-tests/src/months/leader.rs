@@ -250,7 +250,6 @@ impl World {
         let absent: BTreeMap<PeerId, Ms> = self.leader.absent.iter().map(lasts).collect();
         let now_ms = self.log_now();
         self.leader.moved_at.retain(|_, at| now_ms - *at < 60 * SECOND);
-        let doubted = self.leader.confirming.doubted(now);
         let sight = Sight {
             state: &self.state,
             now_ms,
@@ -258,7 +257,6 @@ impl World {
             absent: &absent,
             rates: &self.rates,
             moved_at: &self.leader.moved_at,
-            doubted: &doubted,
         };
         let Plan { due, held_back, blocked, unconfirmed } = self.leader.planner.plan(&sight);
         self.counts.held_back += held_back as u64;
@@ -281,14 +279,15 @@ impl World {
     fn confirm(&mut self, unconfirmed: &[(ForumId, PeerId)]) {
         for (forum, peer) in self.leader.confirming.due(unconfirmed, self.now) {
             let compared = self.compare(forum, peer);
-            self.leader.confirming.heard(peer, compared, self.now);
             let mut audit = 0;
             if compared != Compared::Alone {
                 self.apply(command::Body::AuditForum(v1::AuditForum { forum_id: forum.get() }));
                 audit = self.state.newest();
             }
-            if let Some(body) = plan_adapter::compared(forum, peer, audit, compared) {
-                self.change(forum, body, &format!("{peer} was compared: {compared:?}"));
+            for body in plan_adapter::compared(&self.state, forum, peer, audit, compared) {
+                if !self.change(forum, body, &format!("{peer} was compared: {compared:?}")) {
+                    break;
+                }
             }
         }
     }

@@ -7,7 +7,10 @@ use std::{
 };
 
 use loop_hub::{
-    leader::balance::{self, Heat, Load, PeerLoad, Policy},
+    leader::{
+        self,
+        balance::{self, Heat, Load, PeerLoad, Policy},
+    },
     liveness,
     traffic::ForumRate,
 };
@@ -17,7 +20,7 @@ use loop_proto::{
 };
 use loop_raft_store::machine::{Forum, HubState, Peer, PeerState, Replica};
 
-use super::agenda::{HOUR, Ms, SECOND};
+use super::agenda::{Ms, SECOND};
 
 /// For how long a forum that was moved is not moved for evenness again.
 const REST: Ms = 60 * SECOND;
@@ -35,8 +38,6 @@ const TOLD_EVERY: Ms = 30 * SECOND;
 /// Copies of as many forums are compared at once, and one that came to nothing is not repeated at once.
 const COMPARED_AT_ONCE: usize = 4;
 const COMPARED_AGAIN_AFTER: Ms = 10 * SECOND;
-/// A peer of which a copy differed gets no others for as long.
-const DOUBTED_FOR: Ms = 24 * HOUR;
 
 /// A connected peer, as the leader sees it.
 #[derive(Clone, Copy, Debug)]
@@ -63,8 +64,6 @@ pub struct Sight<'a> {
     pub rates: &'a BTreeMap<ForumId, ForumRate>,
     /// Forums this leader has moved, and when, on the clock of the log.
     pub moved_at: &'a BTreeMap<ForumId, u64>,
-    /// Peers of which a copy differed lately.
-    pub doubted: &'a BTreeSet<PeerId>,
 }
 
 /// A step that may be taken now.
@@ -135,9 +134,7 @@ impl Planner {
         let hot = self.heat.note(sight.rates, state.forums().len(), sight.now_ms);
         let forums = sight.rates.clone();
         let kept_enough = Default::default();
-        let doubted = sight.doubted.clone();
-        let load =
-            Load { now_ms: sight.now_ms, peers, forums, hot, resting: resting(sight), doubted, kept_enough };
+        let load = Load { now_ms: sight.now_ms, peers, forums, hot, resting: resting(sight), kept_enough };
         let made = balance::plan(state, &load, &Policy::default());
         let blocked = made.blocked.total;
         let mut plan = Plan { blocked, unconfirmed: made.unconfirmed, ..Plan::default() };
@@ -203,7 +200,6 @@ impl Presence {
 pub struct Confirming {
     live_since: BTreeMap<(ForumId, PeerId), Ms>,
     tried: BTreeMap<ForumId, Ms>,
-    differed: BTreeMap<PeerId, Ms>,
 }
 
 impl Confirming {
@@ -223,31 +219,17 @@ impl Confirming {
         }
         due
     }
-
-    /// What a comparison showed.
-    pub fn heard(&mut self, peer: PeerId, compared: Compared, now: Ms) {
-        if compared == Compared::Differs {
-            self.differed.insert(peer, now);
-        }
-    }
-
-    /// Peers of which a copy differed lately.
-    pub fn doubted(&self, now: Ms) -> BTreeSet<PeerId> {
-        self.differed.iter().filter(|(_, at)| now < **at + DOUBTED_FOR).map(|(peer, _)| *peer).collect()
-    }
 }
 
-/// What follows from a comparison.
-pub fn compared(forum: ForumId, peer: PeerId, audit: u64, compared: Compared) -> Option<Body> {
+/// What follows from a comparison, one step after the other.
+pub fn compared(state: &HubState, forum: ForumId, peer: PeerId, audit: u64, compared: Compared) -> Vec<Body> {
     let (forum_id, peer_id) = (forum.get(), peer.get());
     match compared {
-        Compared::Unknown => None,
+        Compared::Unknown => Vec::new(),
         Compared::Equal | Compared::Alone => {
-            Some(Body::ConfirmReplica(v1::ConfirmReplica { forum_id, peer_id, audit_record: audit }))
+            vec![Body::ConfirmReplica(v1::ConfirmReplica { forum_id, peer_id, audit_record: audit })]
         }
-        Compared::Differs => {
-            Some(Body::RemoveReplica(v1::RemoveReplica { forum_id, peer_id, passed: 0, others_min: 1 }))
-        }
+        Compared::Differs => leader::take_away(state, forum, peer),
     }
 }
 
@@ -302,11 +284,13 @@ pub fn drops_rows(forum: &Forum, peer: PeerId) -> bool {
 }
 
 /// Which peers a new forum goes to, the first as its primary.
-pub fn place(state: &HubState, present: &BTreeMap<PeerId, Present>) -> Vec<u32> {
-    let mut held: BTreeMap<PeerId, (usize, usize)> = BTreeMap::new();
+pub fn place(state: &HubState, present: &BTreeMap<PeerId, Present>, now_ms: u64) -> Vec<u32> {
+    let mut held: BTreeMap<PeerId, (usize, usize, bool)> = BTreeMap::new();
     for forum in state.forums() {
         for replica in forum.replicas.iter().filter(|replica| !replica.is_draining()) {
-            held.entry(replica.peer).or_default().0 += 1;
+            let held = held.entry(replica.peer).or_default();
+            held.0 += 1;
+            held.2 |= replica.is_confirmed();
         }
         held.entry(forum.primary).or_default().1 += 1;
     }
@@ -315,7 +299,9 @@ pub fn place(state: &HubState, present: &BTreeMap<PeerId, Present>) -> Vec<u32> 
     let may_hold = |peer: &&Peer| {
         let Some(at) = present.get(&peer.id) else {
             let away = peer.attendance.away_ms(patience.now).unwrap_or(0);
-            return patience.is_proven(&peer.attendance) && away < patience.grace_ms(&peer.attendance);
+            return !patience.is_doubted(peer)
+                && patience.is_proven(&peer.attendance)
+                && away < patience.grace_ms(&peer.attendance);
         };
         let load = PeerLoad { limits: at.limits, disk_bytes: at.disk_bytes, ..PeerLoad::default() };
         load.has_room() && (at.limits.forums == 0 || count(peer).0 < at.limits.forums as usize)
@@ -323,10 +309,15 @@ pub fn place(state: &HubState, present: &BTreeMap<PeerId, Present>) -> Vec<u32> 
     let active = state.peers().filter(|peer| peer.state == PeerState::Active);
     let mut peers: Vec<&Peer> = active.filter(may_hold).collect();
     let away = |peer: &Peer| !present.contains_key(&peer.id);
-    let standing = |peer: &Peer| Reverse(patience.standing(&peer.attendance));
-    peers.sort_by_key(|peer| (away(peer), standing(peer), count(peer).0, peer.id));
+    let unreliable = balance::unreliable(state, now_ms);
+    let standing =
+        |peer: &Peer| Reverse(if unreliable.contains(&peer.id) { 0 } else { patience.standing(peer) });
+    let untried = |peer: &Peer| !count(peer).2;
+    peers.sort_by_key(|peer| (away(peer), standing(peer), untried(peer), count(peer).0, peer.id));
     peers.truncate(Policy::default().replicas);
-    peers.sort_by_key(|peer| (away(peer), standing(peer), count(peer).1, count(peer).0, peer.id));
+    peers.sort_by_key(|peer| {
+        (away(peer), standing(peer), untried(peer), count(peer).1, count(peer).0, peer.id)
+    });
     match peers.first() {
         Some(first) if !away(first) => peers.into_iter().map(|peer| peer.id.get()).collect(),
         _ => Vec::new(),

@@ -40,7 +40,7 @@ impl World {
 
     fn open(&mut self, bytes: u64) {
         let present = self.leader.present(self);
-        let replicas = plan_adapter::place(&self.state, &present);
+        let replicas = plan_adapter::place(&self.state, &present, self.log_now());
         if replicas.is_empty() {
             return;
         }

@@ -99,10 +99,11 @@ impl World {
             let (serving, replaced) = (live(&held.replicas), live(&held.draining));
             let mut lack = self.copies.lacks.get(forum).copied().unwrap_or_default();
             let since = |is_so: bool, since: Option<Duration>| is_so.then(|| since.unwrap_or(now));
-            lack.lone = since(serving == 1 && wanted > 1 && held.joining.is_empty(), lack.lone);
-            lack.short = since(serving < wanted, lack.short);
             // Hubs cannot know that a copy is not there of which it was said that it has come.
             let true_words = !held.replicas.iter().any(|id| self.has_faked(*id));
+            let lone = serving == 1 && wanted > 1 && held.joining.is_empty() && true_words;
+            lack.lone = since(lone, lack.lone);
+            lack.short = since(serving < wanted, lack.short);
             lack.idle = since(calm && serving < wanted && replaced > 0 && true_words, lack.idle);
             let idle = lack.idle.and_then(|since| now.checked_sub(since + slack));
             idle_for.extend(idle.map(|idle| (*forum, idle)));
@@ -294,7 +295,9 @@ impl World {
             let Some(number) = self.number_of(*forum) else { continue };
             let any =
                 held.replicas.iter().chain(&held.draining).any(|id| self.has_connected_copy(*forum, *id));
-            if calm && any {
+            // Hubs ask whoever said that it has the forum.
+            let true_words = !held.replicas.iter().any(|id| self.has_faked(*id));
+            if calm && any && true_words {
                 self.copies.live_since.entry(number).or_insert(now);
             } else {
                 self.copies.live_since.remove(&number);

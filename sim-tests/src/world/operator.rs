@@ -259,6 +259,7 @@ impl Operator {
             peer_id: peer,
             passed: self.ledger.newest(),
             others_min: self.tuning.lock().replicas,
+            differs: false,
         });
         let request_id = [turn.to_be_bytes(), u64::MAX.to_be_bytes()].concat().into();
         let command = v1::Command { request_id, at_ms: 0, body: Some(body) }.encode_to_vec();

@@ -22,6 +22,8 @@ const SERVED_WITHIN: Duration = Duration::from_secs(60);
 /// And the replicas to have everything, with nobody on the way: an invitation that stands still is closed after up to
 /// ten times its patience of 10 s, if its target was writing what it was sent.
 const CONVERGED_WITHIN: Duration = Duration::from_secs(120);
+/// Beyond that, copies that are none to be found out: their peers are asked three times for a minute, two copies at a time.
+const FOUND_OUT_WITHIN: Duration = Duration::from_secs(300);
 /// And operators to be told how it is.
 const TOLD_WITHIN: Duration = Duration::from_secs(20);
 /// And to be compared by the hubs themselves.
@@ -34,6 +36,7 @@ impl World {
         self.oracle.close();
         let patience = self.shape.pace.patience;
         let (served_within, converged_within) = (SERVED_WITHIN * patience, CONVERGED_WITHIN * patience);
+        let served_within = served_within + self.found_out_within();
         let until = self.elapsed() + served_within;
         while !self.step()? {
             if self.elapsed() >= until {
@@ -44,6 +47,7 @@ impl World {
                 return Err(Failure(why));
             }
         }
+        let converged_within = converged_within + self.found_out_within();
         self.run_until("every replica has everything", converged_within, |world| world.converged())?;
         self.verify()?;
         // Forums may have gone on moving while the operator asked.
@@ -58,6 +62,12 @@ impl World {
         let commits = self.oracle.commits();
         self.invariants.each(|invariant| invariant.at_end(&commits, &by_forum));
         self.check()
+    }
+
+    /// How long hubs may take to find out that copies are none of which it was said that they had come.
+    fn found_out_within(&self) -> Duration {
+        let any = self.peers.iter().any(|peer| peer.tongue.faked());
+        if any { FOUND_OUT_WITHIN } else { Duration::ZERO }
     }
 
     /// The operator asks which copies are live, and is told what is so. What changes meanwhile hubs tell a moment later.
@@ -212,6 +222,10 @@ impl World {
         let looked_at = if all { self.peers_in() } else { (0..self.peers.len()).collect() };
         for peer in looked_at {
             let (Some(id), Some(db)) = (self.peer_id(peer), self.open(peer)?) else { continue };
+            // Of one of which it was said that it had a copy that it has not, nothing can be asked.
+            if !all && self.peers[peer].tongue.faked() {
+                continue;
+            }
             let after = if all { Some(0) } else { self.whole_after(peer) };
             let Some(after) = after else { continue };
             let found =

@@ -22,8 +22,6 @@ pub struct Load {
     pub hot: BTreeSet<ForumId>,
     /// Forums that were changed a short while ago and are not moved for evenness.
     pub resting: BTreeSet<ForumId>,
-    /// Peers of whose copies one was found to differ lately: they get no more.
-    pub doubted: BTreeSet<PeerId>,
     /// Forums whose replaced copies have been kept for long enough beside confirmed successors.
     pub kept_enough: BTreeSet<ForumId>,
 }

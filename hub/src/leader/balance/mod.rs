@@ -23,6 +23,7 @@ mod even;
 mod heat;
 mod load;
 mod needs;
+mod refusals;
 #[cfg(test)]
 mod safety_tests;
 mod standing;
@@ -41,6 +42,7 @@ use loop_raft_store::machine::HubState;
 pub use blocked::{Blocked, BlockedForum, Obstacle};
 pub use heat::Heat;
 pub use load::{Load, PeerLoad};
+pub use refusals::unreliable;
 pub use standing::Patience;
 pub(crate) use view::spread;
 
@@ -141,6 +143,7 @@ impl Step {
                 peer_id: peer.get(),
                 passed,
                 others_min: u32::try_from(others_min).unwrap_or(u32::MAX),
+                differs: false,
             }),
             Action::Reinstate { peer } => {
                 command::Body::ReinstateReplica(v1::ReinstateReplica { forum_id, peer_id: peer.get() })

@@ -48,9 +48,17 @@ impl Planner {
         let stay = |peer: &usize| self.view.peers[*peer].stays;
         let staying = forum.holders().filter(stay).count();
         let counted = forum.holders().filter(stay).filter(|peer| self.view.counts(*peer)).count();
+        let useful = |draining: &&DrainingView| {
+            let counts = self.view.counts(draining.peer);
+            draining.live && stay(&draining.peer) && (staying < forum.wanted || counts)
+        };
+        let key = |draining: &&DrainingView| (draining.confirmed, self.view.peers[draining.peer].standing);
+        let replaced = forum.draining.iter().filter(useful).max_by_key(key);
+        let taken_back = replaced.map(|draining| draining.peer);
         // Copies on peers that do not count yet, or no more, are better than none; they are made up for where others can be
         // had.
-        if counted >= forum.wanted || staying >= forum.wanted && !self.view.has_counted_target(at) {
+        let can_be_met = || taken_back.is_some() || self.view.has_counted_target(at);
+        if counted >= forum.wanted || staying >= forum.wanted && !can_be_met() {
             return None;
         }
         let leaving = forum.serving.iter().copied().filter(|peer| !stay(peer));
@@ -66,14 +74,6 @@ impl Planner {
             Some(peer) if !stay(&peer) => Why::Drain,
             Some(_) | None => Why::TooFew,
         };
-        let useful = |draining: &&DrainingView| {
-            draining.live
-                && stay(&draining.peer)
-                && (staying < forum.wanted || self.view.counts(draining.peer))
-        };
-        let taken_back = forum.draining.iter().filter(useful);
-        let key = |draining: &&DrainingView| (draining.confirmed, self.view.peers[draining.peer].standing);
-        let taken_back = taken_back.max_by_key(key).map(|draining| draining.peer);
         Some(Need { healthy: self.healthy(forum), why, at, replaces, taken_back })
     }
 

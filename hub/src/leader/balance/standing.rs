@@ -2,10 +2,12 @@
 
 use loop_proto::breakage::{self, Breakage};
 use loop_proto::ids::HubTime;
-use loop_raft_store::machine::Attendance;
+use loop_raft_store::machine::{Attendance, Peer};
 
 /// A peer counts if it is there for at least this part of the time, in thousandths.
 const PRESENT_PERMILLE_MIN: u32 = 500;
+/// For how long a peer is doubted of whose copies one was not what the others are, milliseconds.
+const DOUBTED_FOR_MS: u64 = 24 * 3_600_000;
 /// However long a peer's absences are, its copies are not counted on for longer than this, milliseconds.
 const GRACE_MAX_MS: u64 = 24 * 3_600_000;
 /// A group younger than this has no peers that are older, milliseconds: the time of its first command counts as a minute.
@@ -50,8 +52,17 @@ impl Patience {
         self.grace_ms.max(learned)
     }
 
-    /// Orders those who are not proven: by how long they have been there, doubling by doubling.
-    pub fn standing(&self, attendance: &Attendance) -> u32 {
+    /// Whether one of its copies was not what the others are, lately: it gets no more, and those it has do not count.
+    pub fn is_doubted(&self, peer: &Peer) -> bool {
+        peer.doubted_at.is_some_and(|at| self.now.0.saturating_sub(at.0) < DOUBTED_FOR_MS)
+    }
+
+    /// Orders those who are not proven: by how long they have been there, doubling by doubling. Whoever is doubted is the last.
+    pub fn standing(&self, peer: &Peer) -> u32 {
+        let attendance = &peer.attendance;
+        if self.is_doubted(peer) {
+            return 0;
+        }
         if self.is_proven(attendance) {
             return u32::MAX;
         }
@@ -109,10 +120,14 @@ mod tests {
             self
         }
 
+        fn peer(&self) -> &Peer {
+            self.state.peer(PeerId::new(1).unwrap()).unwrap()
+        }
+
         fn judged(&self) -> (Patience, Attendance) {
             let now = self.state.steady();
             let patience = Patience { now, probation_ms: 12 * HOUR, grace_ms: 10 * MINUTE };
-            (patience, self.state.peer(PeerId::new(1).unwrap()).unwrap().attendance)
+            (patience, self.peer().attendance)
         }
     }
 
@@ -125,7 +140,8 @@ mod tests {
         let (patience, founder) = group.judged();
         let guest = Attendance::joined(patience.now);
         assert!(patience.is_proven(&founder) && !patience.is_proven(&guest) && patience.is_new(&guest));
-        assert!(patience.standing(&founder) > patience.standing(&guest));
+        let new = Peer { attendance: guest, ..group.peer().clone() };
+        assert!(patience.standing(group.peer()) > patience.standing(&new));
     }
 
     #[test]
@@ -152,6 +168,17 @@ mod tests {
         let (patience, peer) = group.judged();
         assert!(!patience.is_proven(&peer));
         assert_eq!(patience.grace_ms(&peer), 10 * MINUTE);
+    }
+
+    #[test]
+    fn who_had_a_wrong_copy_comes_last_for_a_day() {
+        let mut group = Group::new();
+        group.lasts(true, 60);
+        let (patience, _) = group.judged();
+        let wrong = Peer { doubted_at: Some(patience.now), ..group.peer().clone() };
+        let after = |ms: u64| Patience { now: HubTime(patience.now.0 + ms), ..patience };
+        assert!(patience.is_doubted(&wrong) && patience.standing(&wrong) == 0);
+        assert!(after(DOUBTED_FOR_MS - 1).is_doubted(&wrong) && !after(DOUBTED_FOR_MS).is_doubted(&wrong));
     }
 
     #[test]

@@ -7,29 +7,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use loop_proto::{
-    ids::{ForumEpoch, ForumId, PeerId},
-    v1::RejectReason,
-};
-use loop_raft_store::machine::{Forum, HubState, InvitationStatus, Peer, PeerState, Replica, ReplicaRole};
+use loop_proto::ids::{ForumEpoch, ForumId, PeerId};
+use loop_raft_store::machine::{Forum, HubState, Peer, PeerState, Replica, ReplicaRole};
 
-use super::{Load, Obstacle, PeerLoad, Policy, Why};
+use super::{Load, Obstacle, PeerLoad, Policy, Why, refusals::Refusals};
 use crate::{liveness, traffic::ForumRate};
 
 /// A task costs a replica that only applies what came of it this share of what it costs the primary.
 const APPLY_SHARE: u64 = 4;
-/// For how long a peer that said no is not asked again, milliseconds: when it was busy, when it takes nothing.
-const BUSY_FOR_MS: u64 = 5_000;
-const REFUSES_FOR_MS: u64 = 60_000;
-/// For how long a peer is not asked again for the same forum, milliseconds: when it came to nothing in time, which may
-/// have been the giver's fault; when the peer would not or could not have it.
-const TIMED_OUT_FOR_MS: u64 = 60_000;
-const FAILED_FOR_MS: u64 = 600_000;
-/// A peer that left as many copies in a row unfinished gets none for a while, doubled with each further one; what is longer ago
-/// than a day does not count.
-const UNFINISHED_MAX: u32 = 3;
-const UNFINISHED_FOR_MS: u64 = 600_000;
-const UNFINISHED_WITHIN_MS: u64 = 24 * 3_600_000;
 /// A peer that is away for less may just be changing hubs or starting again, milliseconds.
 const MOMENT_MS: u64 = 20_000;
 /// A peer gets no copy before it has been there for as long, milliseconds, unless the last one is to be doubled.
@@ -121,20 +106,6 @@ pub(super) struct View {
     failed: BTreeSet<(ForumId, PeerId)>,
 }
 
-/// Who said no lately: peers that are not to be asked, and peers not to be asked for one forum.
-#[derive(Default)]
-struct Refusals {
-    peers: BTreeMap<PeerId, Obstacle>,
-    pairs: BTreeSet<(ForumId, PeerId)>,
-}
-
-/// Copies that a peer left unfinished one after the other.
-struct Row {
-    times: u32,
-    ago_ms: u64,
-    is_over: bool,
-}
-
 impl ForumView {
     pub fn holds(&self, peer: usize) -> bool {
         self.serving.contains(&peer)
@@ -168,7 +139,7 @@ impl ForumView {
 
 impl View {
     pub fn new(state: &HubState, load: &Load, policy: &Policy) -> Self {
-        let refusals = refusals(state, load.now_ms);
+        let refusals = Refusals::of(state, load.now_ms);
         let mut labels = Labels::default();
         let of_peer = |peer: &Peer| peer_view(state, peer, load, policy, &refusals, &mut labels);
         let peers: Vec<PeerView> = state.peers().map(of_peer).collect();
@@ -425,7 +396,8 @@ fn peer_view(
     let away = |ms: u64| told.absent_ms.is_some_and(|absent| absent >= ms);
     let lost = removed || away(patience.grace_ms(attendance));
     let connected = told.absent_ms.is_none() && !removed;
-    let refused = load.doubted.contains(&peer.id).then_some(Obstacle::Differed);
+    let doubted = patience.is_doubted(peer);
+    let refused = doubted.then_some(Obstacle::Differed);
     let refused = refused.or(refusals.peers.get(&peer.id).copied());
     let obstacle = obstacle(peer, told, refused);
     let forums_max = u64::from(told.limits.forums);
@@ -433,10 +405,10 @@ fn peer_view(
         id: peer.id,
         connected,
         was_here: !removed && !away(MOMENT_MS.min(policy.grace_ms)),
-        proven: patience.is_proven(attendance),
+        proven: patience.is_proven(attendance) && !doubted,
         is_new: patience.is_new(attendance),
         has_stayed: patience.is_proven(attendance) || attendance.present_ms(patience.now) >= STAY_MS,
-        standing: patience.standing(attendance),
+        standing: patience.standing(peer),
         stays: !lost && matches!(peer.state, PeerState::Active | PeerState::Paused),
         lost,
         works: connected && !told.behind && peer.state == PeerState::Active,
@@ -541,53 +513,6 @@ fn passed(forum: &Forum, successor: PeerId, cursor: impl Fn(PeerId) -> Option<u6
     let serves = forum.replica(successor).is_some_and(Replica::is_serving);
     let furthest = if serves { cursor(successor) } else { forum.serving().filter_map(cursor).max() };
     furthest.unwrap_or(0)
-}
-
-fn refusals(state: &HubState, now_ms: u64) -> Refusals {
-    let mut refusals = Refusals::default();
-    // How many copies in a row each peer left unfinished, newest first, and how long ago the last of them was.
-    let mut unfinished: BTreeMap<PeerId, Row> = BTreeMap::new();
-    for invitation in state.invitations_newest_first() {
-        let age = now_ms.saturating_sub(invitation.changed_at.0);
-        let target = invitation.target;
-        match (invitation.status, invitation.reason) {
-            (InvitationStatus::Rejected, RejectReason::ForumTooLarge | RejectReason::BadCheckpoint)
-                if age < FAILED_FOR_MS =>
-            {
-                refusals.pairs.insert((invitation.forum, target));
-            }
-            (InvitationStatus::Timeout, _) => {
-                if age < TIMED_OUT_FOR_MS {
-                    refusals.pairs.insert((invitation.forum, target));
-                }
-                let row = unfinished.entry(target).or_insert(Row { times: 0, ago_ms: age, is_over: false });
-                row.times += u32::from(!row.is_over && age < UNFINISHED_WITHIN_MS);
-            }
-            // Whoever has finished one is not doubted for those before it.
-            (InvitationStatus::Completed, _) => {
-                unfinished.entry(target).or_insert(Row { times: 0, ago_ms: age, is_over: true }).is_over =
-                    true;
-            }
-            (InvitationStatus::Rejected, reason @ RejectReason::Busy) if age < BUSY_FOR_MS => {
-                refusals.peers.entry(target).or_insert(Obstacle::SaidNo(reason));
-            }
-            (
-                InvitationStatus::Rejected,
-                reason @ (RejectReason::Paused | RejectReason::ForumsMax | RejectReason::DiskFull),
-            ) if age < REFUSES_FOR_MS => {
-                refusals.peers.entry(target).or_insert(Obstacle::SaidNo(reason));
-            }
-            _ => {}
-        }
-    }
-    for (peer, Row { times, ago_ms, .. }) in unfinished {
-        let pause_ms =
-            UNFINISHED_FOR_MS.checked_shl(times.saturating_sub(UNFINISHED_MAX)).unwrap_or(u64::MAX);
-        if times >= UNFINISHED_MAX && ago_ms < pause_ms.min(UNFINISHED_WITHIN_MS) {
-            refusals.peers.entry(peer).or_insert(Obstacle::Unfinished);
-        }
-    }
-    refusals
 }
 
 /// Forums that most deserve a place, first.

@@ -22,14 +22,14 @@ use super::{
 
 pub(super) fn register_peer(state: &HubState, command: RegisterPeer) -> Decided {
     let known = state.peer_by_secret_hash(&command.secret_hash);
-    let (id, registered_at, peer_state, attendance) = match known {
-        Some(peer) => (peer.id, peer.registered_at, peer.state, peer.attendance),
+    let (id, registered_at, peer_state, attendance, doubted_at) = match known {
+        Some(peer) => (peer.id, peer.registered_at, peer.state, peer.attendance, peer.doubted_at),
         None if state.peers.len() as u64 >= state.bounds.peers_max => {
             return Err(full(state.bounds.peers_max));
         }
         None => {
             let id = state.peers.next_id().ok_or_else(exhausted)?;
-            (id, state.now, PeerState::default(), Attendance::joined(state.steady()))
+            (id, state.now, PeerState::default(), Attendance::joined(state.steady()), None)
         }
     };
     let peer = Peer {
@@ -41,6 +41,7 @@ pub(super) fn register_peer(state: &HubState, command: RegisterPeer) -> Decided 
         registered_at,
         state: peer_state,
         attendance,
+        doubted_at,
     };
     let answer = Kind::PeerRegistered(v1::PeerRegistered { peer_id: id.get() });
     if known == Some(&peer) {

@@ -169,7 +169,9 @@ pub(super) fn remove_replica(state: &HubState, command: &RemoveReplica) -> Decid
     }
     let mut next = NextSet::of(state, forum);
     next.remove(peer);
-    next.decided()
+    let mut decision = next.decided()?;
+    decision.changes.extend(command.differs.then_some(Change::PeerDoubted { peer }));
+    Ok(decision)
 }
 
 /// Whether the forum can do without this copy: enough others serve with a confirmed one, on peers that are present. Of a copy that

@@ -108,6 +108,7 @@ fn read_peers(frames: &mut Frames<'_>, count: u64, now: HubTime, peers: &mut Pee
             registered_at: HubTime(frame.registered_at_ms),
             state: peer_state(frame.state)?,
             attendance: frame.attendance.as_ref().map_or(Attendance::joined(now), attendance),
+            doubted_at: frame.doubted_at_ms.map(HubTime),
         });
     }
     Ok(())

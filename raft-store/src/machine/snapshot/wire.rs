@@ -137,6 +137,8 @@ pub(super) struct PeerFrame {
     /// Unset where it was not kept: the peer is taken to have come with the snapshot.
     #[prost(message, optional, tag = "8")]
     pub attendance: Option<AttendanceFrame>,
+    #[prost(uint64, optional, tag = "9")]
+    pub doubted_at_ms: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -401,6 +403,7 @@ fn peer_frame(peer: &Peer) -> PeerFrame {
         registered_at_ms: peer.registered_at.0,
         state: v1::PeerState::from(peer.state).into(),
         attendance: Some(attendance_frame(&peer.attendance)),
+        doubted_at_ms: peer.doubted_at.map(|at| at.0),
     }
 }
 

@@ -1,0 +1,97 @@
+//! Who said no lately, or left copies unfinished, by the invitations that the log remembers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use loop_proto::{
+    ids::{ForumId, PeerId},
+    v1::RejectReason,
+};
+use loop_raft_store::machine::{HubState, InvitationStatus};
+
+use super::Obstacle;
+
+/// For how long a peer that said no is not asked again, milliseconds: when it was busy, when it takes nothing.
+const BUSY_FOR_MS: u64 = 5_000;
+const REFUSES_FOR_MS: u64 = 60_000;
+/// For how long a peer is not asked again for the same forum, milliseconds: when it came to nothing in time, which may
+/// have been the giver's fault; when the peer would not or could not have it.
+const TIMED_OUT_FOR_MS: u64 = 60_000;
+const FAILED_FOR_MS: u64 = 600_000;
+/// A peer that left as many copies in a row unfinished gets none for a while, doubled with each further one; what is longer ago
+/// than a day does not count.
+const UNFINISHED_MAX: u32 = 3;
+const UNFINISHED_FOR_MS: u64 = 600_000;
+const UNFINISHED_WITHIN_MS: u64 = 24 * 3_600_000;
+/// Who said no lately: peers that are not to be asked, and peers not to be asked for one forum.
+#[derive(Default)]
+pub(super) struct Refusals {
+    pub peers: BTreeMap<PeerId, Obstacle>,
+    pub pairs: BTreeSet<(ForumId, PeerId)>,
+}
+
+/// Copies that a peer left unfinished one after the other.
+struct Row {
+    times: u32,
+    ago_ms: u64,
+    is_over: bool,
+}
+
+impl Refusals {
+    /// What is to be heeded now.
+    pub fn of(state: &HubState, now_ms: u64) -> Self {
+        let mut refusals = Self::default();
+        // How many copies in a row each peer left unfinished, newest first, and how long ago the last of them was.
+        let mut unfinished: BTreeMap<PeerId, Row> = BTreeMap::new();
+        for invitation in state.invitations_newest_first() {
+            let age = now_ms.saturating_sub(invitation.changed_at.0);
+            let target = invitation.target;
+            match (invitation.status, invitation.reason) {
+                (InvitationStatus::Rejected, RejectReason::ForumTooLarge | RejectReason::BadCheckpoint)
+                    if age < FAILED_FOR_MS =>
+                {
+                    refusals.pairs.insert((invitation.forum, target));
+                }
+                (InvitationStatus::Timeout, _) => {
+                    if age < TIMED_OUT_FOR_MS {
+                        refusals.pairs.insert((invitation.forum, target));
+                    }
+                    let row =
+                        unfinished.entry(target).or_insert(Row { times: 0, ago_ms: age, is_over: false });
+                    row.times += u32::from(!row.is_over && age < UNFINISHED_WITHIN_MS);
+                }
+                // Whoever has finished one is not doubted for those before it.
+                (InvitationStatus::Completed, _) => {
+                    unfinished
+                        .entry(target)
+                        .or_insert(Row { times: 0, ago_ms: age, is_over: true })
+                        .is_over = true;
+                }
+                (InvitationStatus::Rejected, reason @ RejectReason::Busy) if age < BUSY_FOR_MS => {
+                    refusals.peers.entry(target).or_insert(Obstacle::SaidNo(reason));
+                }
+                (
+                    InvitationStatus::Rejected,
+                    reason @ (RejectReason::Paused | RejectReason::ForumsMax | RejectReason::DiskFull),
+                ) if age < REFUSES_FOR_MS => {
+                    refusals.peers.entry(target).or_insert(Obstacle::SaidNo(reason));
+                }
+                _ => {}
+            }
+        }
+        for (peer, Row { times, ago_ms, .. }) in unfinished {
+            let pause_ms =
+                UNFINISHED_FOR_MS.checked_shl(times.saturating_sub(UNFINISHED_MAX)).unwrap_or(u64::MAX);
+            if times >= UNFINISHED_MAX && ago_ms < pause_ms.min(UNFINISHED_WITHIN_MS) {
+                refusals.peers.entry(peer).or_insert(Obstacle::Unfinished);
+            }
+        }
+        refusals
+    }
+}
+
+/// Peers that lately left one copy after the other unfinished: a new forum had better not begin on them either.
+pub fn unreliable(state: &HubState, now_ms: u64) -> BTreeSet<PeerId> {
+    let refusals = Refusals::of(state, now_ms).peers;
+    let is_unfinished = |(peer, obstacle)| (obstacle == Obstacle::Unfinished).then_some(peer);
+    refusals.into_iter().filter_map(is_unfinished).collect()
+}
