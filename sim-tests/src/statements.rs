@@ -333,7 +333,8 @@ mod tests {
     #[test]
     fn the_truth_passes_and_each_untruth_is_found() {
         assert_eq!(told(|_, _| ()), Ok(()));
-        let untruths: [(&str, fn(&mut Said, &mut [Copies])); 11] = [
+        type Untruth = fn(&mut Said, &mut [Copies]);
+        let untruths: [(&str, Untruth); 11] = [
             ("two live", |said, _| said.forums["forums"][0]["live"] = json!([1, 2])),
             ("not whole", |_, copies| {
                 copies[0].forums.insert(5, [1].into());

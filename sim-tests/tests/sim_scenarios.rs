@@ -21,7 +21,7 @@ const JOBS: usize = 2;
 /// Seeds of chaos among the fixed ones.
 const CHAOS_SEEDS: std::ops::RangeInclusive<u64> = 1..=6;
 /// How long fresh seeds are tried, seconds, unless `SIM_FRESH_SECONDS` says otherwise.
-const FRESH_SECONDS: u64 = 90;
+const FRESH_SECONDS: u64 = 45;
 
 /// The fixed seeds of a story: one, but where several share what is to be seen.
 fn seeds_of(story: &str) -> std::ops::RangeInclusive<u64> {

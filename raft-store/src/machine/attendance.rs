@@ -77,7 +77,7 @@ impl Attendance {
     /// The same without an absence that is under way: how long that may last is a question of its own.
     pub fn usual_permille(&self, now: HubTime) -> u32 {
         let (present, before) = (self.present_ms(now), self.present_ms(now) + self.absent_ms);
-        if before == 0 { 1000 } else { u32::try_from(present * 1000 / before).unwrap_or(1000) }
+        (present * 1000).checked_div(before).and_then(|part| u32::try_from(part).ok()).unwrap_or(1000)
     }
 
     /// How long it has been away, milliseconds; `None`: it is connected.

@@ -246,6 +246,8 @@ fn leader_changes() -> Scenario {
         hours: 7 * 24,
         leader_changes: Some(20 * MINUTE),
         deeds: vec![(3 * DAY, Deed::Destroy(4))],
+        // All of its machines are new in its first days; a month has others.
+        promises: Promises { copied_per_day: Some(4.0), ..month().promises },
         ..month()
     }
 }

@@ -138,7 +138,10 @@ impl Move {
 /// At each step of a move, in the moment the log shows it, the source, the target, the leader or the primary falls. Half
 /// of the pairs with each seed.
 pub(super) fn steps(world: &mut World) -> Result<(), Failure> {
-    world.tune(|tuning| (tuning.replicas, tuning.peer_grace_s, tuning.invitation_timeout_s) = (2, 60, 2));
+    world.tune(|tuning| {
+        (tuning.replicas, tuning.peer_grace_s) = (2, 60);
+        (tuning.invitation_timeout_s, tuning.copy_grace_s) = (2, 1);
+    });
     begin(world)?;
     let half = (world.seed % 2) as usize;
     let pairs = STEPS.iter().flat_map(|step| VICTIMS.map(|victim| (*step, victim)));
@@ -149,7 +152,9 @@ pub(super) fn steps(world: &mut World) -> Result<(), Failure> {
             at_rest(world)?;
             let of_primary = world.rng.random_bool(0.5);
             let Some(mut moving) = Move::any(world, of_primary) else { continue };
-            if moving.reaches(world, step, secs(5))? && falls(world, &moving, victim) {
+            // A replaced copy is kept until its successor's has been compared.
+            let within = secs(if step == Step::Removed { 20 } else { 5 });
+            if moving.reaches(world, step, within)? && falls(world, &moving, victim) {
                 world.saw(fell(step, victim));
                 let pause = millis(world, 300, 1500);
                 world.run_for(pause)?;
