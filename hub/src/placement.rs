@@ -1,10 +1,6 @@
 //! Which peers a new forum goes to. Decides only; the log makes it so.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use loop_proto::ids::PeerId;
 use loop_raft_store::machine::{HubState, Peer, PeerState};
@@ -15,7 +11,7 @@ use crate::{
     hub::Hub,
     leader::{
         self,
-        balance::{self, Patience, PeerLoad, spread},
+        balance::{Outcomes, Patience, PeerLoad, spread},
     },
     presence::Whereabouts,
 };
@@ -32,8 +28,8 @@ pub struct Placement(Mutex<Counts>);
 struct Counts {
     counted_at: Option<Instant>,
     by_peer: BTreeMap<PeerId, Count>,
-    /// Who left copies unfinished lately.
-    unreliable: BTreeSet<PeerId>,
+    /// What came of copies that peers were to have.
+    outcomes: Outcomes,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +47,8 @@ struct Candidate {
     away: bool,
     /// Orders peers by how much they can be counted on.
     standing: u32,
+    /// It was to have copies, and none of what it has is known to be right: what is written to it may be nowhere.
+    fruitless: bool,
     owner: Option<String>,
     network: Option<String>,
     count: Count,
@@ -67,8 +65,8 @@ impl Placement {
         if counts.counted_at.is_none_or(|at| now.duration_since(at) >= COUNTED_FOR) {
             let now_ms = hub.io.now_ms();
             *counts = hub.state.read(|state| {
-                let unreliable = balance::unreliable(state, now_ms.max(state.now().0));
-                Counts { counted_at: Some(now), by_peer: count(state), unreliable }
+                let outcomes = Outcomes::of(state, now_ms.max(state.now().0));
+                Counts { counted_at: Some(now), by_peer: count(state), outcomes }
             });
         }
         let candidates = hub.state.read(|state| {
@@ -125,8 +123,9 @@ fn candidate(
     }
     let label = |label: &String| (!label.is_empty()).then(|| label.clone());
     let (owner, network) = (label(&peer.owner), label(&peer.network));
-    let standing = if counts.unreliable.contains(&peer.id) { 0 } else { patience.standing(peer) };
-    Some(Candidate { id: peer.id, away: at.is_none(), standing, owner, network, count })
+    let standing = if counts.outcomes.unreliable.contains(&peer.id) { 0 } else { patience.standing(peer) };
+    let fruitless = count.confirmed == 0 && counts.outcomes.is_fruitless(peer, patience.now);
+    Some(Candidate { id: peer.id, away: at.is_none(), standing, fruitless, owner, network, count })
 }
 
 /// Whether a peer that is away now is waited for.
@@ -154,7 +153,7 @@ fn pick(mut candidates: Vec<Candidate>, replicas: usize) -> Vec<PeerId> {
             (
                 candidate.away,
                 standing,
-                candidate.is_untried(),
+                candidate.fruitless,
                 overfull,
                 clashes,
                 candidate.count.replicas,
@@ -166,17 +165,12 @@ fn pick(mut candidates: Vec<Candidate>, replicas: usize) -> Vec<PeerId> {
     }
     chosen.sort_unstable_by_key(|peer| {
         let Count { replicas, primaries, .. } = peer.count;
-        (peer.away, Reverse(peer.standing), peer.is_untried(), primaries, replicas, peer.id)
+        (peer.away, Reverse(peer.standing), peer.fruitless, primaries, replicas, peer.id)
     });
     chosen.into_iter().map(|candidate| candidate.id).collect()
 }
 
 impl Candidate {
-    /// Whether none of its copies was ever found to be right: nobody else may have what is written to it.
-    fn is_untried(&self) -> bool {
-        self.count.confirmed == 0
-    }
-
     fn labels(&self) -> (Option<&str>, Option<&str>) {
         (self.owner.as_deref(), self.network.as_deref())
     }
@@ -188,11 +182,12 @@ mod tests {
 
     fn peer(id: u32, owner: &str, replicas: usize, primaries: usize) -> Candidate {
         let owner = (!owner.is_empty()).then(|| owner.to_owned());
-        let count = Count { replicas, primaries, confirmed: replicas };
+        let count = Count { replicas, primaries, ..Count::default() };
         Candidate {
             id: PeerId::new(id).unwrap(),
             away: false,
             standing: u32::MAX,
+            fruitless: false,
             owner,
             network: None,
             count,
@@ -210,11 +205,10 @@ mod tests {
     }
 
     #[test]
-    fn who_never_had_a_copy_that_was_right_only_fills_up_what_is_missing() {
-        let untried = |id| Candidate { count: Count::default(), ..peer(id, "", 0, 0) };
-        let peers = vec![untried(1), peer(2, "", 9, 3), untried(3), peer(4, "", 8, 2)];
+    fn who_was_to_have_copies_and_has_no_right_one_only_fills_up_what_is_missing() {
+        let fruitless = |id| Candidate { fruitless: true, ..peer(id, "", 0, 0) };
+        let peers = vec![fruitless(1), peer(2, "", 9, 3), fruitless(3), peer(4, "", 8, 2)];
         assert_eq!(ids(peers), [4, 2, 1]);
-        assert_eq!(ids(vec![untried(1), untried(2), untried(3)]), [1, 2, 3], "nobody has, in a new group");
     }
 
     #[test]

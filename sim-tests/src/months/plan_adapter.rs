@@ -9,7 +9,7 @@ use std::{
 use loop_hub::{
     leader::{
         self,
-        balance::{self, Heat, Load, PeerLoad, Policy},
+        balance::{self, Heat, Load, Outcomes, PeerLoad, Policy},
     },
     liveness,
     traffic::ForumRate,
@@ -309,14 +309,15 @@ pub fn place(state: &HubState, present: &BTreeMap<PeerId, Present>, now_ms: u64)
     let active = state.peers().filter(|peer| peer.state == PeerState::Active);
     let mut peers: Vec<&Peer> = active.filter(may_hold).collect();
     let away = |peer: &Peer| !present.contains_key(&peer.id);
-    let unreliable = balance::unreliable(state, now_ms);
-    let standing =
-        |peer: &Peer| Reverse(if unreliable.contains(&peer.id) { 0 } else { patience.standing(peer) });
-    let untried = |peer: &Peer| !count(peer).2;
-    peers.sort_by_key(|peer| (away(peer), standing(peer), untried(peer), count(peer).0, peer.id));
+    let outcomes = Outcomes::of(state, now_ms);
+    let standing = |peer: &Peer| {
+        Reverse(if outcomes.unreliable.contains(&peer.id) { 0 } else { patience.standing(peer) })
+    };
+    let fruitless = |peer: &Peer| !count(peer).2 && outcomes.is_fruitless(peer, patience.now);
+    peers.sort_by_key(|peer| (away(peer), standing(peer), fruitless(peer), count(peer).0, peer.id));
     peers.truncate(Policy::default().replicas);
     peers.sort_by_key(|peer| {
-        (away(peer), standing(peer), untried(peer), count(peer).1, count(peer).0, peer.id)
+        (away(peer), standing(peer), fruitless(peer), count(peer).1, count(peer).0, peer.id)
     });
     match peers.first() {
         Some(first) if !away(first) => peers.into_iter().map(|peer| peer.id.get()).collect(),

@@ -42,7 +42,7 @@ use loop_raft_store::machine::HubState;
 pub use blocked::{Blocked, BlockedForum, Obstacle};
 pub use heat::Heat;
 pub use load::{Load, PeerLoad};
-pub use refusals::unreliable;
+pub use refusals::Outcomes;
 pub use standing::Patience;
 pub(crate) use view::spread;
 

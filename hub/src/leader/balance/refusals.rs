@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use loop_proto::{
-    ids::{ForumId, PeerId},
+    ids::{ForumId, HubTime, PeerId},
     v1::RejectReason,
 };
-use loop_raft_store::machine::{HubState, InvitationStatus};
+use loop_raft_store::machine::{HubState, InvitationStatus, Peer};
 
 use super::Obstacle;
 
@@ -89,9 +89,32 @@ impl Refusals {
     }
 }
 
-/// Peers that lately left one copy after the other unfinished: a new forum had better not begin on them either.
-pub fn unreliable(state: &HubState, now_ms: u64) -> BTreeSet<PeerId> {
-    let refusals = Refusals::of(state, now_ms).peers;
-    let is_unfinished = |(peer, obstacle)| (obstacle == Obstacle::Unfinished).then_some(peer);
-    refusals.into_iter().filter_map(is_unfinished).collect()
+/// Whoever has been known for as long had its time to get a copy that is right, milliseconds.
+const FRUITLESS_AFTER_MS: u64 = 3_600_000;
+
+/// What came of copies that peers were to have, as far as the log remembers.
+#[derive(Clone, Debug, Default)]
+pub struct Outcomes {
+    /// Who lately left one copy after the other unfinished.
+    pub unreliable: BTreeSet<PeerId>,
+    /// Who was invited to any, successfully or not.
+    pub invited: BTreeSet<PeerId>,
+}
+
+impl Outcomes {
+    /// At this time, Unix milliseconds.
+    pub fn of(state: &HubState, now_ms: u64) -> Self {
+        let refusals = Refusals::of(state, now_ms).peers;
+        let is_unfinished = |(peer, obstacle)| (obstacle == Obstacle::Unfinished).then_some(peer);
+        let ended = state.invitations_newest_first().filter(|invitation| !invitation.status.is_open());
+        Self {
+            unreliable: refusals.into_iter().filter_map(is_unfinished).collect(),
+            invited: ended.map(|invitation| invitation.target).collect(),
+        }
+    }
+
+    /// Whether a peer without a confirmed copy has had its time to get one: what is written to it may be nowhere.
+    pub fn is_fruitless(&self, peer: &Peer, now: HubTime) -> bool {
+        self.invited.contains(&peer.id) || peer.attendance.known_ms(now) >= FRUITLESS_AFTER_MS
+    }
 }
