@@ -15,7 +15,7 @@ impl Planner {
         }
         for at in 0..self.view.forums.len() {
             let forum = &self.view.forums[at];
-            if forum.draining.is_empty() || self.here(forum) >= forum.wanted {
+            if forum.draining.is_empty() || self.here(forum) >= forum.wanted || !self.has_place(forum) {
                 continue;
             }
             let whole = forum.draining.iter().filter(|draining| draining.live);
@@ -25,6 +25,14 @@ impl Planner {
                 self.reinstate(at, peer);
             }
         }
+    }
+
+    /// Whether one more may serve beside those on their way: they could not serve if it took the last place. Where no copy is live
+    /// nobody waits for them.
+    pub(super) fn has_place(&self, forum: &ForumView) -> bool {
+        let more = forum.joining.iter().filter(|(_, replaces)| replaces.is_none()).count();
+        let places = self.policy.replicas_max.max(forum.wanted);
+        more == 0 || forum.live.is_empty() || forum.serving.len() + more < places
     }
 
     /// Forums with one live copy get another before anything else happens. Returns whether some are about to.

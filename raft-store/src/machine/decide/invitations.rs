@@ -13,7 +13,7 @@ use super::{
         command::{AnswerInvitation, CloseInvitation, InvitePeer},
         evolve::Change,
         forum::{Forum, JoinStage, ReplicaRole},
-        invitations::{Invitation, InvitationStatus},
+        invitations::{Cause, Invitation, InvitationStatus},
         peers::PeerState,
         receipts::Made,
         record::Joining,
@@ -207,7 +207,8 @@ pub(super) fn cut_over(state: &HubState, forum: ForumId, invitation: TaskId, thr
         return Err(rejection(RejectionCode::NotCaughtUp, through, least));
     }
     let (served, max) = (forum.serving().count() as u64, state.bounds.replicas_max);
-    if invitation.replaces.is_none() && served >= max {
+    // Whoever only starts again has its place already; a replaced one may have been taken back meanwhile.
+    if invitation.replaces.is_none() && invitation.cause != Cause::Behind && served >= max {
         return Err(rejection(RejectionCode::BadReplicas, served + 1, max));
     }
     let id = next_record(state, 0)?;
