@@ -7,7 +7,7 @@ use std::{
 
 use loop_proto::{
     ids::ForumKey,
-    v1::{ForumInfo, PeerState, show_forum_request::Which},
+    v1::{ForumInfo, PeerState, PlannedStep, show_forum_request::Which},
 };
 
 use tokio::time::{Instant, sleep};
@@ -258,7 +258,9 @@ impl<I: Read, O: Write, E: Write> Run<I, O, E> {
             if let Some(blocked) = plan.blocked.iter().find(|blocked| blocked.forum_id == forum) {
                 return Some(BlockedView::new(blocked, &self.names().await.unwrap_or_default()));
             }
-            if plan.steps.iter().any(|step| step.forum_id == forum) || Instant::now() >= until {
+            // Whatever else is planned for it, a new primary say, gives it no copy.
+            let is_met = |step: &PlannedStep| step.forum_id == forum && step.what == "invite";
+            if plan.steps.iter().any(is_met) || Instant::now() >= until {
                 return None;
             }
             sleep(PLAN_LOOK).await;

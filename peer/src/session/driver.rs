@@ -17,7 +17,7 @@ use loop_proto::{
 use prost::Message;
 use tokio::sync::oneshot;
 
-use super::{seeding::Seeding, user_ids::UserIdPool};
+use super::{departures::Departures, seeding::Seeding, user_ids::UserIdPool};
 use crate::{
     backend::{Backend, BackendError, Digest, Execution, Joining, Work},
     replica::{Copied, Input, Output, Replica, Violation},
@@ -95,6 +95,7 @@ pub struct Driver {
     backend: Arc<dyn Backend>,
     seeding: Arc<Seeding>,
     ids: Arc<UserIdPool>,
+    departures: Arc<Departures>,
     todo: VecDeque<Output>,
     answered: u64,
 }
@@ -106,6 +107,7 @@ impl Driver {
         backend: Arc<dyn Backend>,
         seeding: Arc<Seeding>,
         ids: Arc<UserIdPool>,
+        departures: Arc<Departures>,
     ) -> Result<Self, DriveError> {
         let mut copies: BTreeMap<ForumId, Copied> =
             backend.forums_on_disk()?.into_iter().map(|forum| (forum, Copied::Whole)).collect();
@@ -114,11 +116,12 @@ impl Driver {
             copies.insert(forum, Copied::Joining { invitation, installed });
         }
         let replica = Replica::new(me, backend.durable_cursor(), copies);
-        Ok(Self { me, replica, backend, seeding, ids, todo: VecDeque::new(), answered: 0 })
+        Ok(Self { me, replica, backend, seeding, ids, departures, todo: VecDeque::new(), answered: 0 })
     }
 
     /// Forgets all it knew: the cursor has jumped, and these forums' copies are all there are.
     pub fn start_over(&mut self, forums: &[ForumId]) -> Result<(), DriveError> {
+        self.departures.announce();
         let kept = self.backend.forums_kept()?;
         let copied = |forum: &ForumId| if kept.contains(forum) { Copied::Kept } else { Copied::Whole };
         let copies = forums.iter().map(|forum| (*forum, copied(forum)));
@@ -152,6 +155,7 @@ impl Driver {
                 Output::BeginJoining { forum, invitation } => {
                     // Stopped first: from here on an older checkpoint must not become this copy.
                     self.seeding.stop(forum, Some(invitation));
+                    self.departures.announce();
                     self.backend.begin_joining(forum, invitation)?;
                 }
                 Output::EndJoining(forum) => {
@@ -161,6 +165,7 @@ impl Driver {
                 Output::Drop(forum) => {
                     tracing::info!(%forum, "a forum is not held any more; its rows go");
                     self.seeding.stop(forum, None);
+                    self.departures.announce();
                     self.backend.drop_forum(forum)?;
                 }
                 Output::Keep(forum) => {
@@ -170,6 +175,7 @@ impl Driver {
                          `loop-peer export {forum}` writes them to a file while the peer is stopped"
                     );
                     self.seeding.stop(forum, None);
+                    self.departures.announce();
                     self.backend.keep_forum(forum)?;
                 }
                 Output::Seed { forum, invitation } => self.seeding.order(forum, invitation),

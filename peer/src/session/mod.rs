@@ -4,6 +4,7 @@
 mod audits;
 mod check;
 mod decode;
+mod departures;
 mod download;
 mod driver;
 mod giving;
@@ -41,6 +42,7 @@ use crate::{
 };
 use audits::Reported;
 pub use check::{Report, check};
+use departures::Departures;
 use download::Courier;
 use driver::{DriveError, Driver};
 use giving::Giving;
@@ -153,7 +155,15 @@ impl Session {
     ) -> Result<Peer, PeerError> {
         let ids = Arc::new(UserIdPool::new());
         let blocking = self.io.blocking;
-        let reader = Reader::new(Arc::clone(&backend), Arc::clone(&ids), files, blocking, broken.clone());
+        let departures = Arc::<Departures>::default();
+        let reader = Reader::new(
+            Arc::clone(&backend),
+            Arc::clone(&ids),
+            Arc::clone(&departures),
+            files,
+            blocking,
+            broken.clone(),
+        );
         let hub = watch::Sender::new(None);
         let courier = Arc::new(Courier {
             io: self.io.clone(),
@@ -168,7 +178,8 @@ impl Session {
             secret: identity.secret,
         });
         let (seeding, reports) = Seeding::new(Arc::clone(&courier), broken);
-        let driver = Driver::new(me, Arc::clone(&backend), Arc::clone(&seeding), Arc::clone(&ids));
+        let driver =
+            Driver::new(me, Arc::clone(&backend), Arc::clone(&seeding), Arc::clone(&ids), departures);
         let peer = Peer {
             me,
             backend,

@@ -20,7 +20,8 @@ use tokio::{
 };
 
 use super::{
-    decode::Read, driver::encode_facts, outbox::Outbox, static_files::StaticFiles, user_ids::UserIdPool,
+    decode::Read, departures::Departures, driver::encode_facts, outbox::Outbox, static_files::StaticFiles,
+    user_ids::UserIdPool,
 };
 use crate::{
     backend::{Backend, BackendError, Execution},
@@ -41,6 +42,7 @@ const FILES_MAX: usize = 4;
 pub struct Reader {
     backend: Arc<dyn Backend>,
     ids: Arc<UserIdPool>,
+    departures: Arc<Departures>,
     files: Option<StaticFiles>,
     file_turns: Semaphore,
     blocking: Blocking,
@@ -53,12 +55,13 @@ impl Reader {
     pub fn new(
         backend: Arc<dyn Backend>,
         ids: Arc<UserIdPool>,
+        departures: Arc<Departures>,
         files: Option<StaticFiles>,
         blocking: Blocking,
         broken: mpsc::Sender<String>,
     ) -> Self {
         let file_turns = Semaphore::new(FILES_MAX);
-        Self { backend, ids, files, file_turns, blocking, broken, answered: AtomicU64::new(0) }
+        Self { backend, ids, departures, files, file_turns, blocking, broken, answered: AtomicU64::new(0) }
     }
 
     /// Reads answered since the process began.
@@ -66,7 +69,7 @@ impl Reader {
         self.answered.load(Ordering::Relaxed)
     }
 
-    async fn answer(&self, read: Read, epoch: ForumEpoch, outbox: &Outbox) {
+    async fn answer(&self, read: Read, epoch: ForumEpoch, departed: u64, outbox: &Outbox) {
         let forum_id = read.work.forum.map_or(0, |forum| forum.get());
         let mut reply = v1::ReadReply { read_id: read.id, forum_id, epoch: epoch.0, ..Default::default() };
         if read.work.request.endpoint() == v1::Endpoint::Static {
@@ -77,7 +80,9 @@ impl Reader {
             let _ = outbox.send(v1::peer_to_hub::Kind::ReadReply(reply)).await;
             return;
         }
-        if let Some(made) = self.render(&read).await {
+        let made = self.render(&read).await;
+        // Rows that went meanwhile would be missing from the answer.
+        if let Some(made) = made.filter(|_| self.departures.so_far() == departed) {
             self.answered.fetch_add(1, Ordering::Relaxed);
             reply.body = Some(made.body);
             reply.forum_facts = encode_facts(made.forum_facts);
@@ -212,9 +217,10 @@ impl Reads {
             _ => read.epoch,
         };
         let (reader, outbox) = (Arc::clone(&self.reader), self.outbox.clone());
+        let departed = reader.departures.so_far();
         self.jobs.spawn(async move {
             let _room = room;
-            reader.answer(read, epoch, &outbox).await;
+            reader.answer(read, epoch, departed, &outbox).await;
         });
         None
     }
@@ -224,4 +230,52 @@ impl Reads {
 fn cannot(read: &Read) -> v1::ReadReply {
     let forum_id = read.work.forum.map_or(0, |forum| forum.get());
     v1::ReadReply { read_id: read.id, forum_id, epoch: read.epoch.0, ..Default::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+    use loop_proto::ids::{ForumId, HubTime};
+
+    use super::*;
+    use crate::backend::{
+        Work,
+        embedded::{EmbeddedBackend, EmbeddedConfig},
+    };
+
+    fn read(id: u64) -> Read {
+        let request = v1::ClientRequest {
+            endpoint: v1::Endpoint::FastSearchChat.into(),
+            base_url: "http://h".to_owned(),
+            ..Default::default()
+        };
+        let forum = ForumId::new(178);
+        let work = Work { forum, request, session: None, message_id: None, now: HubTime(1) };
+        Read { id, epoch: ForumEpoch(1), fence: 0, work, receipt: None }
+    }
+
+    #[tokio::test]
+    async fn a_read_during_which_rows_went_is_left_to_another_peer() {
+        let dir = tempfile::tempdir().unwrap();
+        let backend = Arc::new(EmbeddedBackend::open(EmbeddedConfig::new(dir.path())).unwrap());
+        let departures = Arc::<Departures>::default();
+        let (broken, _told) = mpsc::channel(1);
+        let ids = Arc::new(UserIdPool::new());
+        let blocking = Blocking::default();
+        let reader = Reader::new(backend, ids, Arc::clone(&departures), None, blocking, broken);
+        let (outbox, stream) = Outbox::new();
+        let mut stream = std::pin::pin!(stream);
+
+        let began = departures.so_far();
+        reader.answer(read(1), ForumEpoch(1), began, &outbox).await;
+        departures.announce();
+        reader.answer(read(2), ForumEpoch(1), began, &outbox).await;
+        reader.answer(read(3), ForumEpoch(1), departures.so_far(), &outbox).await;
+        for answered in [true, false, true] {
+            let Some(v1::peer_to_hub::Kind::ReadReply(reply)) = stream.next().await.unwrap().kind else {
+                panic!("a read is answered by a reply");
+            };
+            assert_eq!(reply.body.is_some(), answered, "{reply:?}");
+        }
+    }
 }
