@@ -21,7 +21,7 @@ use super::{
     balance::{self, Blocked, Heat, Load, PeerLoad, Plan, Policy, Step, Why},
     watch::{Present, Watch},
 };
-use crate::{config::HubConfig, hub::Hub, presence::Whereabouts};
+use crate::{config::HubConfig, hub::Hub, liveness::LAG_MAX, presence::Whereabouts};
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(1);
@@ -65,6 +65,8 @@ pub(super) struct Balancer {
     planned_at: Option<Instant>,
     heat: Heat,
     moved_at: BTreeMap<ForumId, Instant>,
+    /// Since when connected peers have lacked more than a moment's records.
+    lagging_since: BTreeMap<PeerId, Instant>,
     /// Since when this leader has seen forums with a replaced copy whose successor's is confirmed.
     replaced_since: BTreeMap<ForumId, Instant>,
 }
@@ -76,6 +78,7 @@ impl Balancer {
             planned_at: None,
             heat: Heat::default(),
             moved_at: BTreeMap::new(),
+            lagging_since: BTreeMap::new(),
             replaced_since: BTreeMap::new(),
         }
     }
@@ -119,11 +122,20 @@ impl Balancer {
     fn load(&mut self, hub: &Hub, state: &HubState, watch: &Watch, present: &Present) -> Load {
         let requests = hub.traffic.peers();
         let newest = state.newest();
+        let is_lagging = |at: &Whereabouts| at.cursor().saturating_add(LAG_MAX) < newest;
+        self.lagging_since.retain(|peer, _| present.peers.get(peer).is_some_and(is_lagging));
+        for (peer, _) in present.peers.iter().filter(|(_, at)| is_lagging(at)) {
+            self.lagging_since.entry(*peer).or_insert(present.at);
+        }
+        let lagging_ms = |peer: &PeerId| {
+            self.lagging_since.get(peer).map_or(0, |since| millis(present.at.duration_since(*since)))
+        };
         let connected = |(peer, at): (&PeerId, &Whereabouts)| {
             let status = at.status().unwrap_or_default();
             let load = PeerLoad {
                 absent_ms: None,
                 cursor: at.cursor(),
+                lagging_ms: lagging_ms(peer),
                 behind: at.cursor().saturating_add(BEHIND) < newest,
                 limits: at.limits(),
                 disk_bytes: status.disk_bytes,

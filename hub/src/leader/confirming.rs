@@ -4,7 +4,7 @@
 //! one whose peer is asked for its digest again and again, while others tell theirs, and does not tell it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -17,6 +17,7 @@ use loop_raft_store::machine::{HubState, Peer, PeerState, Replica};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 
+use super::balancing;
 use crate::hub::{Hub, PROPOSE_WITHIN};
 
 /// Comparisons at once: each has every replica of its forum read all of its rows.
@@ -36,8 +37,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(10);
 pub(super) struct Confirming {
     /// Since when a copy has been live and unconfirmed.
     live_since: BTreeMap<(ForumId, PeerId), Instant>,
-    /// Forums that were compared and not confirmed, and when.
-    tried: BTreeMap<ForumId, Instant>,
+    /// Forums that were compared and not confirmed, and when that ended.
+    tried: Arc<Mutex<BTreeMap<ForumId, Instant>>>,
     /// Whose copies are being compared.
     under_way: Arc<Mutex<BTreeMap<ForumId, PeerId>>>,
     /// How often in a row a peer that stayed did not tell its digest while another did.
@@ -63,7 +64,7 @@ impl Confirming {
     pub(super) fn new() -> Self {
         Self {
             live_since: BTreeMap::new(),
-            tried: BTreeMap::new(),
+            tried: Arc::default(),
             silences: Arc::default(),
             under_way: Arc::default(),
         }
@@ -74,34 +75,47 @@ impl Confirming {
         let waiting: BTreeSet<(ForumId, PeerId)> = unconfirmed.iter().copied().collect();
         self.live_since.retain(|copy, _| waiting.contains(copy));
         self.silences.lock().retain(|peer, _| waiting.iter().any(|(_, waits)| waits == peer));
-        self.tried.retain(|_, at| now.duration_since(*at) < AGAIN_AFTER);
+        self.tried.lock().retain(|_, at| now.duration_since(*at) < AGAIN_AFTER);
         for copy in waiting {
             let since = *self.live_since.entry(copy).or_insert(now);
             let (forum, peer) = copy;
-            let due = now.duration_since(since) >= hub.config.copy_grace && !self.tried.contains_key(&forum);
-            if !due || !self.begin(forum, peer) {
+            let due =
+                now.duration_since(since) >= hub.config.copy_grace && !self.tried.lock().contains_key(&forum);
+            if !due || !self.has_room(peer) || witnesses(hub, forum, peer).is_none() {
                 continue;
             }
-            self.tried.insert(forum, now);
+            if !self.begin(forum, peer) {
+                continue;
+            }
             let (hub, under_way, silences) = (hub.clone(), self.under_way.clone(), self.silences.clone());
+            let tried = self.tried.clone();
             tokio::spawn(async move {
                 tokio::select! {
                     () = confirm(&hub, forum, peer, &silences) => {}
                     () = hub.shutdown.cancelled() => {}
                 }
+                // From now on: a comparison may take longer than the pause after it.
+                tried.lock().insert(forum, Instant::now());
                 under_way.lock().remove(&forum);
             });
         }
     }
 
-    fn begin(&self, forum: ForumId, peer: PeerId) -> bool {
-        let mut under_way = self.under_way.lock();
+    fn has_room(&self, peer: PeerId) -> bool {
+        let under_way = self.under_way.lock();
         let of_peer = under_way.values().filter(|other| **other == peer).count();
-        let begins = under_way.len() < AT_ONCE && of_peer < PER_PEER && !under_way.contains_key(&forum);
-        if begins {
-            under_way.insert(forum, peer);
+        under_way.len() < AT_ONCE && of_peer < PER_PEER
+    }
+
+    /// `false`: another copy of the forum is being compared.
+    fn begin(&self, forum: ForumId, peer: PeerId) -> bool {
+        match self.under_way.lock().entry(forum) {
+            Entry::Vacant(entry) => {
+                entry.insert(peer);
+                true
+            }
+            Entry::Occupied(_) => false,
         }
-        begins
     }
 }
 
@@ -183,7 +197,7 @@ async fn propose(hub: &Arc<Hub>, forum: ForumId, body: command::Body) -> bool {
 
 /// Puts a mark into the log and waits for the digests of this copy and of one that counts.
 async fn compare(hub: &Arc<Hub>, forum: ForumId, peer: PeerId, within: Duration) -> Option<(u64, Compared)> {
-    let others = counted(hub, forum, peer);
+    let others = witnesses(hub, forum, peer)?;
     if others.is_empty() {
         return Some((0, Compared::Alone));
     }
@@ -199,7 +213,7 @@ async fn compare(hub: &Arc<Hub>, forum: ForumId, peer: PeerId, within: Duration)
             compared => return Some((record_id, compared)),
         }
         let Ok(Some((from, report))) = timeout_at(until, listener.next()).await else {
-            let others_told = digests.keys().any(|from| *from != peer);
+            let others_told = digests.keys().any(|from| others.contains(from));
             let silent = others_told && !digests.contains_key(&peer);
             return Some((record_id, if silent { Compared::Silent } else { Compared::Unknown }));
         };
@@ -209,15 +223,28 @@ async fn compare(hub: &Arc<Hub>, forum: ForumId, peer: PeerId, within: Duration)
     }
 }
 
-/// Other peers with a copy that counts, those that an operator has removed apart.
-fn counted(hub: &Hub, forum: ForumId, peer: PeerId) -> BTreeSet<PeerId> {
+/// Whose digests a copy is compared with: those of other peers with a copy that counts. `None`: they are all away and expected
+/// back, so there is nothing to ask yet. Once they are all lost, the others that serve are all there is to compare with.
+fn witnesses(hub: &Hub, forum: ForumId, peer: PeerId) -> Option<BTreeSet<PeerId>> {
+    let connected = |id: &PeerId| hub.presence.find(*id).is_some();
     hub.state.read(|state| {
-        let counts = |replica: &&Replica| {
-            let present = state.peer(replica.peer).is_some_and(|peer| peer.state != PeerState::Removed);
-            replica.peer != peer && replica.confirmed_at.is_some() && present
+        let patience = balancing::policy(&hub.config).patience(state);
+        let is_lost = |id: &PeerId| {
+            state.peer(*id).is_none_or(|peer| {
+                let away_ms = peer.attendance.away_ms(patience.now);
+                away_ms.is_some_and(|ms| ms >= patience.grace_ms(&peer.attendance))
+            })
         };
+        let present = |id: &PeerId| state.peer(*id).is_some_and(|peer| peer.state != PeerState::Removed);
         let replicas = state.forum(forum).map(|forum| forum.replicas.as_slice()).unwrap_or_default();
-        replicas.iter().filter(counts).map(|replica| replica.peer).collect()
+        let others = || replicas.iter().filter(|replica| replica.peer != peer && present(&replica.peer));
+        let counted: BTreeSet<PeerId> =
+            others().filter(|replica| replica.confirmed_at.is_some()).map(|replica| replica.peer).collect();
+        if counted.is_empty() || counted.iter().any(connected) {
+            return Some(counted);
+        }
+        let serving = others().filter(|replica| replica.is_serving()).map(|replica| replica.peer);
+        counted.iter().all(is_lost).then(|| serving.filter(connected).collect())
     })
 }
 

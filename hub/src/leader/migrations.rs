@@ -38,10 +38,15 @@ pub(super) struct Migrations {
     led_from: Option<u64>,
 }
 
+/// A target that begins a copy anew is given as much time again, so often.
+const SETBACKS_MAX: u8 = 3;
+
 /// How far a target was when it last moved, and when that was.
 struct Seen {
     mark: Mark,
     since: Instant,
+    /// How often it fell back, or began something anew.
+    setbacks: u8,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -89,7 +94,7 @@ impl Migrations {
         let joining = forum.replica(invitation.target).and_then(Replica::joining)?;
         let target = present.peers.get(&invitation.target);
         let mark = mark(joining.stage, invitation.id, target);
-        let seen = self.seen.entry(invitation.id).or_insert(Seen { mark, since: present.at });
+        let seen = self.seen.entry(invitation.id).or_insert(Seen { mark, since: present.at, setbacks: 0 });
         seen.look(mark, target.is_some(), present.at);
         if let Some(at) = target
             && joining.stage == JoinStage::CatchingUp
@@ -113,8 +118,11 @@ impl Seen {
     /// Takes note of where the target is now. One that is away stands where it stood, and nothing unseen goes on there.
     fn look(&mut self, mark: Mark, connected: bool, now: Instant) {
         let mark = if connected { mark } else { Mark { unseen: false, ..self.mark } };
-        if self.mark != mark {
-            *self = Self { mark, since: now };
+        let gets_on = mark.stage != self.mark.stage || mark.progress > self.mark.progress;
+        // Whoever goes back and forth gets nowhere.
+        if gets_on || mark != self.mark && self.setbacks < SETBACKS_MAX {
+            let setbacks = self.setbacks + u8::from(!gets_on);
+            *self = Self { mark, since: now, setbacks };
         }
     }
 }
@@ -192,7 +200,7 @@ mod tests {
     #[test]
     fn progress_renews_the_patience_and_an_absence_does_not() {
         let start = Instant::now();
-        let mut seen = Seen { mark: seeding(5, false), since: start };
+        let mut seen = Seen { mark: seeding(5, false), since: start, setbacks: 0 };
         seen.look(seeding(5, false), true, start + SECOND);
         assert_eq!(seen.since, start);
         seen.look(seeding(0, false), false, start + 2 * SECOND);
@@ -203,9 +211,21 @@ mod tests {
     }
 
     #[test]
+    fn whoever_goes_back_and_forth_is_given_up_in_the_end() {
+        let start = Instant::now();
+        let mut seen = Seen { mark: seeding(5, false), since: start, setbacks: 0 };
+        for look in 1..=100u32 {
+            seen.look(seeding(u64::from(look % 2), false), true, start + look * SECOND);
+        }
+        assert!(seen.since < start + 10 * SECOND);
+        seen.look(seeding(6, false), true, start + 101 * SECOND);
+        assert_eq!(seen.since, start + 101 * SECOND, "it goes on after all");
+    }
+
+    #[test]
     fn what_cannot_be_seen_has_more_time_but_only_while_the_target_is_there() {
         let start = Instant::now();
-        let mut seen = Seen { mark: seeding(0, true), since: start };
+        let mut seen = Seen { mark: seeding(0, true), since: start, setbacks: 0 };
         assert_eq!(seen.mark.patience(SECOND), 10 * SECOND);
         seen.look(seeding(0, false), false, start + SECOND);
         assert_eq!((seen.mark.patience(SECOND), seen.since), (2 * SECOND, start + SECOND));

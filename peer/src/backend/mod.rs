@@ -8,6 +8,8 @@ pub mod embedded;
 use std::path::Path;
 
 use bytes::Bytes;
+use loop_atomjump::NoUserId;
+pub use loop_atomjump::UserIds;
 use loop_proto::{
     ids::{ForumId, HubTime, MessageId, TaskId},
     v1,
@@ -42,12 +44,6 @@ pub struct Execution {
     pub receipt: v1::Receipt,
     /// The response, JSONP not yet wrapped.
     pub body: v1::ResponseBody,
-}
-
-/// Hands out user ids from the blocks leased to this peer.
-pub trait UserIds {
-    /// The next unused id; `None` when the lease is used up, and a new one is on its way.
-    fn take(&mut self) -> Option<u32>;
 }
 
 /// Facts of one record, to be applied.
@@ -135,6 +131,12 @@ pub enum BackendError {
     /// Disk or database: the process must stop, loudly.
     #[error("backend failed: {0}")]
     Fatal(String),
+}
+
+impl From<NoUserId> for BackendError {
+    fn from(NoUserId: NoUserId) -> Self {
+        Self::Unavailable("no user ids are leased yet")
+    }
 }
 
 /// A peer's backend. Calls about one forum come from one caller at a time, in log order; reads may come beside them.

@@ -157,6 +157,44 @@ fn who_is_being_replaced_or_drains_is_not_seeded_again() {
     .assert_eq(&story.told());
 }
 
+/// It has missed too much to be followed, and is still all that was ever compared.
+#[test]
+fn the_only_compared_copy_stays_until_it_has_what_the_others_have() {
+    let mut story = Story::new(Bounds::STANDARD);
+    story.register("ann");
+    story.register("bob");
+    story.open("ajps_test", &[1]);
+    story.told();
+    story.invite(178, 2, 1, 1);
+    story.accept(178, 2, 2);
+    story.seed(178, 2, 2, 3);
+    story.cut_over(178, 2, 4);
+    story.restart(178, 1);
+    expect![[r#"
+        > invite p2 to f178 in place of p1, p1 gives
+          invited by t2
+          - t2 f178 assignment e1 primary p1 replicas [p1] joining p2 Invited by t2 from p1
+          - f178 is held differently
+        > p2 accepts t2
+          changed by t3
+          - t3 f178 assignment e1 primary p1 replicas [p1] joining p2 Seeding by t2 from p1
+          - f178 is held differently
+        > p2 has f178 through t3
+          changed by t4
+          - t4 f178 assignment e1 primary p1 replicas [p1] joining p2 CatchingUp by t2 from p1
+          - f178 is held differently
+        > cut over t2, caught up through t4
+          changed by t5
+          - t5 f178 assignment e2 primary p2 replicas [p2] draining [p1] unconfirmed [p2]
+          - f178 is held differently
+        > restart p1 of f178
+          changed by t6
+          - t6 f178 assignment e2 primary p2 replicas [p2] joining p1 Invited by t6 from p2 unconfirmed [p2]
+          - f178 is held differently
+    "#]]
+    .assert_eq(&story.told());
+}
+
 #[test]
 fn with_no_invitation_left_a_replica_that_lost_its_place_is_let_go() {
     let mut story = Story::with_a_forum(Bounds { invitations_open_max: 1, ..Bounds::STANDARD });

@@ -118,6 +118,7 @@ impl Planner {
         for (peer, at) in sight.present {
             let behind = at.cursor.saturating_add(BEHIND) < state.newest();
             let load = PeerLoad {
+                lagging_ms: 0,
                 absent_ms: None,
                 cursor: at.cursor,
                 behind,

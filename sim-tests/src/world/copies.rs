@@ -150,8 +150,10 @@ impl World {
                 takes && holders.all(|holder| *holder != id) && self.is_surely_connected(id)
             })
         };
+        // What was decided at once counts as decided together, whichever record comes first.
+        let newest = self.ledger.assignments();
         let lone = self.copies.lacks.iter().filter_map(|(forum, lack)| {
-            let held = self.copies.holders.get(forum)?;
+            let held = newest.get(forum)?;
             let waited = now.checked_sub(lack.lone? + slack)?;
             (held.joining.is_empty() && could(held)).then_some((*forum, waited))
         });

@@ -215,9 +215,12 @@ fn story(record: &v1::Record) -> String {
             format!("facts of task {:?} by peer {} under e{}", facts.task_id, facts.peer_id, facts.epoch)
         }
         Some(Body::Assignment(assignment)) => {
-            let v1::Assignment { epoch, primary, replicas, joining, draining, .. } = assignment;
+            let v1::Assignment { epoch, primary, replicas, joining, draining, unconfirmed, .. } = assignment;
             let joining: Vec<u32> = joining.iter().map(|joining| joining.peer_id).collect();
-            format!("e{epoch}: primary {primary} of {replicas:?}, joining {joining:?}, draining {draining:?}")
+            format!(
+                "e{epoch}: primary {primary} of {replicas:?}, joining {joining:?}, draining {draining:?}, not compared \
+                 {unconfirmed:?}"
+            )
         }
         _ => "something else".to_owned(),
     };

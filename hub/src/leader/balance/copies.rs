@@ -157,7 +157,8 @@ impl Planner {
                     break;
                 }
                 let forum = &self.view.forums[at];
-                let has_place = forum.serving.len() < self.policy.replicas_max.max(forum.wanted + 1);
+                let places = self.policy.replicas_max.max(forum.wanted + 1).min(self.view.serving_max);
+                let has_place = forum.serving.len() < places;
                 let quiet = !forum.planned && !forum.resting && !forum.hot;
                 if quiet && has_place && self.is_safe(forum) && self.view.may_take(peer, at) {
                     match self.invite_to(at, peer, None, Why::Probation) {

@@ -35,6 +35,8 @@ pub struct PeerLoad {
     pub cursor: u64,
     /// It lacks so many records that it would keep everybody waiting.
     pub behind: bool,
+    /// For how long it has been connected without having come near the end of the log, milliseconds.
+    pub lagging_ms: u64,
     /// What its volunteer gives.
     pub limits: v1::PeerLimits,
     /// What it uses of its disk for forums, bytes.

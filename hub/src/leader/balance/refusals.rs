@@ -75,12 +75,16 @@ impl Refusals {
                 ) if age < REFUSES_FOR_MS => {
                     refusals.peers.entry(target).or_insert(Obstacle::SaidNo(reason));
                 }
+                // For a reason that is not known here: a newer peer's, or none.
+                (InvitationStatus::Rejected, RejectReason::Unspecified) if age < TIMED_OUT_FOR_MS => {
+                    refusals.pairs.insert((invitation.forum, target));
+                }
                 _ => {}
             }
         }
         for (peer, Row { times, ago_ms, .. }) in unfinished {
-            let pause_ms =
-                UNFINISHED_FOR_MS.checked_shl(times.saturating_sub(UNFINISHED_MAX)).unwrap_or(u64::MAX);
+            let doublings = times.saturating_sub(UNFINISHED_MAX).min(u64::BITS - 1);
+            let pause_ms = UNFINISHED_FOR_MS.saturating_mul(1 << doublings);
             if times >= UNFINISHED_MAX && ago_ms < pause_ms.min(UNFINISHED_WITHIN_MS) {
                 refusals.peers.entry(peer).or_insert(Obstacle::Unfinished);
             }

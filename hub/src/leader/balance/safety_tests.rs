@@ -4,7 +4,7 @@ use loop_proto::v1::{self, command};
 use loop_raft_store::machine::Forum;
 
 use super::{
-    tests::{World, forum, peer},
+    tests::{World, forum, here, peer},
     *,
 };
 
@@ -252,4 +252,59 @@ fn a_forum_of_which_no_copy_is_there_waits_for_its_peers_and_says_so() {
     assert_eq!(plan.blocked.forums[0].why, Why::NoCopy);
     world.back(2);
     assert!(world.second().iter().any(|step| step.why == Why::LastCopy));
+}
+
+#[test]
+fn a_connected_copy_that_never_gets_on_is_no_copy_that_is_there() {
+    let mut world = World::new(4);
+    world.policy.replicas = 2;
+    // The log must be longer than what a live copy may lack.
+    (0..4_200).for_each(|_| world.open(&[1, 3]));
+    world.open(&[1, 2]);
+    let last = world.state.forums().last().unwrap().id;
+    let doubled = |world: &World| {
+        let of_last = |step: &&Step| step.forum == last && step.why == Why::LastCopy;
+        world.plan().iter().filter(of_last).count()
+    };
+    let frozen = PeerLoad { cursor: 0, lagging_ms: 30_000, ..here() };
+    world.load.peers.insert(peer(2), frozen.clone());
+    assert_eq!(doubled(&world), 0, "it may be a moment behind");
+    world.load.peers.insert(peer(2), PeerLoad { lagging_ms: 60_000, ..frozen });
+    assert_eq!(doubled(&world), 1);
+}
+
+#[test]
+fn no_trial_copy_is_planned_that_would_be_one_more_than_any_forum_may_have() {
+    let mut world = World::new(4);
+    world.policy = Policy { replicas: 4, ..Policy::default() };
+    (0..5).for_each(|_| world.open(&[1, 2, 3, 4]));
+    pass(&mut world, 24 * 60 * MINUTE);
+    world.join("new");
+    pass(&mut world, 2 * MINUTE);
+    for _ in 0..5 {
+        let steps = world.second();
+        assert!(steps.iter().all(|step| step.why != Why::Probation), "{steps:?}");
+    }
+}
+
+#[test]
+fn a_peer_that_declines_for_no_reason_that_is_known_is_not_asked_again_at_once() {
+    let mut world = World::new(3);
+    world.policy.replicas = 2;
+    world.open(&[1]);
+    let asked = |world: &World| {
+        let open = world.state.open_invitations().next().unwrap();
+        (open.id.get(), open.target)
+    };
+    world.carry_out(&world.plan()[0].clone());
+    let (invitation_id, first) = asked(&world);
+    world.apply(command::Body::AnswerInvitation(v1::AnswerInvitation {
+        forum_id: 1,
+        invitation_id,
+        peer_id: first.get(),
+        accepted: false,
+        reason: v1::RejectReason::Unspecified.into(),
+    }));
+    world.carry_out(&world.plan()[0].clone());
+    assert_ne!(asked(&world).1, first);
 }

@@ -17,6 +17,8 @@ use crate::{liveness, traffic::ForumRate};
 const APPLY_SHARE: u64 = 4;
 /// A peer that is away for less may just be changing hubs or starting again, milliseconds.
 const MOMENT_MS: u64 = 20_000;
+/// For so long a connected peer may lack what its copies need to be live, until they count as not there, milliseconds.
+const LAGGING_MAX_MS: u64 = 60_000;
 /// A peer gets no copy before it has been there for as long, milliseconds, unless the last one is to be doubled.
 const STAY_MS: u64 = 30_000;
 
@@ -101,6 +103,8 @@ pub(super) struct View {
     pub under_way: usize,
     /// Most replicas of one forum in any role.
     pub roles_max: usize,
+    /// Most that serve.
+    pub serving_max: usize,
     /// Whether anybody who works is proven; else nobody is doubted.
     any_proven: bool,
     failed: BTreeSet<(ForumId, PeerId)>,
@@ -147,7 +151,9 @@ impl View {
         let any_proven = peers.iter().any(|peer| peer.works && peer.proven);
         let failed = refusals.pairs;
         let roles_max = usize::try_from(state.bounds().replicas_of_any_role_max()).unwrap_or(usize::MAX);
-        let mut view = Self { peers, forums: Vec::new(), under_way: 0, roles_max, any_proven, failed };
+        let serving_max = usize::try_from(state.bounds().replicas_max).unwrap_or(usize::MAX);
+        let mut view =
+            Self { peers, forums: Vec::new(), under_way: 0, roles_max, serving_max, any_proven, failed };
         view.forums = state.forums().map(|forum| forum_view(state, forum, load, policy, &at)).collect();
         view.count(state, &at);
         for peer in &mut view.peers {
@@ -404,7 +410,7 @@ fn peer_view(
     PeerView {
         id: peer.id,
         connected,
-        was_here: !removed && !away(MOMENT_MS.min(policy.grace_ms)),
+        was_here: !removed && !away(MOMENT_MS.min(policy.grace_ms)) && told.lagging_ms < LAGGING_MAX_MS,
         proven: patience.is_proven(attendance) && !doubted,
         is_new: patience.is_new(attendance),
         has_stayed: patience.is_proven(attendance) || attendance.present_ms(patience.now) >= STAY_MS,

@@ -5,14 +5,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use loop_atomjump::{ForumWindow, Row, View, Viewer};
 use loop_proto::v1;
 use parking_lot::{Mutex, RwLock};
 
 use super::{
     directory::Directory,
-    forum_window::ForumWindow,
     store::{DeepQuery, Store},
-    view::{Row, View, Viewer},
 };
 use crate::backend::BackendError;
 
@@ -215,6 +214,8 @@ impl<'a> ForumView<'a> {
 }
 
 impl View for ForumView<'_> {
+    type Error = BackendError;
+
     fn forum(&self) -> Option<&v1::ForumStored> {
         self.window?.forum(self.pending)
     }

@@ -4,25 +4,18 @@
 //! functions over a view of this; they never write. Never knows hubs, epochs or cursors of others.
 
 mod checkpoint;
-mod dates;
 mod directory;
-mod endpoints;
-mod escape;
-mod forum_window;
 mod forums;
 mod joining;
-mod json;
-mod peano;
 mod recent;
 mod record;
-mod request;
-mod session;
 mod store;
-mod text;
-mod view;
 
 use std::path::{Path, PathBuf};
 
+use loop_atomjump::{
+    Answer, Call, ForumWindow, Rendered, StoredSession, UserIds, View, execute, refused, render, written,
+};
 use loop_proto::{
     ids::{ForumId, TaskId},
     v1::{self, Endpoint, fact::Kind},
@@ -31,29 +24,15 @@ use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    AppliedRecord, Backend, BackendError, Digest, Execution, InstallError, Joining, Progress, Scope, UserIds,
-    Work,
+    AppliedRecord, Backend, BackendError, Digest, Execution, InstallError, Joining, Progress, Scope, Work,
 };
 pub use checkpoint::Imported;
 use directory::Directory;
-use endpoints::{
-    Answer, HTML, JSON, chat_page, hide, index_page, logged_status, message_buttons,
-    search::{self, Extra},
-    shout,
-    visit::{self, Visit},
-};
-use forum_window::ForumWindow;
 use forums::{ForumView, Forums};
 use joining::JoiningForums;
 use record::{Decoded, Fate};
-use request::Request;
-use session::Session;
 pub use store::WriteMode;
 use store::{Change, Store};
-use view::{View, Viewer};
-
-/// A session that changed in nothing but its last use is stored again only after this time, seconds.
-const SESSION_REFRESH_S: u64 = 86_400;
 
 /// How an [`EmbeddedBackend`] works.
 #[derive(Clone, Debug)]
@@ -118,16 +97,17 @@ impl EmbeddedBackend {
     }
 
     /// The request decoded, or the answer to one that is too large.
-    fn request(&self, work: &Work) -> Result<Request, Answer> {
-        Request::read(work, self.web_root.as_deref())
-            .map_err(|too_much| Answer::refused(400, &format!("The request has {too_much}.")))
+    fn call(&self, work: &Work) -> Result<Call, Answer> {
+        let web_root = self.web_root.as_deref();
+        Call::read(&work.request, work.forum, work.message_id, work.now, web_root)
+            .map_err(|too_much| refused(&too_much))
     }
 
     /// Calls `use_view` with a view of the forum; an empty one for requests that name none.
     fn with_view<T>(
         &self,
         forum: Option<ForumId>,
-        use_view: impl FnOnce(&dyn View) -> Result<T, BackendError>,
+        use_view: impl FnOnce(&ForumView<'_>) -> Result<T, BackendError>,
     ) -> Result<T, BackendError> {
         let Some(forum) = forum else {
             return use_view(&ForumView::of_none(&self.store, &self.directory));
@@ -137,127 +117,54 @@ impl EmbeddedBackend {
         })
     }
 
-    fn session_of(&self, request: &Request, sent: Option<&v1::SessionRecord>) -> Result<Held, BackendError> {
-        if request.is_robot {
-            return Ok(Held::default());
+    fn session_of(&self, call: &Call, work: &Work) -> Result<StoredSession, BackendError> {
+        if call.is_robot() {
+            return Ok(StoredSession::default());
         }
-        Ok(Held::of(self.directory.newest_session(&self.store, &request.session_id, sent)?))
-    }
-
-    fn search(
-        &self,
-        work: &Work,
-        request: &Request,
-        content_type: &'static str,
-        ids: &mut dyn UserIds,
-    ) -> Result<Execution, BackendError> {
-        let held = self.session_of(request, work.session.as_ref())?;
-        let mut session = held.session.clone();
-        let (visit, body) = self.with_view(work.forum, |view| {
-            let visit = match work.forum {
-                Some(forum) => visit::enter(request, &mut session, view, forum, ids)?,
-                None => Visit::default(),
-            };
-            if let Some(forum) = work.forum.filter(|_| !request.is_robot) {
-                visit::leave(&mut session, view, forum);
-                if session.number("view-count") != Some(1) {
-                    session.set_int("view-count", 1);
-                }
-            }
-            let extra =
-                Extra { title: visit.forum.as_ref().map(|forum| forum.title.as_str()), ..Extra::default() };
-            let body = search::body(request, &session, view, request.records(), extra)?;
-            Ok((visit, body))
-        })?;
-        Ok(Execution {
-            forum_facts: visit.forum_facts(),
-            directory_facts: visit.directory_facts(),
-            session: held.changed(&session, request),
-            body: Answer::jsonp(content_type, body).into(),
-            ..Execution::default()
-        })
-    }
-
-    /// A read that changes nothing.
-    fn plain_read(
-        &self,
-        work: &Work,
-        request: &Request,
-        answer: impl FnOnce(&Session, &dyn View) -> Result<Answer, BackendError>,
-    ) -> Result<Execution, BackendError> {
-        let held = self.session_of(request, work.session.as_ref())?;
-        let answer = self.with_view(work.forum, |view| answer(&held.session, view))?;
-        Ok(answered(answer))
+        let newest = self.directory.newest_session(&self.store, call.session_id(), work.session.as_ref())?;
+        Ok(StoredSession::of(newest))
     }
 
     /// The session an execution works on: what an earlier one of this forum left, before it is committed, else the
     /// newest that is.
-    fn session_in(&self, window: &ForumWindow, work: &Work, request: &Request) -> Result<Held, BackendError> {
-        match window.pending_session(&request.session_id).filter(|_| !request.is_robot) {
-            Some(pending) => Ok(Held::of(Some(pending.clone()))),
-            None => self.session_of(request, work.session.as_ref()),
+    fn session_in(
+        &self,
+        window: &ForumWindow,
+        call: &Call,
+        work: &Work,
+    ) -> Result<StoredSession, BackendError> {
+        match window.pending_session(call.session_id()).filter(|_| !call.is_robot()) {
+            Some(pending) => Ok(StoredSession::of(Some(pending.clone()))),
+            None => self.session_of(call, work),
         }
     }
 
-    fn shout(
+    /// Executes a write on top of the forum's earlier executions, and keeps it with them until it is committed.
+    fn execute_in(
         &self,
+        forum: ForumId,
         task: TaskId,
+        call: &Call,
         work: &Work,
-        request: &Request,
         ids: &mut dyn UserIds,
     ) -> Result<Execution, BackendError> {
-        let Some(forum) = work.forum else {
-            return self.shout_nowhere(work, request);
-        };
-        self.forums.write(&self.store, forum.get(), |window| {
+        let forum = forum.get();
+        self.forums.write(&self.store, forum, |window| {
             window.drop_pending_from(task.get());
-            let held = self.session_in(window, work, request)?;
-            let mut session = held.session.clone();
-            let view = ForumView::pending(window, forum.get(), &self.store, &self.directory);
-            let visit = visit::enter(request, &mut session, &view, forum, ids)?;
-            let decided = match visit.forum.as_ref().or(view.forum()) {
-                Some(row) => shout::decide(request, &mut session, &view, row, work.message_id)?,
-                None => shout::Shout::default(),
-            };
-            if request.is_remote_app() && !request.is_robot {
-                visit::leave(&mut session, &view, forum);
-            }
-            let record = held.changed(&session, request);
-            let mut forum_facts = visit.forum_facts();
-            forum_facts.extend(decided.facts);
-            window.push_pending(task.get(), &forum_facts, record.as_ref());
-
-            let receipt = v1::Receipt { status: 200, sid_json: decided.sid_json, lid: lid(request) };
-            let view = ForumView::pending(window, forum.get(), &self.store, &self.directory);
-            let body = written(request, &session, &view, &receipt)?.into();
-            let directory_facts = visit.directory_facts();
-            Ok(Execution { forum_facts, directory_facts, session: record, receipt, body })
+            let stored = self.session_in(window, call, work)?;
+            let view = ForumView::pending(window, forum, &self.store, &self.directory);
+            let executed = execute(call, &stored, &view, ids)?;
+            window.push_pending(task.get(), &executed.forum_facts, executed.record.as_ref());
+            let view = ForumView::pending(window, forum, &self.store, &self.directory);
+            let body = written(call, &executed, &view)?.into();
+            Ok(Execution {
+                forum_facts: executed.forum_facts,
+                directory_facts: executed.directory_facts,
+                session: executed.record,
+                receipt: executed.receipt,
+                body,
+            })
         })
-    }
-
-    /// A write that names no forum stores nothing and says so by leaving `sid` out.
-    fn shout_nowhere(&self, work: &Work, request: &Request) -> Result<Execution, BackendError> {
-        let held = self.session_of(request, work.session.as_ref())?;
-        let receipt = v1::Receipt { status: 200, sid_json: None, lid: None };
-        let answer = self.with_view(None, |view| written(request, &held.session, view, &receipt))?;
-        Ok(Execution { receipt, ..answered(answer) })
-    }
-
-    fn hide(&self, task: TaskId, work: &Work, request: &Request) -> Result<Execution, BackendError> {
-        let forum_facts = match work.forum {
-            Some(forum) => self.forums.write(&self.store, forum.get(), |window| {
-                window.drop_pending_from(task.get());
-                let held = self.session_in(window, work, request)?;
-                let viewer = Viewer { user: held.session.user(), ip: &request.ip, group: None };
-                let view = ForumView::pending(window, forum.get(), &self.store, &self.directory);
-                let facts = hide::facts(request, &viewer, &view)?;
-                window.push_pending(task.get(), &facts, None);
-                Ok(facts)
-            })?,
-            None => Vec::new(),
-        };
-        let receipt = v1::Receipt { status: 200, ..Default::default() };
-        Ok(Execution { forum_facts, receipt, ..answered(hide::answer(request)) })
     }
 }
 
@@ -302,15 +209,18 @@ impl Backend for EmbeddedBackend {
 
     fn execute(&self, task: TaskId, work: &Work, ids: &mut dyn UserIds) -> Result<Execution, BackendError> {
         self.store.check()?;
-        let request = match self.request(work) {
-            Ok(request) => request,
-            Err(refusal) => return Ok(refused(refusal)),
+        let call = match self.call(work) {
+            Ok(call) => call,
+            Err(refusal) => return Ok(not_looked_at(refusal)),
         };
-        match work.request.endpoint() {
-            Endpoint::Shout => self.shout(task, work, &request, ids),
-            Endpoint::HideMessage => self.hide(task, work, &request),
-            _ => Ok(refused(Answer::refused(400, "This is not a write."))),
+        if let Some(forum) = work.forum.filter(|_| is_write(work)) {
+            return self.execute_in(forum, task, &call, work, ids);
         }
+        let stored = self.session_of(&call, work)?;
+        let nowhere = ForumView::of_none(&self.store, &self.directory);
+        let executed = execute(&call, &stored, &nowhere, ids)?;
+        let body = written(&call, &executed, &nowhere)?.into();
+        Ok(Execution { receipt: executed.receipt, body, ..Execution::default() })
     }
 
     fn forget_pending(&self, forum: ForumId) {
@@ -324,41 +234,20 @@ impl Backend for EmbeddedBackend {
         ids: &mut dyn UserIds,
     ) -> Result<Execution, BackendError> {
         self.store.check()?;
-        let request = match self.request(work) {
-            Ok(request) => request,
-            Err(refusal) => return Ok(refused(refusal)),
+        let call = match self.call(work) {
+            Ok(call) => call,
+            Err(refusal) => return Ok(not_looked_at(refusal)),
         };
-        let request = &request;
-        match (work.request.endpoint(), receipt) {
-            (Endpoint::Shout, Some(receipt)) => {
-                self.plain_read(work, request, |session, view| written(request, session, view, receipt))
-            }
-            (Endpoint::HideMessage, _) => Ok(answered(hide::answer(request))),
-            (Endpoint::SearchChat, _) => self.search(work, request, HTML, ids),
-            (Endpoint::Index, _) if request.is_remote_app() => self.search(work, request, JSON, ids),
-            (Endpoint::Index, _) => Ok(answered(index_page::answer(request))),
-            (Endpoint::FastSearchChat, _) => {
-                self.plain_read(work, request, |session, view| search::fast(request, session, view))
-            }
-            (Endpoint::ChatPage, _) => {
-                self.plain_read(work, request, |session, view| Ok(chat_page::answer(request, session, view)))
-            }
-            (Endpoint::LoggedStatus, _) => {
-                self.plain_read(work, request, |session, view| logged_status::answer(request, session, view))
-            }
-            (Endpoint::MessageButtons, _) => Ok(answered(message_buttons::answer())),
-            // One that cannot write (a wrong checksum, no forum) is no task: it is told what a write would show.
-            (Endpoint::Shout, None) => {
-                let receipt =
-                    work.forum.map(|_| v1::Receipt { status: 200, sid_json: None, lid: lid(request) });
-                self.plain_read(work, request, |session, view| {
-                    written(request, session, view, &receipt.unwrap_or_default())
-                })
-            }
-            (Endpoint::Static | Endpoint::Unspecified, _) => {
-                Ok(answered(Answer::refused(404, "There is no such page.")))
-            }
-        }
+        let stored = self.session_of(&call, work)?;
+        let rendered = self.with_view(work.forum, |view| render(&call, &stored, receipt, view, ids))?;
+        let Rendered { answer, forum_facts, directory_facts, record } = rendered;
+        Ok(Execution {
+            forum_facts,
+            directory_facts,
+            session: record,
+            body: answer.into(),
+            ..Execution::default()
+        })
     }
 
     fn joining(&self) -> Result<Vec<Joining>, BackendError> {
@@ -451,73 +340,14 @@ impl Backend for EmbeddedBackend {
     }
 }
 
-/// A session as read, and the record it came from.
-#[derive(Default)]
-struct Held {
-    record: Option<v1::SessionRecord>,
-    session: Session,
+fn is_write(work: &Work) -> bool {
+    matches!(work.request.endpoint(), Endpoint::Shout | Endpoint::HideMessage)
 }
 
-impl Held {
-    fn of(record: Option<v1::SessionRecord>) -> Self {
-        let session = record.as_ref().map(|record| Session::parse(&record.data)).unwrap_or_default();
-        Self { record, session }
-    }
-
-    /// The record to store, if there is anything new in it.
-    fn changed(&self, session: &Session, request: &Request) -> Option<v1::SessionRecord> {
-        if request.session_id.is_empty() || (*session == self.session && session.user().is_none()) {
-            return None;
-        }
-        let user_id = session.user().map(|id| id.to_string());
-        let held = self.record.as_ref();
-        let is_fresh = held.is_some_and(|record| {
-            record.user_id == user_id && request.now_s.saturating_sub(record.updated_at_s) < SESSION_REFRESH_S
-        });
-        if *session == self.session && is_fresh {
-            return None;
-        }
-        Some(v1::SessionRecord {
-            id: request.session_id.clone(),
-            version: held.map_or(0, |record| record.version),
-            user_id,
-            created_at_s: held.map_or(request.now_s, |record| record.created_at_s),
-            updated_at_s: request.now_s,
-            data: session.serialise().into(),
-        })
-    }
-}
-
-fn answered(answer: Answer) -> Execution {
-    Execution { body: answer.into(), ..Execution::default() }
-}
-
-/// A write that was not looked at.
-fn refused(answer: Answer) -> Execution {
+/// A request that is refused for its size.
+fn not_looked_at(answer: Answer) -> Execution {
     let receipt = v1::Receipt { status: answer.status, ..Default::default() };
-    Execution { receipt, ..answered(answer) }
-}
-
-/// `msg_id`, given back as it came.
-fn lid(request: &Request) -> Option<String> {
-    /// Longest `msg_id` that is kept, characters. Honest ones count a page's messages.
-    const LID_CHARS_MAX: usize = 64;
-    request.params.text("msg_id").map(|lid| text::cut(&lid, LID_CHARS_MAX).to_owned())
-}
-
-/// What the writer of a message is told: the list, with `sid` and `lid`; nothing without `remoteapp`.
-fn written(
-    request: &Request,
-    session: &Session,
-    view: &dyn View,
-    receipt: &v1::Receipt,
-) -> Result<Answer, BackendError> {
-    if !request.is_remote_app() {
-        return Ok(Answer::empty());
-    }
-    let extra = Extra { title: None, sid_json: receipt.sid_json.as_deref(), lid: receipt.lid.as_deref() };
-    let body = search::body(request, session, view, shout::RECORDS_AFTER_WRITE, extra)?;
-    Ok(Answer::jsonp(JSON, body))
+    Execution { receipt, body: answer.into(), ..Execution::default() }
 }
 
 #[cfg(test)]

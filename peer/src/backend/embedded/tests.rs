@@ -147,7 +147,7 @@ fn a_first_read_makes_user_and_forum_and_later_ones_change_nothing() {
     assert_eq!(body(&second), r#"{"res":[],"ses":"e9kk7q"}"#);
     assert!(second.forum_facts.is_empty() && second.directory_facts.is_empty() && second.session.is_none());
     // Its use is noted once a day, so that it does not seem dead.
-    let later = Work { now: HubTime((T0 + SESSION_REFRESH_S) * 1000), ..work };
+    let later = Work { now: HubTime((T0 + 86_400) * 1000), ..work };
     assert!(peer.backend.read(&later, None, &mut peer.ids).unwrap().session.is_some());
 }
 
@@ -335,7 +335,7 @@ fn a_peer_dropped_at_any_moment_reopens_at_its_cursor() {
         let held = peer.backend.durable_cursor();
         count = records[&held];
         let resident = peer.backend.forums.read(&peer.backend.store, 178, |window| {
-            let viewer = Viewer { user: None, ip: "", group: None };
+            let viewer = loop_atomjump::Viewer { user: None, ip: "", group: None };
             Ok(window.newest(&viewer, false, 1000, &mut |_| {}))
         });
         assert_eq!(resident.unwrap(), count, "round {round} at record {held}");

@@ -292,12 +292,22 @@ pub(super) fn restart_replica(
         ReplicaRole::Serving { .. } if fits && replacing(state, forum, peer).is_none() => {
             next.invite(id, next.primary, peer, None, Cause::Behind);
         }
+        // Its rows stay with its peer until it has those of the others, whom nobody has compared with anything yet.
+        ReplicaRole::Draining { .. } if fits && is_only_confirmed(state, forum, peer) => {
+            next.invite(id, next.primary, peer, None, Cause::Behind);
+        }
         ReplicaRole::Serving { .. } | ReplicaRole::Draining { .. } => next.remove(peer),
     }
     let (assignment, mut changes) = next.recorded(id);
     let made = Made::Restarted { forum: forum.id, record: id.get() };
     changes.push(Change::ProposalMade { proposal, made });
     Ok(Decision { answer: replicas_changed(&assignment, id.get()), changes })
+}
+
+/// Whether nobody but `peer` has a copy that was compared, those apart whose peers are removed.
+fn is_only_confirmed(state: &HubState, forum: &Forum, peer: PeerId) -> bool {
+    let confirmed = forum.replicas.iter().filter(|replica| replica.confirmed_at.is_some());
+    confirmed.map(|replica| replica.peer).filter(|holder| !is_removed(state, *holder)).eq([peer])
 }
 
 /// Who serves when `peer` does not: the first other replica, one with a confirmed copy on an active peer if there is one. A

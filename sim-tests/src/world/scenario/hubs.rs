@@ -80,6 +80,7 @@ pub(super) fn half_done_change(world: &mut World) -> Result<(), Failure> {
         world.desk_has_removed(leaves);
         strike_after(world, (1, 60), Kind::CrashAllHubs, (20, 400))?;
         is_out(world, old)?;
+        peers_are_there(world)?;
         world.retire(old);
     }
     world.settle()
@@ -108,6 +109,15 @@ fn is_out(world: &mut World, hub: usize) -> Result<(), Failure> {
     })
 }
 
+/// An operator goes on once the peers are connected: one that was away while every hub it has heard of was replaced could
+/// not know where to go.
+fn peers_are_there(world: &mut World) -> Result<(), Failure> {
+    world.run_until("peers have found the hubs", secs(60), |world| {
+        let away = world.peers_in().into_iter().find(|peer| !world.is_connected(*peer));
+        away.map_or(Ok(()), |peer| Err(format!("peer-{} is not connected", peer + 1)))
+    })
+}
+
 /// Until none of the first hubs is left, the one that leads among them, while everybody writes.
 pub(super) fn membership(world: &mut World) -> Result<(), Failure> {
     begin(world)?;
@@ -123,6 +133,7 @@ pub(super) fn membership(world: &mut World) -> Result<(), Failure> {
         }
         enters(world, new)?;
         is_out(world, old)?;
+        peers_are_there(world)?;
         // For a while it runs on, and whoever hangs on it must find out.
         let pause = millis(world, 1, 3000);
         world.run_for(pause)?;

@@ -9,14 +9,12 @@ use std::{
     path::Path,
 };
 
+use loop_atomjump::dates;
 use loop_proto::v1::{self, MessageStatus, fact::Kind};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    super::{
-        dates,
-        store::{Snapshot, access_word},
-    },
+    super::store::{Snapshot, access_word},
     digest::Digester,
     format::{FORMAT, MARK, STATEMENT_BYTES, STATEMENT_ROWS, Table},
 };

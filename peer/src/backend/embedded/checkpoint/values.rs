@@ -1,12 +1,10 @@
 //! One row's values as a row of ours: types, ranges, words, dates. Refusals name the column, never the value.
 
 use bytes::Bytes;
+use loop_atomjump::dates;
 use loop_proto::v1::{self, ForumAccess, MessageStatus};
 
-use super::{
-    super::{dates, store::Change},
-    format::Table,
-};
+use super::{super::store::Change, format::Table};
 
 /// Longest session id; AtomJump's column takes no more.
 const SESSION_ID_BYTES_MAX: usize = 32;

@@ -27,7 +27,7 @@ use crate::backend::{BackendError, Joining};
 use writer::Writer;
 
 pub use joining::StagedFacts;
-pub use rows::{DeepQuery, Loaded, access_word};
+pub use rows::{DeepQuery, access_word};
 pub use snapshot::{Scratch, Snapshot};
 
 const DATABASE: &str = "loop.sqlite3";
@@ -167,7 +167,7 @@ impl Store {
     }
 
     /// A forum's row, subscriptions and newest messages.
-    pub fn load_forum(&self, forum: u32, messages: usize) -> Result<Loaded, BackendError> {
+    pub fn load_forum(&self, forum: u32, messages: usize) -> Result<loop_atomjump::Rows, BackendError> {
         self.read(|connection| rows::load_forum(connection, forum, messages))
     }
 

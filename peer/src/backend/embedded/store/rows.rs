@@ -1,10 +1,10 @@
 //! Rows to and from SQL. The only place where a column's name meets a field's.
 
+use loop_atomjump::{Rows, Viewer};
 use loop_proto::v1::{self, ForumAccess, MessageStatus};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::{Change, joining};
-use crate::backend::embedded::view::Viewer;
 
 const MESSAGE_COLUMNS: &str = "int_ssshout_id, int_layer_id, var_shouted, var_shouted_processed, date_when_shouted, \
      enm_active, enm_status, var_ip, int_author_id, var_username, var_whisper_to, int_whisper_to_id, dec_latitude, \
@@ -17,19 +17,6 @@ const FORUM_COLUMNS: &str = "int_layer_id, enm_access, passcode, int_group_id, v
      var_subscribers_limit, var_title, date_to_decay";
 
 pub const SESSION_COLUMNS: &str = "session_id, user_id, date_created, last_updated, session_data, version";
-
-/// A forum as read from disk.
-#[derive(Debug, Default)]
-pub struct Loaded {
-    /// Its row.
-    pub forum: Option<v1::ForumStored>,
-    /// Its subscriptions, inactive ones too.
-    pub subscriptions: Vec<v1::SubscriptionStored>,
-    /// Its newest messages, newest first.
-    pub messages: Vec<v1::MessageStored>,
-    /// Whether these are all its messages.
-    pub is_complete: bool,
-}
 
 /// Active messages a viewer may see, older than a place in the forum.
 pub struct DeepQuery<'a> {
@@ -52,7 +39,7 @@ pub fn set_cursor(connection: &Connection, through: u64) -> rusqlite::Result<()>
     statement.execute([signed(through)]).map(drop)
 }
 
-pub fn load_forum(connection: &Connection, forum: u32, messages: usize) -> rusqlite::Result<Loaded> {
+pub fn load_forum(connection: &Connection, forum: u32, messages: usize) -> rusqlite::Result<Rows> {
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {MESSAGE_COLUMNS} FROM tbl_ssshout WHERE int_layer_id = ?1 \
          ORDER BY date_when_shouted DESC, int_ssshout_id DESC LIMIT ?2"
@@ -63,7 +50,7 @@ pub fn load_forum(connection: &Connection, forum: u32, messages: usize) -> rusql
     let is_complete = newest.len() <= messages;
     newest.truncate(messages);
     let subscriptions = subscriptions(connection, forum)?;
-    Ok(Loaded { forum: self::forum(connection, forum)?, subscriptions, messages: newest, is_complete })
+    Ok(Rows { forum: self::forum(connection, forum)?, subscriptions, messages: newest, is_complete })
 }
 
 /// A forum's row.

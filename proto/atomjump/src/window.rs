@@ -5,17 +5,13 @@
 //! module knows nothing but through which record the disk must have come. Never touches the disk itself.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    sync::Arc,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Arc, OnceLock},
 };
 
 use loop_proto::v1::{self, fact::Kind};
-use parking_lot::Mutex;
 
-use super::{
-    store::Loaded,
-    view::{Row, Viewer},
-};
+use crate::view::{Row, Viewer};
 
 /// Authors of one name that matter: from the tenth on they are all marked alike.
 const AUTHORS_OF_A_NAME: usize = 10;
@@ -48,8 +44,8 @@ pub struct ForumWindow {
     /// The ids of the active ones among `messages`, by author's name in lower case and author: every message sent asks
     /// who else uses its name, and going through the whole window for that is dear.
     names: BTreeMap<String, BTreeMap<Option<u32>, BTreeSet<u32>>>,
-    /// Time of each message in `messages`. Never iterated.
-    times: HashMap<u32, u64>,
+    /// Time of each message in `messages`.
+    times: BTreeMap<u32, u64>,
     /// Everything from here on is in `messages`; `None`: everything is.
     floor: Option<Key>,
     /// The last record that changed something below the floor: the disk must have it before it is asked.
@@ -60,12 +56,25 @@ pub struct ForumWindow {
     /// Messages as the pending executions leave them, and the last task that had a hand in each.
     overlay: BTreeMap<u32, (u64, Overlaid)>,
     /// Authors of names below the floor, once asked for.
-    old_names: Mutex<Option<BTreeMap<String, Authors>>>,
+    old_names: OnceLock<BTreeMap<String, Authors>>,
+}
+
+/// A forum's newest rows, to begin a window with.
+#[derive(Debug, Default)]
+pub struct Rows {
+    /// The forum's own.
+    pub forum: Option<v1::ForumStored>,
+    /// Its subscriptions, inactive ones too.
+    pub subscriptions: Vec<v1::SubscriptionStored>,
+    /// Its newest messages, newest first.
+    pub messages: Vec<v1::MessageStored>,
+    /// Whether these are all its messages.
+    pub is_complete: bool,
 }
 
 impl ForumWindow {
-    /// Takes what the disk holds.
-    pub fn new(loaded: Loaded, capacity: usize) -> Self {
+    /// Takes the newest rows; keeps the newest `capacity` messages from then on.
+    pub fn new(loaded: Rows, capacity: usize) -> Self {
         let mut window = Self { forum: loaded.forum, capacity, ..Self::default() };
         window.subscriptions = loaded.subscriptions.into_iter().map(|row| (row.user_id, row)).collect();
         for message in loaded.messages {
@@ -182,15 +191,17 @@ impl ForumWindow {
         let name = name.to_lowercase();
         let mut authors = Authors::new();
         if let Some((floor, through)) = self.below() {
-            let mut old = self.old_names.lock();
-            if old.is_none() {
-                let mut names = BTreeMap::new();
-                for (name, author, first) in load(floor, through)? {
-                    remember(&mut names, &name, author, first);
+            let old = match self.old_names.get() {
+                Some(known) => known,
+                None => {
+                    let mut names = BTreeMap::new();
+                    for (name, author, first) in load(floor, through)? {
+                        remember(&mut names, &name, author, first);
+                    }
+                    self.old_names.get_or_init(|| names)
                 }
-                *old = Some(names);
-            }
-            authors.extend(old.iter().filter_map(|names| names.get(&name)).flatten().copied());
+            };
+            authors.extend(old.get(&name).into_iter().flatten().copied());
         }
         for (author, ids) in self.names.get(&name).into_iter().flatten() {
             if let Some(first) = ids.iter().find(|id| !self.overlay.contains_key(id)) {
@@ -306,7 +317,7 @@ impl ForumWindow {
         self.below_through = self.below_through.max(record);
         self.floor = self.messages.first_key_value().map(|(key, _)| *key);
         let message = &row.message;
-        if let Some(names) = self.old_names.get_mut().as_mut().filter(|_| message.active) {
+        if let Some(names) = self.old_names.get_mut().filter(|_| message.active) {
             remember(names, &message.author_name, message.author_id, message.id);
         }
     }
@@ -314,7 +325,7 @@ impl ForumWindow {
     fn touch_below(&mut self, record: u64) {
         if self.floor.is_some() {
             self.below_through = self.below_through.max(record);
-            *self.old_names.get_mut() = None;
+            self.old_names.take();
         }
     }
 

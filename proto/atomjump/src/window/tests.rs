@@ -31,7 +31,7 @@ fn shown(window: &ForumWindow, pending: bool) -> Vec<u32> {
 }
 
 fn window(capacity: usize) -> ForumWindow {
-    ForumWindow::new(Loaded { is_complete: true, ..Loaded::default() }, capacity)
+    ForumWindow::new(Rows { is_complete: true, ..Rows::default() }, capacity)
 }
 
 #[test]

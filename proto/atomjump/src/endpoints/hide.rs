@@ -4,15 +4,14 @@
 
 use loop_proto::v1::{self, fact::Kind};
 
-use super::super::{
+use super::{Answer, HTML};
+use crate::{
     request::{Request, message_id},
     view::{View, Viewer},
 };
-use super::{Answer, HTML};
-use crate::backend::BackendError;
 
 /// What the request changes.
-pub fn facts(request: &Request, viewer: &Viewer<'_>, view: &dyn View) -> Result<Vec<v1::Fact>, BackendError> {
+pub fn facts<V: View>(request: &Request, viewer: &Viewer<'_>, view: &V) -> Result<Vec<v1::Fact>, V::Error> {
     let Some(id) = message_id(request.params.get("mid")) else { return Ok(Vec::new()) };
     if request.params.non_empty("passcode").is_none() {
         return Ok(Vec::new());

@@ -12,7 +12,7 @@ pub use strip::plain;
 
 use render::Html;
 
-use super::escape::{script_in_attr, single_quoted_attr};
+use crate::escape::{script_in_attr, single_quoted_attr};
 
 /// Width of `var_shouted`, characters.
 pub const TEXT_CHARS_MAX: usize = 512;

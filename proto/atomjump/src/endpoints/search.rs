@@ -1,14 +1,13 @@
 //! `search-chat.php` in both dialects: the messages of a forum, newest first, as JSON.
 
-use super::super::{
+use super::{Answer, FAST_HTML};
+use crate::{
     json,
     request::Request,
     session::Session,
     text::ago::{self, Language},
     view::{Row, View, Viewer},
 };
-use super::{Answer, FAST_HTML};
-use crate::backend::BackendError;
 
 /// AtomJump always takes at least this many rows before it cuts the list.
 const ROWS_MIN: usize = 100;
@@ -43,13 +42,13 @@ pub fn limit(records: i64) -> usize {
 }
 
 /// Writes `{"title":…,"res":[…],"ses":…,"sid":…,"lid":…}`.
-pub fn body(
+pub fn body<V: View>(
     request: &Request,
     session: &Session,
-    view: &dyn View,
+    view: &V,
     records: i64,
     extra: Extra<'_>,
-) -> Result<Vec<u8>, BackendError> {
+) -> Result<Vec<u8>, V::Error> {
     let mut out = Vec::with_capacity(8 * 1024);
     out.push(b'{');
     if let Some(title) = extra.title {
@@ -73,7 +72,7 @@ pub fn body(
 }
 
 /// loop-server-fast's answer. A session that PHP has not seen since is sent there.
-pub fn fast(request: &Request, session: &Session, view: &dyn View) -> Result<Answer, BackendError> {
+pub fn fast<V: View>(request: &Request, session: &Session, view: &V) -> Result<Answer, V::Error> {
     if session.user().is_none()
         || session.text("user-ip").is_empty()
         || session.number("view-count").is_none()
@@ -110,15 +109,15 @@ fn to_php(request: &Request) -> Answer {
 }
 
 /// Writes `"res":[…]`; empty where the session may not read the forum.
-fn write_list(
+fn write_list<V: View>(
     out: &mut Vec<u8>,
     request: &Request,
     session: &Session,
-    view: &dyn View,
+    view: &V,
     limit: usize,
     dialect: Dialect,
     language: Language,
-) -> Result<(), BackendError> {
+) -> Result<(), V::Error> {
     out.extend_from_slice(b"\"res\":[");
     let may_read =
         view.forum().is_some_and(|forum| forum.password_hash.is_none() || session.may_read(forum.id));

@@ -8,14 +8,13 @@ use loop_proto::{
     v1::{self, fact::Kind},
 };
 
-use super::super::{
+use crate::{
     peano,
     request::{Request, message_id},
     session::Session,
     text::{self, Author, Links},
     view::{View, Viewer},
 };
-use crate::backend::BackendError;
 
 /// What every honest form sends as `cs`.
 const CHECKSUM: &[u8] = b"21633478";
@@ -53,13 +52,13 @@ enum Target {
 }
 
 /// Decides what the request changes. `forum` is the forum's row, also if this very request makes it.
-pub fn decide(
+pub fn decide<V: View>(
     request: &Request,
     session: &mut Session,
-    view: &dyn View,
+    view: &V,
     forum: &v1::ForumStored,
     new_id: Option<MessageId>,
-) -> Result<Shout, BackendError> {
+) -> Result<Shout, V::Error> {
     session.set_text("authenticated-layer", &forum.id.to_string());
     let name = display_name(request, session);
     let place = place(request, session);
@@ -95,13 +94,13 @@ struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    fn new(
+    fn new<V: View>(
         request: &'a Request,
         session: &Session,
-        view: &dyn View,
+        view: &V,
         forum: &v1::ForumStored,
         name: &str,
-    ) -> Result<Self, BackendError> {
+    ) -> Result<Self, V::Error> {
         let author_id = session.user();
         let author_name = text::cut_bytes(name, USERNAME_BYTES_MAX).to_owned();
         let marker = marker(&view.authors_named(&author_name)?, author_id);
@@ -151,7 +150,7 @@ impl<'a> Draft<'a> {
         Shout { facts: vec![stored(message)], sid_json: Some(id.get().to_string()) }
     }
 
-    fn update(self, id: MessageId, view: &dyn View) -> Result<Shout, BackendError> {
+    fn update<V: View>(self, id: MessageId, view: &V) -> Result<Shout, V::Error> {
         let sid_json = if self.is_typing { format!("\"{}\"", id.get()) } else { "\"\"".to_owned() };
         let held = view.message(id.get())?.filter(|row| {
             row.message.status() == v1::MessageStatus::Typing && self.viewer.is_author(&row.message)

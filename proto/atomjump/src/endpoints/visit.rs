@@ -5,8 +5,13 @@ use loop_proto::{
     v1::{self, fact::Kind},
 };
 
-use super::super::{dates, request::Request, session::Session, text, view::View};
-use crate::backend::{BackendError, UserIds};
+use crate::{
+    dates,
+    request::Request,
+    session::Session,
+    text,
+    view::{NoUserId, UserIds, View},
+};
 
 /// Longest title, characters.
 const TITLE_CHARS_MAX: usize = 255;
@@ -33,13 +38,13 @@ impl Visit {
 }
 
 /// Enters `forum`. A robot leaves no trace but the forum's row.
-pub fn enter(
+pub fn enter<V: View>(
     request: &Request,
     session: &mut Session,
-    view: &dyn View,
+    view: &V,
     forum: ForumId,
     ids: &mut dyn UserIds,
-) -> Result<Visit, BackendError> {
+) -> Result<Visit, V::Error> {
     let mut visit = Visit::default();
     if view.forum().is_none() {
         visit.forum = new_forum(request, forum);
@@ -49,7 +54,7 @@ pub fn enter(
     }
     session.complete();
     if session.user().is_none() {
-        let id = ids.take().ok_or(BackendError::Unavailable("no user ids are leased yet"))?;
+        let id = ids.take().ok_or(NoUserId)?;
         visit.user = Some(anonymous_user(id, &request.ip, request.now_s));
         session.set_user(id);
     }
@@ -64,7 +69,7 @@ pub fn enter(
 }
 
 /// What every list of messages leaves behind: the forum, if the session's user subscribes to it, else none.
-pub fn leave(session: &mut Session, view: &dyn View, forum: ForumId) {
+pub fn leave(session: &mut Session, view: &impl View, forum: ForumId) {
     let is_subscriber = session.user().is_some_and(|user| view.is_subscriber(user));
     let authenticated = if is_subscriber { forum.get().to_string() } else { String::new() };
     if session.text("authenticated-layer") != authenticated {

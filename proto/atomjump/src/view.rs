@@ -4,8 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use loop_proto::v1;
 
-use super::json;
-use crate::backend::BackendError;
+use crate::json;
 
 /// Whoever reads or writes.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +43,16 @@ impl Viewer<'_> {
             None => row.whisper_to_address == self.ip,
         }
     }
+}
+
+/// A user is needed and there is no id for one now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoUserId;
+
+/// Gives ids to new users.
+pub trait UserIds {
+    /// The next unused id; `None`: there is none now.
+    fn take(&mut self) -> Option<u32>;
 }
 
 /// A message, with the parts of its JSON that are the same for every reader.
@@ -96,6 +105,9 @@ impl Row {
 
 /// One forum's rows, and the users of all.
 pub trait View {
+    /// Why rows could not be had.
+    type Error: From<NoUserId>;
+
     /// The forum's row; `None` if it has none yet.
     fn forum(&self) -> Option<&v1::ForumStored>;
 
@@ -103,7 +115,7 @@ pub trait View {
     fn is_subscriber(&self, user: u32) -> bool;
 
     /// A message of this forum, hidden ones too.
-    fn message(&self, id: u32) -> Result<Option<Arc<Row>>, BackendError>;
+    fn message(&self, id: u32) -> Result<Option<Arc<Row>>, Self::Error>;
 
     /// Active messages `viewer` may see, newest first, at most `limit`.
     fn newest(
@@ -111,16 +123,16 @@ pub trait View {
         viewer: &Viewer<'_>,
         limit: usize,
         visit: &mut dyn FnMut(&Row),
-    ) -> Result<(), BackendError>;
+    ) -> Result<(), Self::Error>;
 
     /// The authors who used a name, compared without case, in active messages; by their first one.
-    fn authors_named(&self, name: &str) -> Result<Vec<Option<u32>>, BackendError>;
+    fn authors_named(&self, name: &str) -> Result<Vec<Option<u32>>, Self::Error>;
 
     /// Whether another message with this text came from this address since `since_s`.
     fn was_said(&self, ip: &str, text: &str, since_s: u64, except: u32) -> bool;
 
     /// A user, of whatever forum.
-    fn user(&self, id: u32) -> Result<Option<v1::UserStored>, BackendError>;
+    fn user(&self, id: u32) -> Result<Option<v1::UserStored>, Self::Error>;
 }
 
 #[cfg(test)]

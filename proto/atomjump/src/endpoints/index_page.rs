@@ -1,7 +1,7 @@
 //! `index.php` opened by a person: says that the server runs, and how a page uses it.
 
-use super::super::{escape::attr, request::Request};
 use super::Answer;
+use crate::{escape::attr, request::Request};
 
 /// The page.
 pub fn answer(request: &Request) -> Answer {

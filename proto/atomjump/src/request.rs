@@ -2,13 +2,12 @@
 
 use bytes::Bytes;
 use loop_proto::{
-    ids::MessageId,
+    ids::{HubTime, MessageId},
     php_params::{self, Limits, Params, TooMuch},
     v1,
 };
 
-use super::text::ago::Language;
-use crate::backend::Work;
+use crate::text::ago::Language;
 
 /// Longest address of ourselves that is written into links, bytes.
 const BASE_URL_BYTES_MAX: usize = 256;
@@ -33,9 +32,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads `work`. `web_root` replaces the address the browser used, where one is configured.
-    pub fn read(work: &Work, web_root: Option<&str>) -> Result<Self, TooMuch> {
-        let request = &work.request;
+    /// Reads what a client sent, as of `now`. `web_root` replaces the address the browser used, where one is configured.
+    pub fn read(request: &v1::ClientRequest, now: HubTime, web_root: Option<&str>) -> Result<Self, TooMuch> {
         let params = Params::parse(&request.query, &request.form, Limits::default())?;
         let is_robot = header(request, "user-agent").is_some_and(|value| is_robot(value));
         let session_id = if is_robot { String::new() } else { request.session_id.clone() };
@@ -46,7 +44,7 @@ impl Request {
             session_id,
             is_robot,
             base_url: if is_plain_url(base_url) { base_url.to_owned() } else { String::new() },
-            now_s: work.now.seconds(),
+            now_s: now.seconds(),
             query: request.query.clone(),
             cookies: header(request, "cookie").cloned().unwrap_or_default(),
         })
@@ -121,7 +119,6 @@ fn is_plain_url(url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loop_proto::ids::HubTime;
 
     fn request(query: &str, headers: &[(&str, &str)]) -> Request {
         let headers = headers.iter().map(|(name, value)| v1::Header {
@@ -135,8 +132,7 @@ mod tests {
             base_url: "http://h/api/".to_owned(),
             ..Default::default()
         };
-        let work = Work { forum: None, request, session: None, message_id: None, now: HubTime(1000) };
-        Request::read(&work, None).unwrap()
+        Request::read(&request, HubTime(1000), None).unwrap()
     }
 
     #[test]

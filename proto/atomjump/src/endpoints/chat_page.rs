@@ -3,14 +3,14 @@
 //! Owns our page's markup, which is our own; scripts find in it the variables, ids and field names AtomJump's page has.
 //! Every value from outside is escaped for the place it stands in. Changes nothing: neither forum nor session.
 
-use super::super::{
+use super::Answer;
+use crate::{
+    dates,
     escape::{attr, script_json},
     request::Request,
     session::Session,
     view::View,
 };
-use super::Answer;
-use crate::backend::embedded::dates;
 
 const PAGE: &str = include_str!("chat_page.html");
 const FORM: &str = include_str!("chat_form.html");
@@ -31,7 +31,7 @@ const PASSWORD_ENTRY: &str = r#"<div class="compose">
 </div>"#;
 
 /// Renders the page for whoever holds `session`.
-pub fn answer(request: &Request, session: &Session, view: &dyn View) -> Answer {
+pub fn answer(request: &Request, session: &Session, view: &impl View) -> Answer {
     let forum_name = request.params.text("uniqueFeedbackId").or_else(|| request.params.text("passcode"));
     let forum_name = forum_name.unwrap_or_default();
     let forum = view.forum();

@@ -1,19 +1,18 @@
 //! `logged-status.php`: three pieces of markup about the session, for AtomJump's options form. Changes nothing.
 
-use super::super::{
+use super::{Answer, HTML};
+use crate::{
     escape::{attr, script_in_attr},
     json,
     request::Request,
     session::Session,
     view::View,
 };
-use super::{Answer, HTML};
-use crate::backend::BackendError;
 
 const HINT: &str = "Enter your email to subscribe to messages from this forum.";
 
 /// Renders the three pieces.
-pub fn answer(request: &Request, session: &Session, view: &dyn View) -> Result<Answer, BackendError> {
+pub fn answer<V: View>(request: &Request, session: &Session, view: &V) -> Result<Answer, V::Error> {
     let status = Status::of(request, session, view)?;
     let mut out = Vec::with_capacity(1024);
     out.extend_from_slice(b"{\"subscribe\":");
@@ -36,7 +35,7 @@ struct Status {
 }
 
 impl Status {
-    fn of(request: &Request, session: &Session, view: &dyn View) -> Result<Self, BackendError> {
+    fn of<V: View>(request: &Request, session: &Session, view: &V) -> Result<Self, V::Error> {
         let user = session.user();
         let forum = view.forum();
         let cookie_email = request.cookie("email").unwrap_or_default();
