@@ -103,7 +103,7 @@ impl View for PlanView {
         let took = format!("planned in {}.{} ms", self.planned_in_us / 1000, self.planned_in_us % 1000 / 100);
         let steps = match (self.steps.len(), self.steps.iter().filter(|step| step.held_back).count()) {
             (0, _) if self.blocked.is_empty() => {
-                format!("nothing is to be done: every forum is where it should be ({took})\n")
+                format!("nothing is to be done now; `hubctl status` tells whether all is well ({took})\n")
             }
             (0, _) => format!("nothing can be done now ({took})\n"),
             (1, 0) => format!("{}1 step ({took})\n", self.table(width)),
@@ -165,7 +165,7 @@ mod tests {
         let mut plan = v1::ShowPlanReply { blocked: vec![blocked], blocked_total: 9, ..Default::default() };
         let text = PlanView::new(plan.clone(), &names()).text(0);
         assert!(
-            text.starts_with("nothing can be done now") && !text.contains("where it should be"),
+            text.starts_with("nothing can be done now") && !text.contains("nothing is to be done"),
             "{text}"
         );
         assert!(text.contains("f178 needs one more copy") && text.contains("and 8 forums more"), "{text}");
