@@ -243,6 +243,11 @@ async fn a_forum_whose_peers_all_stand_still_is_named_while_others_are_served() 
         config.hub_args = vec!["--balance".into(), "false".into()];
     })
     .await?;
+    // Forums that are opened before the fourth peer has come are all on the other three.
+    let metrics = [("loop_peers_connected", 4.0)];
+    let there = Signs { readyz: 200, words: "", exits: 0, metrics: &metrics };
+    let come = (0..3).map(|hub| there.come("four peers", Eyes { system: &system, hub }, Instant::now()));
+    join_all(come).await;
     let names = open_forums(&system, 6).await?;
     let mut ids = Vec::new();
     for name in &names {

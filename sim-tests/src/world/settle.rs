@@ -111,9 +111,10 @@ impl World {
         }
     }
 
-    /// The operator has each forum's replicas compared, and they are equal.
+    /// The operator has each forum's replicas compared, and they are equal: also where copies had to be found out first that
+    /// are none, whose peers cannot answer.
     fn verify(&mut self) -> Result<(), Failure> {
-        let within = VERIFIED_WITHIN * self.shape.pace.patience;
+        let within = VERIFIED_WITHIN * self.shape.pace.patience + self.found_out_within();
         for forum in self.ledger.assignments().into_keys() {
             self.run_until("found equal", within, |world| {
                 match world.desk.take_equal(forum) {
