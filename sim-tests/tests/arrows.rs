@@ -13,7 +13,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
     ("loop-proto", &[]),
     ("loop-atomjump", &["loop-proto"]),
     ("loop-raft-store", &["loop-proto"]),
-    ("loop-hub", &["loop-proto", "loop-raft-store"]),
+    ("loop-hub", &["loop-proto", "loop-atomjump", "loop-raft-store"]),
     ("loop-peer", &["loop-proto", "loop-atomjump"]),
     ("loop-sim-tests", &["loop-proto", "loop-raft-store", "loop-hub", "loop-peer"]),
     ("loop-benches", &["loop-proto", "loop-raft-store", "loop-hub", "loop-peer"]),

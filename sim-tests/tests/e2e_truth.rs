@@ -103,12 +103,17 @@ impl Signs<'_> {
     }
 }
 
-/// All is well, as hub `hub` sees it; then it serves a read and a write at once.
-async fn well(system: &System, hub: usize, what: &str, since: Instant, more: &[(&str, f64)]) -> Result<()> {
+/// All is well, as hub `hub` sees it.
+async fn told_well(system: &System, hub: usize, what: &str, since: Instant, more: &[(&str, f64)]) {
     let metrics: Vec<(&str, f64)> =
         [("loop_ready", 1.0), ("loop_quorum", 1.0)].iter().chain(more).copied().collect();
     let signs = Signs { readyz: 200, words: "", exits: 0, metrics: &metrics };
     signs.come(what, Eyes { system, hub }, since).await;
+}
+
+/// The same; then it serves a read and a write at once.
+async fn well(system: &System, hub: usize, what: &str, since: Instant, more: &[(&str, f64)]) -> Result<()> {
+    told_well(system, hub, what, since, more).await;
     serves(system, hub).await.with_context(|| format!("h{} said it was ready: {what}", hub + 1))
 }
 
@@ -244,10 +249,11 @@ async fn a_forum_whose_peers_all_stand_still_is_named_while_others_are_served() 
     })
     .await?;
     // Forums that are opened before the fourth peer has come are all on the other three.
-    let metrics = [("loop_peers_connected", 4.0)];
-    let there = Signs { readyz: 200, words: "", exits: 0, metrics: &metrics };
-    let come = (0..3).map(|hub| there.come("four peers", Eyes { system: &system, hub }, Instant::now()));
-    join_all(come).await;
+    let since = Instant::now();
+    join_all(
+        (0..3).map(|hub| told_well(&system, hub, "four peers", since, &[("loop_peers_connected", 4.0)])),
+    )
+    .await;
     let names = open_forums(&system, 6).await?;
     let mut ids = Vec::new();
     for name in &names {

@@ -105,7 +105,7 @@ fn problems(facts: &Facts) -> Vec<String> {
     [
         (!facts.quorum).then(|| no_quorum(facts)),
         (facts.quorum && !facts.current).then(|| NOT_CURRENT.to_owned()),
-        (facts.peers_connected == 0).then(|| no_peer(facts.peers, facts.quorum)),
+        (facts.peers_connected == 0).then(|| no_peer(facts)),
         copies.is_none().then(|| NOT_LOOKED.to_owned()),
         of(|copies| &copies.dead).map(|dead| without_live_copy(dead, total)),
         of(|copies| &copies.last).map(|last| last_copy(last, total)),
@@ -155,10 +155,11 @@ fn no_quorum(facts: &Facts) -> String {
     )
 }
 
-fn no_peer(peers: u64, quorum: bool) -> String {
+fn no_peer(facts: &Facts) -> String {
+    let peers = facts.peers;
     match peers {
         // Whoever is cut off cannot know what others see.
-        1.. if !quorum => {
+        1.. if !facts.quorum => {
             format!("none of the {peers} peers is connected to this hub, or to another that it reaches")
         }
         0 => "no peer has joined yet, and nothing can be read or written without one: start `loop-peer --hub HOST:PORT \

@@ -4,6 +4,7 @@ use http::{
     HeaderValue, StatusCode,
     header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY},
 };
+use loop_atomjump::escape::attr;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
@@ -24,8 +25,8 @@ pub fn front(config: &HttpConfig, base_url: &str, hubs: &[String]) -> Answer {
     );
     let (here, others) = hubs.split_first().map_or(("", &[][..]), |(here, others)| (here.as_str(), others));
     let link = |address: &String| {
-        let url = escaped(&url_of(address));
-        let shown = escaped(address);
+        let url = attr(&url_of(address));
+        let shown = attr(address);
         format!(
             "<li><a href=\"{url}\" target=\"_blank\" rel=\"noopener\">Open the same forum through {shown}</a></li>"
         )
@@ -33,9 +34,9 @@ pub fn front(config: &HttpConfig, base_url: &str, hubs: &[String]) -> Answer {
     let links: String = others.iter().map(link).collect();
     let page = include_str!("../../assets/index.html")
         .replace("{{links}}", &links)
-        .replace("{{hub}}", &escaped(here))
-        .replace("{{chat}}", &escaped(&chat))
-        .replace("{{forum}}", &escaped(forum));
+        .replace("{{hub}}", &attr(here))
+        .replace("{{chat}}", &attr(&chat))
+        .replace("{{forum}}", &attr(forum));
     let mut answer = answer::with_body(StatusCode::OK, answer::HTML, page);
     let policy =
         "default-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; object-src 'none'";
@@ -46,7 +47,7 @@ pub fn front(config: &HttpConfig, base_url: &str, hubs: &[String]) -> Answer {
 
 /// `index.php` with nothing to do: what an installer looks for.
 pub fn running(base_url: &str, unix_seconds: u64) -> Answer {
-    let page = include_str!("../../assets/running.html").replace("{{server}}", &escaped(base_url));
+    let page = include_str!("../../assets/running.html").replace("{{server}}", &attr(base_url));
     let mut answer = answer::with_body(StatusCode::OK, answer::HTML, page);
     answer::page_headers(answer.headers_mut(), "no-store, no-cache, must-revalidate", unix_seconds);
     answer
@@ -69,22 +70,6 @@ fn url_of(address: &str) -> String {
     } else {
         format!("http://{address}/")
     }
-}
-
-/// Text as it may stand in HTML, in quotes too.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

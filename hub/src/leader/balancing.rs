@@ -29,8 +29,6 @@ const EVERY: Duration = Duration::from_secs(1);
 const SETTLE: Duration = Duration::from_secs(2);
 /// For how long a forum that was moved is not moved for evenness again.
 const REST: Duration = Duration::from_secs(60);
-/// A peer that lacks more records than this is not given anything to do.
-const BEHIND: u64 = 4_096;
 
 /// The newest plan, for whoever asks.
 #[derive(Default)]
@@ -65,8 +63,8 @@ pub(super) struct Balancer {
     planned_at: Option<Instant>,
     heat: Heat,
     moved_at: BTreeMap<ForumId, Instant>,
-    /// Since when connected peers have lacked more than a moment's records.
-    lagging_since: BTreeMap<PeerId, Instant>,
+    /// Since when connected peers have lacked so many records that their copies may not be live.
+    behind_since: BTreeMap<PeerId, Instant>,
     /// Since when this leader has seen forums with a replaced copy whose successor's is confirmed.
     replaced_since: BTreeMap<ForumId, Instant>,
 }
@@ -78,7 +76,7 @@ impl Balancer {
             planned_at: None,
             heat: Heat::default(),
             moved_at: BTreeMap::new(),
-            lagging_since: BTreeMap::new(),
+            behind_since: BTreeMap::new(),
             replaced_since: BTreeMap::new(),
         }
     }
@@ -122,21 +120,20 @@ impl Balancer {
     fn load(&mut self, hub: &Hub, state: &HubState, watch: &Watch, present: &Present) -> Load {
         let requests = hub.traffic.peers();
         let newest = state.newest();
-        let is_lagging = |at: &Whereabouts| at.cursor().saturating_add(LAG_MAX) < newest;
-        self.lagging_since.retain(|peer, _| present.peers.get(peer).is_some_and(is_lagging));
-        for (peer, _) in present.peers.iter().filter(|(_, at)| is_lagging(at)) {
-            self.lagging_since.entry(*peer).or_insert(present.at);
+        let is_behind = |at: &Whereabouts| at.cursor().saturating_add(LAG_MAX) < newest;
+        self.behind_since.retain(|peer, _| present.peers.get(peer).is_some_and(is_behind));
+        for (peer, _) in present.peers.iter().filter(|(_, at)| is_behind(at)) {
+            self.behind_since.entry(*peer).or_insert(present.at);
         }
-        let lagging_ms = |peer: &PeerId| {
-            self.lagging_since.get(peer).map_or(0, |since| millis(present.at.duration_since(*since)))
+        let behind_ms = |peer: &PeerId| {
+            self.behind_since.get(peer).map(|since| millis(present.at.duration_since(*since)))
         };
         let connected = |(peer, at): (&PeerId, &Whereabouts)| {
             let status = at.status().unwrap_or_default();
             let load = PeerLoad {
                 absent_ms: None,
                 cursor: at.cursor(),
-                lagging_ms: lagging_ms(peer),
-                behind: at.cursor().saturating_add(BEHIND) < newest,
+                behind_ms: behind_ms(peer),
                 limits: at.limits(),
                 disk_bytes: status.disk_bytes,
                 memory_bytes: status.memory_bytes,

@@ -4,7 +4,7 @@
 //! one whose peer is asked for its digest again and again, while others tell theirs, and does not tell it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
@@ -17,7 +17,10 @@ use loop_raft_store::machine::{HubState, Peer, PeerState, Replica};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-use super::balancing;
+use super::{
+    balancing,
+    watch::{Present, Watch},
+};
 use crate::hub::{Hub, PROPOSE_WITHIN};
 
 /// Comparisons at once: each has every replica of its forum read all of its rows.
@@ -37,12 +40,19 @@ const AGAIN_AFTER: Duration = Duration::from_secs(10);
 pub(super) struct Confirming {
     /// Since when a copy has been live and unconfirmed.
     live_since: BTreeMap<(ForumId, PeerId), Instant>,
-    /// Forums that were compared and not confirmed, and when that ended.
-    tried: Arc<Mutex<BTreeMap<ForumId, Instant>>>,
-    /// Whose copies are being compared.
-    under_way: Arc<Mutex<BTreeMap<ForumId, PeerId>>>,
+    /// At most one of each forum.
+    comparisons: Arc<Mutex<BTreeMap<ForumId, Comparison>>>,
     /// How often in a row a peer that stayed did not tell its digest while another did.
     silences: Arc<Mutex<BTreeMap<PeerId, u32>>>,
+}
+
+/// Where a comparison is.
+#[derive(Clone, Copy, Debug)]
+enum Comparison {
+    /// Of this peer's copy.
+    UnderWay(PeerId),
+    /// Since then the forum is left alone for a while.
+    Ended(Instant),
 }
 
 /// What a comparison of one forum's copies showed.
@@ -62,68 +72,78 @@ enum Compared {
 
 impl Confirming {
     pub(super) fn new() -> Self {
-        Self {
-            live_since: BTreeMap::new(),
-            tried: Arc::default(),
-            silences: Arc::default(),
-            under_way: Arc::default(),
-        }
+        Self { live_since: BTreeMap::new(), comparisons: Arc::default(), silences: Arc::default() }
     }
 
     /// Takes note of the copies that wait and begins to compare those that have been live for long enough.
-    pub(super) fn step(&mut self, hub: &Arc<Hub>, unconfirmed: &[(ForumId, PeerId)], now: Instant) {
+    pub(super) fn step(
+        &mut self,
+        hub: &Arc<Hub>,
+        unconfirmed: &[(ForumId, PeerId)],
+        watch: &Watch,
+        present: &Present,
+    ) {
+        let now = present.at;
         let waiting: BTreeSet<(ForumId, PeerId)> = unconfirmed.iter().copied().collect();
         self.live_since.retain(|copy, _| waiting.contains(copy));
         self.silences.lock().retain(|peer, _| waiting.iter().any(|(_, waits)| waits == peer));
-        self.tried.lock().retain(|_, at| now.duration_since(*at) < AGAIN_AFTER);
+        self.comparisons.lock().retain(|_, comparison| match comparison {
+            Comparison::UnderWay(_) => true,
+            Comparison::Ended(at) => now.duration_since(*at) < AGAIN_AFTER,
+        });
+        let policy = balancing::policy(&hub.config);
         for copy in waiting {
             let since = *self.live_since.entry(copy).or_insert(now);
             let (forum, peer) = copy;
-            let due =
-                now.duration_since(since) >= hub.config.copy_grace && !self.tried.lock().contains_key(&forum);
-            if !due || !self.has_room(peer) || witnesses(hub, forum, peer).is_none() {
+            if now.duration_since(since) < hub.config.copy_grace || !self.may_begin(forum, peer) {
                 continue;
             }
-            if !self.begin(forum, peer) {
-                continue;
-            }
-            let (hub, under_way, silences) = (hub.clone(), self.under_way.clone(), self.silences.clone());
-            let tried = self.tried.clone();
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = confirm(&hub, forum, peer, &silences) => {}
-                    () = hub.shutdown.cancelled() => {}
-                }
-                // From now on: a comparison may take longer than the pause after it.
-                tried.lock().insert(forum, Instant::now());
-                under_way.lock().remove(&forum);
+            let connected = |peer: PeerId| present.peers.contains_key(&peer);
+            let others = hub.state.read(|state| {
+                witnesses(state, forum, peer, connected, |peer| watch.is_lost(state, peer, &policy, now))
             });
-        }
-    }
-
-    fn has_room(&self, peer: PeerId) -> bool {
-        let under_way = self.under_way.lock();
-        let of_peer = under_way.values().filter(|other| **other == peer).count();
-        under_way.len() < AT_ONCE && of_peer < PER_PEER
-    }
-
-    /// `false`: another copy of the forum is being compared.
-    fn begin(&self, forum: ForumId, peer: PeerId) -> bool {
-        match self.under_way.lock().entry(forum) {
-            Entry::Vacant(entry) => {
-                entry.insert(peer);
-                true
+            if let Some(others) = others {
+                self.begin(hub, forum, peer, others);
             }
-            Entry::Occupied(_) => false,
         }
+    }
+
+    fn may_begin(&self, forum: ForumId, peer: PeerId) -> bool {
+        let comparisons = self.comparisons.lock();
+        let under_way = comparisons.values().filter_map(|comparison| match comparison {
+            Comparison::UnderWay(peer) => Some(*peer),
+            Comparison::Ended(_) => None,
+        });
+        let (all, of_peer) =
+            under_way.fold((0, 0), |(all, of_peer), other| (all + 1, of_peer + usize::from(other == peer)));
+        all < AT_ONCE && of_peer < PER_PEER && !comparisons.contains_key(&forum)
+    }
+
+    fn begin(&self, hub: &Arc<Hub>, forum: ForumId, peer: PeerId, others: BTreeSet<PeerId>) {
+        self.comparisons.lock().insert(forum, Comparison::UnderWay(peer));
+        let (hub, comparisons, silences) = (hub.clone(), self.comparisons.clone(), self.silences.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = confirm(&hub, forum, peer, &others, &silences) => {}
+                () = hub.shutdown.cancelled() => {}
+            }
+            // From now on: a comparison may take longer than the pause after it.
+            comparisons.lock().insert(forum, Comparison::Ended(Instant::now()));
+        });
     }
 }
 
 /// Compares a copy and tells the log what came of it.
-async fn confirm(hub: &Arc<Hub>, forum: ForumId, peer: PeerId, silences: &Mutex<BTreeMap<PeerId, u32>>) {
+async fn confirm(
+    hub: &Arc<Hub>,
+    forum: ForumId,
+    peer: PeerId,
+    others: &BTreeSet<PeerId>,
+    silences: &Mutex<BTreeMap<PeerId, u32>>,
+) {
     let is_silent = silences.lock().get(&peer).is_some_and(|times| *times >= SILENCES_MAX);
     let within = if is_silent { WITHIN_IF_SILENT } else { WITHIN };
-    let Some((record_id, compared)) = compare(hub, forum, peer, within).await else { return };
+    let Some((record_id, compared)) = compare(hub, forum, peer, others, within).await else { return };
     let audit_record = match compared {
         Compared::Unknown => return,
         Compared::Silent => {
@@ -195,9 +215,14 @@ async fn propose(hub: &Arc<Hub>, forum: ForumId, body: command::Body) -> bool {
     }
 }
 
-/// Puts a mark into the log and waits for the digests of this copy and of one that counts.
-async fn compare(hub: &Arc<Hub>, forum: ForumId, peer: PeerId, within: Duration) -> Option<(u64, Compared)> {
-    let others = witnesses(hub, forum, peer)?;
+/// Puts a mark into the log and waits for the digests of this copy and of the others.
+async fn compare(
+    hub: &Arc<Hub>,
+    forum: ForumId,
+    peer: PeerId,
+    others: &BTreeSet<PeerId>,
+    within: Duration,
+) -> Option<(u64, Compared)> {
     if others.is_empty() {
         return Some((0, Compared::Alone));
     }
@@ -208,7 +233,7 @@ async fn compare(hub: &Arc<Hub>, forum: ForumId, peer: PeerId, within: Duration)
     let until = Instant::now() + within;
     let mut digests = BTreeMap::new();
     loop {
-        match verdict(peer, &others, &digests) {
+        match verdict(peer, others, &digests) {
             Compared::Unknown => {}
             compared => return Some((record_id, compared)),
         }
@@ -223,29 +248,28 @@ async fn compare(hub: &Arc<Hub>, forum: ForumId, peer: PeerId, within: Duration)
     }
 }
 
-/// Whose digests a copy is compared with: those of other peers with a copy that counts. `None`: they are all away and expected
-/// back, so there is nothing to ask yet. Once they are all lost, the others that serve are all there is to compare with.
-fn witnesses(hub: &Hub, forum: ForumId, peer: PeerId) -> Option<BTreeSet<PeerId>> {
-    let connected = |id: &PeerId| hub.presence.find(*id).is_some();
-    hub.state.read(|state| {
-        let patience = balancing::policy(&hub.config).patience(state);
-        let is_lost = |id: &PeerId| {
-            state.peer(*id).is_none_or(|peer| {
-                let away_ms = peer.attendance.away_ms(patience.now);
-                away_ms.is_some_and(|ms| ms >= patience.grace_ms(&peer.attendance))
-            })
-        };
-        let present = |id: &PeerId| state.peer(*id).is_some_and(|peer| peer.state != PeerState::Removed);
-        let replicas = state.forum(forum).map(|forum| forum.replicas.as_slice()).unwrap_or_default();
-        let others = || replicas.iter().filter(|replica| replica.peer != peer && present(&replica.peer));
-        let counted: BTreeSet<PeerId> =
-            others().filter(|replica| replica.confirmed_at.is_some()).map(|replica| replica.peer).collect();
-        if counted.is_empty() || counted.iter().any(connected) {
-            return Some(counted);
-        }
-        let serving = others().filter(|replica| replica.is_serving()).map(|replica| replica.peer);
-        counted.iter().all(is_lost).then(|| serving.filter(connected).collect())
-    })
+/// Whose digests a copy is compared with: those of other peers with a copy that counts; nobody's where it is the only one left.
+/// `None`: they are all away, so there is nobody to ask yet. Once they are all lost, the others that serve are all there is to
+/// compare with.
+fn witnesses(
+    state: &HubState,
+    forum: ForumId,
+    peer: PeerId,
+    connected: impl Fn(PeerId) -> bool,
+    is_lost: impl Fn(PeerId) -> bool,
+) -> Option<BTreeSet<PeerId>> {
+    let present = |id: PeerId| state.peer(id).is_some_and(|peer| peer.state != PeerState::Removed);
+    let replicas = state.forum(forum).map(|forum| forum.replicas.as_slice()).unwrap_or_default();
+    let others = || replicas.iter().filter(|other| other.peer != peer && present(other.peer));
+    let counted: BTreeSet<PeerId> =
+        others().filter(|other| other.confirmed_at.is_some()).map(|other| other.peer).collect();
+    if counted.is_empty() || counted.iter().any(|other| connected(*other)) {
+        return Some(counted);
+    }
+    let serving = || others().filter(|other| other.is_serving() && connected(other.peer));
+    let all_lost = counted.into_iter().all(is_lost);
+    // The log confirms no copy unseen while another counts, wherever that is.
+    (all_lost && serving().next().is_some()).then(|| serving().map(|other| other.peer).collect())
 }
 
 fn verdict<D: PartialEq>(peer: PeerId, others: &BTreeSet<PeerId>, digests: &BTreeMap<PeerId, D>) -> Compared {
@@ -261,9 +285,27 @@ fn verdict<D: PartialEq>(peer: PeerId, others: &BTreeSet<PeerId>, digests: &BTre
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::leader::balance::tests::{World, forum, peer};
 
-    fn peer(id: u32) -> PeerId {
-        PeerId::new(id).unwrap()
+    #[test]
+    fn whoever_counts_is_asked_and_those_who_serve_once_nobody_who_counts_comes_back() {
+        let mut world = World::new(3);
+        world.open(&[1]);
+        for _ in 0..2 {
+            let step = world.plan().into_iter().find(|step| !step.held_back).unwrap();
+            world.carry_out(&step);
+            world.complete_copies();
+        }
+        let ask = |of: u32, connected: &[u32], lost: bool| {
+            let connected = |id: PeerId| connected.contains(&id.get());
+            witnesses(&world.state, forum(1), peer(of), connected, |_| lost)
+        };
+        let of = |ids: &[u32]| Some(ids.iter().map(|id| peer(*id)).collect());
+        assert_eq!(ask(2, &[1, 2, 3], false), of(&[1]), "the only one that was there from the beginning");
+        assert_eq!(ask(2, &[2, 3], false), None, "it may come back");
+        assert_eq!(ask(2, &[2, 3], true), of(&[3]));
+        assert_eq!(ask(2, &[2], true), None, "there is nobody to compare with, and it may not count unseen");
+        assert_eq!(ask(1, &[1, 2, 3], false), of(&[]), "no other counts");
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Duties {
         self.attendance.step(hub, &present).await;
         self.migrations.step(hub, &present).await;
         if let Some(unconfirmed) = self.balancer.step(hub, &self.watch, &present).await {
-            self.confirming.step(hub, &unconfirmed, present.at);
+            self.confirming.step(hub, &unconfirmed, &self.watch, &present);
         }
         if self.trimmed_at.elapsed() >= TRIM_EVERY {
             self.trimmed_at = Instant::now();

@@ -154,8 +154,7 @@ impl Driver {
                 Output::Apply { records, through } => self.backend.apply(records, through)?,
                 Output::BeginJoining { forum, invitation } => {
                     // Stopped first: from here on an older checkpoint must not become this copy.
-                    self.seeding.stop(forum, Some(invitation));
-                    self.departures.announce();
+                    self.let_go(forum, Some(invitation));
                     self.backend.begin_joining(forum, invitation)?;
                 }
                 Output::EndJoining(forum) => {
@@ -164,8 +163,7 @@ impl Driver {
                 }
                 Output::Drop(forum) => {
                     tracing::info!(%forum, "a forum is not held any more; its rows go");
-                    self.seeding.stop(forum, None);
-                    self.departures.announce();
+                    self.let_go(forum, None);
                     self.backend.drop_forum(forum)?;
                 }
                 Output::Keep(forum) => {
@@ -174,8 +172,7 @@ impl Driver {
                         "the hubs take this forum away although nobody else is known to have all of it: its rows stay here, \
                          `loop-peer export {forum}` writes them to a file while the peer is stopped"
                     );
-                    self.seeding.stop(forum, None);
-                    self.departures.announce();
+                    self.let_go(forum, None);
                     self.backend.keep_forum(forum)?;
                 }
                 Output::Seed { forum, invitation } => self.seeding.order(forum, invitation),
@@ -209,6 +206,13 @@ impl Driver {
             }
         }
         Ok(None)
+    }
+
+    /// The forum's rows are about to go, or to be exchanged: no older checkpoint becomes them any more, and no read that has
+    /// begun on them is answered. A copy on its way by `invitation` goes on.
+    fn let_go(&self, forum: ForumId, invitation: Option<TaskId>) {
+        self.seeding.stop(forum, invitation);
+        self.departures.announce();
     }
 
     fn execute(

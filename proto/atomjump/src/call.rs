@@ -34,9 +34,9 @@ impl Call {
         Ok(Self { endpoint, forum, message_id, request: Request::read(request, now, web_root)? })
     }
 
-    /// The forum it is about.
-    pub fn forum(&self) -> Option<ForumId> {
-        self.forum
+    /// Whether it may change rows of its forum.
+    pub fn is_write(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Shout | Endpoint::HideMessage)
     }
 
     /// The session's id; empty for robots, whose sessions are neither read nor written.

@@ -4,26 +4,22 @@ use std::fmt::Write;
 
 /// For an HTML attribute in either kind of quotes, and for element text.
 pub fn attr(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
+    with_entities(text, |_| true)
 }
 
 /// For an attribute in single quotes whose honest content must stay as AtomJump writes it: a bare `&` is left alone,
 /// because what it may stand for is decoded after the attribute's end was found.
 pub fn single_quoted_attr(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
+    with_entities(text, |c| c != '&')
+}
+
+/// Characters that could end what they stand in become entities, those apart that `is_escaped` leaves alone.
+fn with_entities(text: &str, is_escaped: impl Fn(char) -> bool) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
     for c in text.chars() {
         match c {
+            c if !is_escaped(c) => out.push(c),
+            '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),

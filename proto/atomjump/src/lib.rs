@@ -7,7 +7,7 @@
 mod call;
 pub mod dates;
 mod endpoints;
-mod escape;
+pub mod escape;
 mod execute;
 mod json;
 mod peano;
@@ -22,7 +22,7 @@ mod window;
 pub use call::Call;
 pub use endpoints::Answer;
 pub use execute::{Executed, execute};
-pub use render::{Rendered, refused, render, written};
+pub use render::{Rendered, refused, render, render_plain, written};
 pub use stored_session::StoredSession;
 pub use view::{NoUserId, Row, UserIds, View, Viewer};
 pub use window::{ForumWindow, Rows};

@@ -43,6 +43,18 @@ pub fn refused(too_much: &TooMuch) -> Answer {
     Answer::refused(400, &format!("The request has {too_much}."))
 }
 
+/// The answer to what is answered the same whatever the session and the rows are, so that nobody looks for them.
+pub fn render_plain(call: &Call) -> Option<Answer> {
+    let request = &call.request;
+    match call.endpoint {
+        Endpoint::Index if !request.is_remote_app() => Some(index_page::answer(request)),
+        Endpoint::HideMessage => Some(hide::answer(request)),
+        Endpoint::MessageButtons => Some(message_buttons::answer()),
+        Endpoint::Static | Endpoint::Unspecified => Some(Answer::refused(404, "There is no such page.")),
+        _ => None,
+    }
+}
+
 /// Answers a read, or, given a write's `receipt`, its re-send.
 pub fn render<V: View>(
     call: &Call,
@@ -51,11 +63,12 @@ pub fn render<V: View>(
     view: &V,
     ids: &mut dyn UserIds,
 ) -> Result<Rendered, V::Error> {
+    if let Some(answer) = render_plain(call) {
+        return Ok(answer.into());
+    }
     let (request, session) = (&call.request, &stored.session);
     let answer = match call.endpoint {
-        Endpoint::SearchChat => return searched(call, HTML, stored, view, ids),
-        Endpoint::Index if request.is_remote_app() => return searched(call, JSON, stored, view, ids),
-        Endpoint::Index => index_page::answer(request),
+        Endpoint::Index => return searched(call, JSON, stored, view, ids),
         Endpoint::Shout => match receipt {
             Some(receipt) => shown_after_write(call, session, receipt, view)?,
             // One that cannot write (a wrong checksum, no forum) is no task: it is told what a write would show.
@@ -64,12 +77,11 @@ pub fn render<V: View>(
                 shown_after_write(call, session, &receipt.unwrap_or_default(), view)?
             }
         },
-        Endpoint::HideMessage => hide::answer(request),
         Endpoint::FastSearchChat => search::fast(request, session, view)?,
         Endpoint::ChatPage => chat_page::answer(request, session, view),
         Endpoint::LoggedStatus => logged_status::answer(request, session, view)?,
-        Endpoint::MessageButtons => message_buttons::answer(),
-        Endpoint::Static | Endpoint::Unspecified => Answer::refused(404, "There is no such page."),
+        // The rest was answered above.
+        _ => return searched(call, HTML, stored, view, ids),
     };
     Ok(answer.into())
 }

@@ -24,8 +24,6 @@ use super::agenda::{Ms, SECOND};
 
 /// For how long a forum that was moved is not moved for evenness again.
 const REST: Ms = 60 * SECOND;
-/// A peer that lacks more records than this is not given anything to do.
-const BEHIND: u64 = 4_096;
 /// Records by which two replicas may differ and still be equally good.
 const NEAR: u64 = 256;
 /// Records a live copy may lack.
@@ -116,12 +114,11 @@ impl Planner {
         let state = sight.state;
         let mut peers: BTreeMap<PeerId, PeerLoad> = BTreeMap::new();
         for (peer, at) in sight.present {
-            let behind = at.cursor.saturating_add(BEHIND) < state.newest();
+            let is_behind = at.cursor.saturating_add(LAG_MAX) < state.newest();
             let load = PeerLoad {
-                lagging_ms: 0,
                 absent_ms: None,
                 cursor: at.cursor,
-                behind,
+                behind_ms: is_behind.then_some(0),
                 limits: at.limits,
                 disk_bytes: at.disk_bytes,
                 memory_bytes: 0,

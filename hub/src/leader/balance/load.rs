@@ -33,10 +33,8 @@ pub struct PeerLoad {
     pub absent_ms: Option<u64>,
     /// The last record it has on disk, as it last said.
     pub cursor: u64,
-    /// It lacks so many records that it would keep everybody waiting.
-    pub behind: bool,
-    /// For how long it has been connected without having come near the end of the log, milliseconds.
-    pub lagging_ms: u64,
+    /// For how long it has lacked so many records that it would keep everybody waiting, milliseconds; `None`: it does not.
+    pub behind_ms: Option<u64>,
     /// What its volunteer gives.
     pub limits: v1::PeerLimits,
     /// What it uses of its disk for forums, bytes.

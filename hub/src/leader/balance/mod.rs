@@ -28,7 +28,7 @@ mod refusals;
 mod safety_tests;
 mod standing;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod view;
 
 use std::fmt;

@@ -266,10 +266,10 @@ fn a_connected_copy_that_never_gets_on_is_no_copy_that_is_there() {
         let of_last = |step: &&Step| step.forum == last && step.why == Why::LastCopy;
         world.plan().iter().filter(of_last).count()
     };
-    let frozen = PeerLoad { cursor: 0, lagging_ms: 30_000, ..here() };
+    let frozen = PeerLoad { cursor: 0, behind_ms: Some(30_000), ..here() };
     world.load.peers.insert(peer(2), frozen.clone());
     assert_eq!(doubled(&world), 0, "it may be a moment behind");
-    world.load.peers.insert(peer(2), PeerLoad { lagging_ms: 60_000, ..frozen });
+    world.load.peers.insert(peer(2), PeerLoad { behind_ms: Some(60_000), ..frozen });
     assert_eq!(doubled(&world), 1);
 }
 

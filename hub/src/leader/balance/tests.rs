@@ -8,7 +8,7 @@ use loop_raft_store::machine::{self, Forum, JoinStage, bounds::Bounds};
 use super::*;
 use crate::traffic::ForumRate;
 
-pub(super) struct World {
+pub(in crate::leader) struct World {
     pub state: HubState,
     pub load: Load,
     pub policy: Policy,
@@ -18,7 +18,7 @@ pub(super) struct World {
     pub copies: usize,
 }
 
-pub(super) fn peer(id: u32) -> PeerId {
+pub(in crate::leader) fn peer(id: u32) -> PeerId {
     PeerId::new(id).unwrap()
 }
 
@@ -27,7 +27,7 @@ pub(super) fn here() -> PeerLoad {
     PeerLoad { cursor: u64::MAX, ..PeerLoad::default() }
 }
 
-pub(super) fn forum(id: u32) -> ForumId {
+pub(in crate::leader) fn forum(id: u32) -> ForumId {
     ForumId::new(id).unwrap()
 }
 
@@ -386,7 +386,7 @@ fn primaries_are_spread_without_copying_anything() {
 fn a_peer_that_said_no_is_not_asked_again_at_once_and_one_that_is_behind_not_at_all() {
     let mut world = World::new(4);
     world.open(&[1, 2]);
-    world.load.peers.get_mut(&peer(3)).unwrap().behind = true;
+    world.load.peers.get_mut(&peer(3)).unwrap().behind_ms = Some(0);
     world.second();
     let invitation = *world.state.open_invitations().next().unwrap();
     assert_eq!(invitation.target, peer(4));

@@ -18,7 +18,7 @@ const APPLY_SHARE: u64 = 4;
 /// A peer that is away for less may just be changing hubs or starting again, milliseconds.
 const MOMENT_MS: u64 = 20_000;
 /// For so long a connected peer may lack what its copies need to be live, until they count as not there, milliseconds.
-const LAGGING_MAX_MS: u64 = 60_000;
+const BEHIND_MAX_MS: u64 = 60_000;
 /// A peer gets no copy before it has been there for as long, milliseconds, unless the last one is to be doubled.
 const STAY_MS: u64 = 30_000;
 
@@ -410,14 +410,16 @@ fn peer_view(
     PeerView {
         id: peer.id,
         connected,
-        was_here: !removed && !away(MOMENT_MS.min(policy.grace_ms)) && told.lagging_ms < LAGGING_MAX_MS,
+        was_here: !removed
+            && !away(MOMENT_MS.min(policy.grace_ms))
+            && told.behind_ms.is_none_or(|ms| ms < BEHIND_MAX_MS),
         proven: patience.is_proven(attendance) && !doubted,
         is_new: patience.is_new(attendance),
         has_stayed: patience.is_proven(attendance) || attendance.present_ms(patience.now) >= STAY_MS,
         standing: patience.standing(peer),
         stays: !lost && matches!(peer.state, PeerState::Active | PeerState::Paused),
         lost,
-        works: connected && !told.behind && peer.state == PeerState::Active,
+        works: connected && told.behind_ms.is_none() && peer.state == PeerState::Active,
         takes: obstacle.is_none(),
         obstacle,
         room: if forums_max == 0 { u64::MAX } else { forums_max },
@@ -445,7 +447,7 @@ fn obstacle(peer: &Peer, told: &PeerLoad, refused: Option<Obstacle>) -> Option<O
         return Some(Obstacle::Away);
     }
     let checks = [
-        (told.behind, Obstacle::Behind),
+        (told.behind_ms.is_some(), Obstacle::Behind),
         (!told.has_disk(), Obstacle::Disk),
         (!told.has_memory(), Obstacle::Memory),
     ];

@@ -14,11 +14,12 @@ mod store;
 use std::path::{Path, PathBuf};
 
 use loop_atomjump::{
-    Answer, Call, ForumWindow, Rendered, StoredSession, UserIds, View, execute, refused, render, written,
+    Answer, Call, ForumWindow, Rendered, StoredSession, UserIds, View, execute, refused, render,
+    render_plain, written,
 };
 use loop_proto::{
     ids::{ForumId, TaskId},
-    v1::{self, Endpoint, fact::Kind},
+    v1::{self, fact::Kind},
 };
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
@@ -213,7 +214,7 @@ impl Backend for EmbeddedBackend {
             Ok(call) => call,
             Err(refusal) => return Ok(not_looked_at(refusal)),
         };
-        if let Some(forum) = work.forum.filter(|_| is_write(work)) {
+        if let Some(forum) = work.forum.filter(|_| call.is_write()) {
             return self.execute_in(forum, task, &call, work, ids);
         }
         let stored = self.session_of(&call, work)?;
@@ -238,6 +239,9 @@ impl Backend for EmbeddedBackend {
             Ok(call) => call,
             Err(refusal) => return Ok(not_looked_at(refusal)),
         };
+        if let Some(answer) = render_plain(&call) {
+            return Ok(Execution { body: answer.into(), ..Execution::default() });
+        }
         let stored = self.session_of(&call, work)?;
         let rendered = self.with_view(work.forum, |view| render(&call, &stored, receipt, view, ids))?;
         let Rendered { answer, forum_facts, directory_facts, record } = rendered;
@@ -338,10 +342,6 @@ impl Backend for EmbeddedBackend {
     fn close(&self) {
         self.store.close();
     }
-}
-
-fn is_write(work: &Work) -> bool {
-    matches!(work.request.endpoint(), Endpoint::Shout | Endpoint::HideMessage)
 }
 
 /// A request that is refused for its size.

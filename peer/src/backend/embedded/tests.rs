@@ -1,7 +1,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use loop_proto::ids::{HubTime, MessageId};
+use loop_proto::{
+    ids::{HubTime, MessageId},
+    v1::Endpoint,
+};
 
 use prost::Message as _;
 

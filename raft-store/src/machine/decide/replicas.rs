@@ -215,13 +215,7 @@ pub(super) fn confirm_replica(
         Some(audit) if audit.get() > forum.newest_record => {
             return Err(rejection(RejectionCode::NotCaughtUp, audit.get(), forum.newest_record));
         }
-        None if forum
-            .replicas
-            .iter()
-            .any(|other| other.confirmed_at.is_some() && !is_removed(state, other.peer)) =>
-        {
-            return Err(wrong_stage(held, None));
-        }
+        None if is_confirmed_elsewhere(state, forum, peer) => return Err(wrong_stage(held, None)),
         Some(_) | None => {}
     }
     let mut next = NextSet::of(state, forum);
@@ -289,14 +283,18 @@ pub(super) fn restart_replica(
             });
             next.invite(id, next.primary, peer, replaces, Cause::Behind);
         }
-        ReplicaRole::Serving { .. } if fits && replacing(state, forum, peer).is_none() => {
-            next.invite(id, next.primary, peer, None, Cause::Behind);
+        ReplicaRole::Serving { .. } | ReplicaRole::Draining { .. } => {
+            let is_awaited = match replica.is_serving() {
+                true => replacing(state, forum, peer).is_none(),
+                // Its rows stay until its peer has those of the others, whom nobody has compared with anything yet.
+                false => replica.confirmed_at.is_some() && !is_confirmed_elsewhere(state, forum, peer),
+            };
+            if fits && is_awaited {
+                next.invite(id, next.primary, peer, None, Cause::Behind);
+            } else {
+                next.remove(peer);
+            }
         }
-        // Its rows stay with its peer until it has those of the others, whom nobody has compared with anything yet.
-        ReplicaRole::Draining { .. } if fits && is_only_confirmed(state, forum, peer) => {
-            next.invite(id, next.primary, peer, None, Cause::Behind);
-        }
-        ReplicaRole::Serving { .. } | ReplicaRole::Draining { .. } => next.remove(peer),
     }
     let (assignment, mut changes) = next.recorded(id);
     let made = Made::Restarted { forum: forum.id, record: id.get() };
@@ -304,10 +302,10 @@ pub(super) fn restart_replica(
     Ok(Decision { answer: replicas_changed(&assignment, id.get()), changes })
 }
 
-/// Whether nobody but `peer` has a copy that was compared, those apart whose peers are removed.
-fn is_only_confirmed(state: &HubState, forum: &Forum, peer: PeerId) -> bool {
-    let confirmed = forum.replicas.iter().filter(|replica| replica.confirmed_at.is_some());
-    confirmed.map(|replica| replica.peer).filter(|holder| !is_removed(state, *holder)).eq([peer])
+/// Whether another has a copy that was compared, those apart whose peers are removed.
+fn is_confirmed_elsewhere(state: &HubState, forum: &Forum, peer: PeerId) -> bool {
+    let mut others = forum.replicas.iter().filter(|other| other.peer != peer);
+    others.any(|other| other.confirmed_at.is_some() && !is_removed(state, other.peer))
 }
 
 /// Who serves when `peer` does not: the first other replica, one with a confirmed copy on an active peer if there is one. A
