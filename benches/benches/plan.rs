@@ -42,7 +42,11 @@ fn founded() -> HubState {
     for forum in 0..FORUMS {
         let key = Bytes::from([forum.to_be_bytes(); 4].concat());
         let replicas = [0, 333, 666].map(|apart| (forum + apart) % PEERS + 1).to_vec();
-        apply(&mut state, PEERS + forum, Body::OpenForum(v1::OpenForum { key, replicas }));
+        apply(
+            &mut state,
+            PEERS + forum,
+            Body::OpenForum(v1::OpenForum { key, replicas, ..Default::default() }),
+        );
     }
     assert_eq!(state.counts().forums, FORUMS as usize);
     state

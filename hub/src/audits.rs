@@ -1,4 +1,4 @@
-//! Operators that wait for replicas' digests: brings them the reports of peers that hang on any hub.
+//! Operators that wait for replicas' digests: brings them the reports of peers that are connected to any hub.
 //!
 //! Soft state of the hub that was asked. Never compares.
 

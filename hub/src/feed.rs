@@ -18,7 +18,7 @@ use loop_raft_store::{
 };
 use metrics::counter;
 
-use crate::{health::Freshness, presence::Presence, traffic::Traffic, waiters::Waiters};
+use crate::{health::Freshness, presence::Presence, traffic::Traffic, waiters::Waiters, windows::Windows};
 
 /// Records looked at in one go while the state is locked for reading.
 const SCAN_MAX: usize = 1024;
@@ -27,9 +27,9 @@ const BATCH_BYTES: usize = 1 << 20;
 
 /// Follows the machine on one hub.
 pub struct Feed {
-    own_hub: u64,
     presence: Arc<Presence>,
     waiters: Arc<Waiters>,
+    windows: Arc<Windows>,
     counted: Counted,
     reader: OnceLock<StateReader>,
 }
@@ -45,8 +45,13 @@ pub struct Counted {
 
 impl Feed {
     /// A feed for this hub's peers and browsers.
-    pub fn new(own_hub: u64, presence: Arc<Presence>, waiters: Arc<Waiters>, counted: Counted) -> Arc<Self> {
-        Arc::new(Self { own_hub, presence, waiters, counted, reader: OnceLock::new() })
+    pub fn new(
+        presence: Arc<Presence>,
+        waiters: Arc<Waiters>,
+        windows: Arc<Windows>,
+        counted: Counted,
+    ) -> Arc<Self> {
+        Arc::new(Self { presence, waiters, windows, counted, reader: OnceLock::new() })
     }
 
     /// Gives it the state to look at; once, before anything is applied that peers could wait for.
@@ -61,24 +66,22 @@ impl Feed {
         }
     }
 
-    fn part_from_removed(&self, peer: PeerId) {
+    fn part_from_unwanted(&self, peer: PeerId) {
         let Some(reader) = self.reader.get() else { return };
-        let removed = |state: &HubState| state.peer(peer).is_some_and(|p| p.state == PeerState::Removed);
-        if let (true, Some(connection)) = (reader.read(removed), self.presence.here(peer)) {
+        let unwanted = |state: &HubState| {
+            state.peer(peer).is_some_and(|p| p.state == PeerState::Removed) || state.suspended_ms(peer) > 0
+        };
+        if let (true, Some(connection)) = (reader.read(unwanted), self.presence.here(peer)) {
             connection.gone.send_replace(true);
         }
     }
 
     fn tell_browsers(&self, record: &Record) {
         match &record.body {
-            RecordBody::Task(task) => {
-                if task.origin_hub == self.own_hub {
-                    self.waiters.appended(task.request_id, record.id);
-                }
-            }
+            RecordBody::Task(task) => self.waiters.appended(task.request_id, record.id),
             RecordBody::Facts(facts) => {
                 if let (Some(task), Some(receipt)) = (facts.task, &facts.receipt) {
-                    self.waiters.committed(task, (facts.peer, facts.epoch), receipt);
+                    self.waiters.committed(task, receipt);
                 }
             }
             RecordBody::Assignment(_) | RecordBody::Audit => {}
@@ -92,6 +95,8 @@ impl ApplySink for Feed {
         let mut everybody = false;
         let mut forums = Vec::new();
         self.counted.count(events);
+        // Before any browser is told, and before any read is told that this is applied.
+        self.windows.applied(events, self.counted.freshness.is_current());
         for event in events {
             match event {
                 Event::RecordAppended(record) => {
@@ -103,7 +108,7 @@ impl ApplySink for Feed {
                 }
                 // They are found among the forum's replicas no more, but must read that it is so.
                 Event::ReplicasChanged { left, .. } => holders.extend(left),
-                Event::PeerStateChanged(peer) => self.part_from_removed(*peer),
+                Event::PeerStateChanged(peer) => self.part_from_unwanted(*peer),
                 _ => {}
             }
         }
@@ -127,6 +132,10 @@ impl ApplySink for Feed {
     }
 
     fn replaced(&self, _applied_index: u64) {
+        self.windows.clear();
+        for connection in self.presence.all_here() {
+            self.part_from_unwanted(connection.peer);
+        }
         self.wake_all();
     }
 }
@@ -318,7 +327,7 @@ mod tests {
                 let register = v1::RegisterPeer { name: "p".into(), secret_hash, ..Default::default() };
                 log.apply(command::Body::RegisterPeer(register));
             }
-            let open = v1::OpenForum { key: vec![1; 16].into(), replicas: vec![1] };
+            let open = v1::OpenForum { key: vec![1; 16].into(), replicas: vec![1], ..Default::default() };
             log.apply(command::Body::OpenForum(open));
             log.task();
             log
@@ -332,7 +341,7 @@ mod tests {
         }
 
         fn task(&mut self) -> u64 {
-            let task = v1::AppendTask { forum_id: 1, origin_hub: 1, ..Default::default() };
+            let task = v1::AppendTask { forum_id: 1, ..Default::default() };
             self.apply(command::Body::AppendTask(task))
         }
 

@@ -1,21 +1,18 @@
 //! The door between the HTTP shim and the cluster. Owns what a client call is, once it has been validated.
-//! Never knows HTTP syntax (that is `http`) nor how a call is served (that is `router`, `proposer`).
+//! Never knows HTTP syntax (that is `http`) nor how a call is served (that is `calls`).
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
+use loop_atomjump::Answer;
 use loop_proto::{
-    ids::{ForumKey, RequestId},
-    v1,
+    ids::{ForumKey, MessageId, RequestId},
+    v1::{self, rows_request},
 };
 use tokio::time::Instant;
 
-use crate::{
-    health,
-    hub::Hub,
-    reads::{self, Read},
-    writes,
-};
+use crate::{calls, health, hub::Hub, peer_rows::Holders};
 
 /// One validated call of a client.
 #[derive(Clone, Debug)]
@@ -28,8 +25,19 @@ pub struct ClientCall {
     pub request: v1::ClientRequest,
     /// Whether it takes a message id: a write without a usable `shout_id`.
     pub creates_message: bool,
-    /// Whether the forum is opened if nobody has opened it yet.
-    pub opens_forum: bool,
+    /// The message it goes on with, if it names one.
+    pub named_message: Option<MessageId>,
+    /// With which row the forum is opened if nobody has opened it yet; `None`: it is not.
+    pub opens: Option<Opening>,
+}
+
+/// What a new forum's row is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// Its name. A secret: only the title made of it is kept.
+    pub name: Bytes,
+    /// The `general` parameter, which may say when it decays.
+    pub general: Bytes,
 }
 
 /// Why a call was not served.
@@ -61,11 +69,17 @@ pub enum CallError {
 /// Serves client calls. Implemented by the hub; by a scripted one in the shim's own tests.
 pub trait Gateway: Send + Sync + 'static {
     /// Appends the call to the log, has it executed and answers once its facts are committed.
-    fn write(&self, call: ClientCall, within: Duration)
-    -> BoxFuture<'_, Result<v1::ResponseBody, CallError>>;
+    fn write(&self, call: ClientCall, within: Duration) -> BoxFuture<'_, Result<Answer, CallError>>;
 
-    /// Answers from a replica that has applied everything acknowledged before the call.
-    fn read(&self, call: ClientCall, within: Duration) -> BoxFuture<'_, Result<v1::ResponseBody, CallError>>;
+    /// Answers from rows that hold everything acknowledged before the call.
+    fn read(&self, call: ClientCall, within: Duration) -> BoxFuture<'_, Result<Answer, CallError>>;
+
+    /// A static file of some peer.
+    fn file(
+        &self,
+        request: v1::ClientRequest,
+        within: Duration,
+    ) -> BoxFuture<'_, Result<v1::File, CallError>>;
 
     /// Whether a read and a write would be served now, and what an operator must know.
     fn health(&self) -> v1::HealthReport;
@@ -84,27 +98,25 @@ pub struct HubGateway {
 }
 
 impl Gateway for HubGateway {
-    fn write(
-        &self,
-        call: ClientCall,
-        within: Duration,
-    ) -> BoxFuture<'_, Result<v1::ResponseBody, CallError>> {
-        Box::pin(writes::serve(&self.hub, call, Instant::now() + within))
+    fn write(&self, call: ClientCall, within: Duration) -> BoxFuture<'_, Result<Answer, CallError>> {
+        Box::pin(calls::write(&self.hub, call, Instant::now() + within))
     }
 
-    fn read(&self, call: ClientCall, within: Duration) -> BoxFuture<'_, Result<v1::ResponseBody, CallError>> {
+    fn read(&self, call: ClientCall, within: Duration) -> BoxFuture<'_, Result<Answer, CallError>> {
+        Box::pin(async move { calls::read(&self.hub, &call, Instant::now() + within).await })
+    }
+
+    fn file(
+        &self,
+        request: v1::ClientRequest,
+        within: Duration,
+    ) -> BoxFuture<'_, Result<v1::File, CallError>> {
+        let kind = Some(rows_request::Kind::File(request));
+        let request = v1::RowsRequest { kind, ..v1::RowsRequest::default() };
+        let deadline = Instant::now() + within;
         Box::pin(async move {
-            let deadline = Instant::now() + within;
-            let mut forum = call.forum.and_then(|key| self.hub.state.read(|state| state.forum_by_key(key)));
-            if let (None, Some(key)) = (forum, call.forum) {
-                // Another hub may have opened it just now.
-                reads::fresh(&self.hub, deadline).await?;
-                forum = self.hub.state.read(|state| state.forum_by_key(key));
-                if forum.is_none() && call.opens_forum {
-                    forum = Some(writes::open(&self.hub, key, deadline).await?);
-                }
-            }
-            reads::serve(&self.hub, &Read::new(forum, &call), deadline).await
+            let take = |reply: v1::RowsReply| reply.file.ok_or("no file");
+            self.hub.rows.ask(&request, Holders::Any, deadline, take).await
         })
     }
 

@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use loop_proto::{
-    ids::{ForumEpoch, PeerId, TaskId},
-    v1,
-};
+use loop_proto::ids::PeerId;
 use loop_raft_store::{adapter::StateReader, log_store::disk::Dir};
 use openraft::async_runtime::watch::WatchReceiver;
 use sha2::{Digest, Sha256};
@@ -13,11 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     audits::Audits, changes::Changes, config::HubConfig, group::Group, health::Health, io::Io,
-    leader::PlanBoard, link::Links, placement::Placement, presence::Presence, proposer::Proposer,
-    raft_node::HubRaftNode, relay::Relays, traffic::Traffic, waiters::Waiters,
+    leader::PlanBoard, link::Links, peer_rows::PeerRows, placement::Placement, presence::Presence,
+    proposer::Proposer, raft_node::HubRaftNode, relay::Relays, traffic::Traffic, waiters::Waiters,
+    windows::Windows,
 };
 
-/// How long a hub's own proposals (facts of reads, leases, registrations) are tried.
+/// How long a hub's own proposals (answers, registrations) are tried.
 pub const PROPOSE_WITHIN: Duration = Duration::from_secs(5);
 
 /// One hub. Shared by all its services.
@@ -42,6 +40,10 @@ pub struct Hub {
     pub presence: Arc<Presence>,
     /// Browsers that wait for a write.
     pub waiters: Arc<Waiters>,
+    /// The newest rows of forums that are looked at.
+    pub windows: Arc<Windows>,
+    /// The way to peers' rows.
+    pub rows: PeerRows,
     /// Streams to the other hubs.
     pub links: Links,
     /// Copies on their way between peers.
@@ -72,24 +74,6 @@ impl Hub {
         self.state
             .read(|state| state.peer_by_secret_hash(&hash).map(|peer| peer.id))
             .filter(|id| id.get() == claimed)
-    }
-
-    /// Passes a body on to the hub whose browser waits for it.
-    pub fn deliver_body(&self, origin_hub: u64, body: v1::LinkBody) {
-        if origin_hub == self.group.own_id() {
-            self.take_body(body);
-        } else {
-            self.links.send_body(origin_hub, body);
-        }
-    }
-
-    /// Takes a body for a browser of this hub; one that names no task or peer is dropped.
-    pub fn take_body(&self, body: v1::LinkBody) {
-        if let (Some(task), Some(peer), Some(content)) =
-            (TaskId::new(body.task_id), PeerId::new(body.peer_id), body.body)
-        {
-            self.waiters.body(task, (peer, ForumEpoch(body.epoch)), content);
-        }
     }
 
     /// Whether this hub follows a leader or is it. It may have fallen a moment ago: see `health` for what is certain.

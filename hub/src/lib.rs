@@ -6,12 +6,13 @@ pub mod config;
 pub mod io;
 pub mod run;
 
+mod calls;
 pub mod gateway;
 pub mod http;
+mod peer_rows;
 mod placement;
-mod reads;
 mod waiters;
-mod writes;
+mod windows;
 
 mod feed;
 mod health;

@@ -141,7 +141,7 @@ pub fn check_is_not_out(log_dir: &dyn Dir) -> io::Result<()> {
     }
 }
 
-/// Resolves once this hub was taken out of the group. It must not keep the peers and browsers that hang on it: nobody
+/// Resolves once this hub was taken out of the group. It must not keep the peers and browsers that are connected to it: nobody
 /// tells it anything any more. Not for a hub that is on its way in, whose log begins with groups it was not in.
 pub async fn taken_out(hub: &Hub) {
     let own = hub.group.own_id();

@@ -1,4 +1,4 @@
-//! Which peers hang on which hub, how far they are and how busy.
+//! Which peers are connected to which hub, how far they are and how busy.
 //!
 //! Soft state: each hub knows its own connections at first hand and the others' by their word. Never replicated;
 //! only decisions taken from it are proposed.
@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -21,8 +21,8 @@ use crate::queue::{Gone, Queue};
 /// it is, and holds on to nothing that the log has let go.
 pub const OUTGOING_KILOBYTES_MAX: u32 = 16 * 1024;
 
-/// Reads one peer may have been asked and not answered: every browser of every hub asks it at most once at a time.
-const READS_MAX: usize = 8192 * 5;
+/// Requests for rows one peer may have been sent and not answered: every browser of every hub waits for one at a time.
+const UNANSWERED_MAX: usize = 8192 * 5;
 
 /// Forums whose progress one heartbeat of a peer may tell.
 const SEEDING_MAX: usize = 16;
@@ -34,14 +34,12 @@ pub struct PeerConnection {
     /// Tells connections of the same peer apart: the newer one wins.
     pub serial: u64,
     outgoing: Queue<v1::HubToPeer>,
-    reads: Mutex<BTreeMap<u64, oneshot::Sender<v1::ReadReply>>>,
-    next_read: AtomicU64,
+    unanswered: Mutex<BTreeMap<u64, oneshot::Sender<v1::RowsReply>>>,
+    next_request: AtomicU64,
     cursor: AtomicU64,
     latency_us: AtomicU32,
     limits: v1::PeerLimits,
     status: Mutex<Option<v1::PeerStatus>>,
-    /// Whether user ids are on their way to it.
-    pub leasing: AtomicBool,
     /// Wakes its feed: there may be something to send.
     pub wake: Notify,
     /// Set when the stream must end.
@@ -61,13 +59,12 @@ impl PeerConnection {
             peer,
             serial,
             outgoing,
-            reads: Mutex::default(),
-            next_read: AtomicU64::new(1),
+            unanswered: Mutex::default(),
+            next_request: AtomicU64::new(1),
             cursor: AtomicU64::new(cursor),
             latency_us: AtomicU32::new(0),
             limits,
             status: Mutex::default(),
-            leasing: AtomicBool::new(false),
             wake: Notify::new(),
             gone: watch::Sender::new(false),
         })
@@ -90,9 +87,9 @@ impl PeerConnection {
         *self.status.lock() = Some(status);
     }
 
-    /// Reads it has been asked and has not answered.
+    /// Requests for rows it has been sent and has not answered.
     pub fn executing(&self) -> u32 {
-        u32::try_from(self.reads.lock().len()).unwrap_or(u32::MAX)
+        u32::try_from(self.unanswered.lock().len()).unwrap_or(u32::MAX)
     }
 
     /// Sends, waiting while the stream is full. An error: the stream is gone.
@@ -105,29 +102,29 @@ impl PeerConnection {
         self.outgoing.try_send_small(v1::HubToPeer { kind: Some(kind) })
     }
 
-    /// Asks a read. The receiver fails when the connection ends.
-    pub fn read(self: &Arc<Self>, mut read: v1::ReadRequest) -> Result<PendingRead, Gone> {
-        let read_id = self.next_read.fetch_add(1, Ordering::Relaxed);
-        read.read_id = read_id;
+    /// Asks for rows. The receiver fails when the connection ends.
+    pub fn ask_rows(self: &Arc<Self>, mut request: v1::RowsRequest) -> Result<PendingRows, Gone> {
+        let id = self.next_request.fetch_add(1, Ordering::Relaxed);
+        request.id = id;
         let (tx, reply) = oneshot::channel();
-        self.reads.lock().insert(read_id, tx);
-        let pending = PendingRead { connection: self.clone(), read_id, reply };
-        // Whoever still holds a connection that has ended must not wait on it: its reads have failed already.
+        self.unanswered.lock().insert(id, tx);
+        let pending = PendingRows { connection: self.clone(), id, reply };
+        // Whoever still holds a connection that has ended must not wait on it: its requests have failed already.
         if *self.gone.borrow() {
             return Err(Gone);
         }
-        self.try_send(v1::hub_to_peer::Kind::Read(read))?;
+        self.try_send(v1::hub_to_peer::Kind::Rows(request))?;
         Ok(pending)
     }
 
-    /// The peer's reply to a read; one that nobody waits for any more is dropped.
-    pub fn replied(&self, reply: v1::ReadReply) {
-        if let Some(tx) = self.reads.lock().remove(&reply.read_id) {
+    /// The rows a peer was asked for; those that nobody waits for any more are dropped.
+    pub fn replied(&self, reply: v1::RowsReply) {
+        if let Some(tx) = self.unanswered.lock().remove(&reply.id) {
             let _ = tx.send(reply);
         }
     }
 
-    /// Takes a measured read into the moving average of its latency.
+    /// Takes a measured answer into the moving average of its latency.
     pub fn took(&self, micros: u32) {
         let old = self.latency_us.load(Ordering::Relaxed);
         let new = if old == 0 { micros } else { old - old / 8 + micros / 8 };
@@ -146,23 +143,23 @@ impl PeerConnection {
     }
 }
 
-/// A read on its way. Dropping it forgets the read.
-pub struct PendingRead {
+/// Rows on their way. Dropping it forgets the request.
+pub struct PendingRows {
     connection: Arc<PeerConnection>,
-    read_id: u64,
-    reply: oneshot::Receiver<v1::ReadReply>,
+    id: u64,
+    reply: oneshot::Receiver<v1::RowsReply>,
 }
 
-impl PendingRead {
+impl PendingRows {
     /// Waits for the reply.
-    pub async fn reply(mut self) -> Result<v1::ReadReply, Gone> {
+    pub async fn reply(mut self) -> Result<v1::RowsReply, Gone> {
         (&mut self.reply).await.map_err(|_| Gone)
     }
 }
 
-impl Drop for PendingRead {
+impl Drop for PendingRows {
     fn drop(&mut self) {
-        self.connection.reads.lock().remove(&self.read_id);
+        self.connection.unanswered.lock().remove(&self.id);
     }
 }
 
@@ -225,7 +222,7 @@ impl Whereabouts {
         }
     }
 
-    /// The hub it hangs on, given this hub's id.
+    /// The hub it is connected to, given this hub's id.
     pub fn hub(&self, own: u64) -> u64 {
         match self {
             Self::Here(_) => own,
@@ -267,14 +264,14 @@ impl Presence {
         self.has_changed_here();
     }
 
-    /// A connection has ended; its unanswered reads fail.
+    /// A connection has ended; what it was asked and has not answered fails.
     pub fn left(&self, connection: &PeerConnection) {
         let mut inner = self.inner.lock();
         if inner.here.get(&connection.peer).is_some_and(|current| current.serial == connection.serial) {
             inner.here.remove(&connection.peer);
         }
         drop(inner);
-        connection.reads.lock().clear();
+        connection.unanswered.lock().clear();
         self.has_changed_here();
     }
 
@@ -297,7 +294,7 @@ impl Presence {
         }
     }
 
-    /// The link to another hub is broken: what hangs on it cannot be reached.
+    /// The link to another hub is broken: what is connected to it cannot be reached.
     pub fn lost(&self, hub: u64) {
         let lost = self.inner.lock().there.remove(&hub);
         if lost.is_some_and(|peers| !peers.is_empty()) {
@@ -349,7 +346,7 @@ impl Presence {
         [
             ("peer_messages", (most(|c| c.outgoing.waiting()), messages)),
             ("peer_kilobytes", (most(|c| c.outgoing.kilobytes_waiting()), OUTGOING_KILOBYTES_MAX as usize)),
-            ("peer_reads", (most(|c| c.reads.lock().len()), READS_MAX)),
+            ("peer_reads", (most(|c| c.unanswered.lock().len()), UNANSWERED_MAX)),
         ]
     }
 
@@ -423,11 +420,11 @@ mod tests {
         let (tx, _stream) = Queue::new(8, 8);
         let connection = PeerConnection::new(peer, presence.next_serial(), 0, v1::PeerLimits::default(), tx);
         presence.arrived(connection.clone());
-        let asked_before = connection.read(v1::ReadRequest::default()).unwrap();
+        let asked_before = connection.ask_rows(v1::RowsRequest::default()).unwrap();
         connection.gone.send_replace(true);
         presence.left(&connection);
         assert!(asked_before.reply().await.is_err());
-        assert!(connection.read(v1::ReadRequest::default()).is_err());
+        assert!(connection.ask_rows(v1::RowsRequest::default()).is_err());
         assert_eq!(connection.executing(), 0);
     }
 

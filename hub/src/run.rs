@@ -35,6 +35,7 @@ use crate::{
     io::{Acceptor, Io},
     leader::{self, PlanBoard},
     link, membership,
+    peer_rows::PeerRows,
     peer_service::PeerGrpc,
     placement::Placement,
     presence::Presence,
@@ -44,6 +45,7 @@ use crate::{
     sizes, telemetry,
     traffic::{self, Traffic},
     waiters::Waiters,
+    windows::Windows,
 };
 
 /// Longest wait for open requests and streams when this hub goes down.
@@ -104,6 +106,7 @@ pub async fn run(
         tokio::spawn(link::keep_links(hub.clone())),
         tokio::spawn(traffic::run(hub.clone())),
         tokio::spawn(sizes::watch(hub.clone())),
+        tokio::spawn(hub.windows.clone().tidy()),
         tokio::spawn(health::run(hub.clone())),
         tokio::spawn(leader::run(hub.clone())),
     ];
@@ -169,10 +172,13 @@ async fn open(
     }
     let presence = Arc::new(Presence::default());
     let waiters = Arc::new(Waiters::default());
+    let links = link::Links::default();
+    let rows = PeerRows::new(presence.clone(), links.clone(), io.clone());
+    let windows = Windows::new(rows.clone(), config.window_bytes_max);
     let traffic = Arc::new(Traffic::default());
     let health = Health::new(&config);
     let counted = Counted { traffic: traffic.clone(), freshness: health.freshness.clone() };
-    let feed = Feed::new(group.own_id(), presence.clone(), waiters.clone(), counted);
+    let feed = Feed::new(presence.clone(), waiters.clone(), windows.clone(), counted);
     let unusable = |error| HubError::Data { dir: config.data_dir.display().to_string(), error };
     let log_dir = raft_node::open_log_dir(&config, &io).map_err(unusable)?;
     membership::check_is_not_out(&*log_dir).map_err(unusable)?;
@@ -180,6 +186,7 @@ async fn open(
         .await
         .map_err(unusable)?;
     feed.attach(state.clone());
+    windows.attach(state.clone());
     let door = LeaderDoor::new(raft.clone(), io.clone());
     let routes = Routes { group: group.clone(), door: door.clone() };
     let proposer = Proposer::start(routes, follow_leader(&raft), down.clone());
@@ -194,7 +201,9 @@ async fn open(
         proposer,
         presence,
         waiters,
-        links: link::Links::default(),
+        windows,
+        rows,
+        links,
         relays: Relays::default(),
         audits: Audits::default(),
         traffic,

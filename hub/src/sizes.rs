@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use loop_raft_store::machine::bounds::LOG_BUDGETS_FOR_STEPS;
 use metrics::gauge;
 
-use crate::{hub::Hub, writes::WAITING_MAX};
+use crate::{calls::WAITING_MAX, hub::Hub};
 
 /// How often it is looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -49,7 +49,9 @@ fn of(hub: &Hub) -> Vec<Size> {
     for (what, held) in hub.proposer.held() {
         add(what, held);
     }
-    for (what, held) in hub.waiters.held(WAITING_MAX) {
+    let (what, held) = hub.waiters.held(WAITING_MAX);
+    add(what, held);
+    for (what, held) in hub.windows.held() {
         add(what, held);
     }
     for (what, held) in hub.presence.held(hub.config.peer_queue) {
@@ -87,6 +89,7 @@ fn agreed(hub: &Hub) -> Vec<Size> {
         size("proposals_known", counts.proposals, bounds.proposals_max),
         size("invitations_open", counts.invitations_open, bounds.invitations_open_max),
         size("invitations_ended", counts.invitations_ended, bounds.invitations_kept),
+        size("open_messages", counts.open_messages, bounds.open_messages_max),
         size("sessions", counts.sessions, bounds.sessions_max),
         bytes("sessions_bytes", counts.sessions_bytes, bounds.sessions_bytes_max),
     ]

@@ -13,7 +13,7 @@ enum Kind {
 use Kind::{Counter, Gauge, Histogram};
 
 /// Every metric there is.
-const METRICS: [(Kind, &str, &str); 25] = [
+const METRICS: [(Kind, &str, &str); 28] = [
     (Gauge, "loop_leader", "1 if this hub leads the group and reaches a majority of it, else 0."),
     (
         Gauge,
@@ -62,13 +62,28 @@ const METRICS: [(Kind, &str, &str); 25] = [
         "loop_tasks_answered_total",
         "Answers committed to the log while this hub followed it; what it caught up with is not counted.",
     ),
-    (Histogram, "loop_read_seconds", "How long peers took to answer reads asked through this hub."),
-    (Counter, "loop_reads_hedged_total", "Reads asked of a second peer because the first one was slow."),
-    (Counter, "loop_reads_unanswered_total", "Reads a peer has not answered."),
     (
         Counter,
-        "loop_reads_repeated_total",
-        "Reads made again because the session or the forum's assignment had moved under them.",
+        "loop_windows_loaded_total",
+        "Windows of forums begun with rows of a peer, because somebody looked.",
+    ),
+    (Counter, "loop_rows_asked_total", "Times a peer was asked for rows or a file, for clients of this hub."),
+    (Histogram, "loop_rows_seconds", "How long each peer took that was asked for rows or a file."),
+    (Counter, "loop_rows_hedged_total", "Times a second peer was asked because the first one was slow."),
+    (
+        Counter,
+        "loop_rows_unanswered_total",
+        "Times a peer has not sent the rows it was asked for, or could not.",
+    ),
+    (
+        Counter,
+        "loop_rows_not_taken_total",
+        "Times a peer has sent rows that break the rules; nobody was shown them.",
+    ),
+    (
+        Counter,
+        "loop_peer_breaches_total",
+        "Answers of peers refused by this hub because they cannot follow from their tasks.",
     ),
     (Counter, "loop_relayed_bytes_total", "Bytes of copies of forums passed from peer to peer."),
 ];

@@ -4,9 +4,16 @@ mod http_support;
 
 use std::time::Duration;
 
-use http_support::{Response, json, start, start_usual, usual};
-use loop_hub::{gateway::CallError, http::HttpConfig};
-use loop_proto::{ids::ForumKey, v1, v1::Endpoint};
+use http_support::{Response, Told, json, start, start_usual, usual};
+use loop_atomjump::Answer;
+use loop_hub::{
+    gateway::{CallError, Opening},
+    http::HttpConfig,
+};
+use loop_proto::{
+    ids::{ForumKey, MessageId},
+    v1::Endpoint,
+};
 
 const SESSION: &str = "e9kk7qp45o5r85vr5bkrfr6ran";
 const COOKIE: (&str, &str) = ("Cookie", "PHPSESSID=e9kk7qp45o5r85vr5bkrfr6ran");
@@ -85,7 +92,7 @@ async fn the_fast_host_speaks_its_own_dialect() {
     has_exactly(&read, &[("Content-Type", "text/html")]);
     assert_eq!(read.text(), r#"undefined({"res":[],"ses":"x"})"#);
     let asked = server.last_asked();
-    assert_eq!((asked.endpoint(), asked.call.request.session_id.as_str()), (Endpoint::FastSearchChat, "abc"));
+    assert_eq!((asked.endpoint(), asked.request.session_id.as_str()), (Endpoint::FastSearchChat, "abc"));
 
     let nobody = server.request("GET", "/search-chat.php?passcode=f", &[host], b"").await;
     assert_eq!((nobody.status, nobody.text()), (400, ""));
@@ -100,7 +107,7 @@ async fn a_browser_without_a_session_gets_one_and_a_robot_does_not() {
     let server = start_usual().await;
     let read = server.get("/search-chat.php?passcode=f").await;
     let cookie = read.header("set-cookie").unwrap().to_owned();
-    let id = server.last_asked().call.request.session_id;
+    let id = server.last_asked().request.session_id;
     assert_eq!(id.len(), 26);
     assert!(cookie.starts_with(&format!("PHPSESSID={id}; expires=")), "{cookie}");
     assert!(id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'v').contains(&b)));
@@ -115,8 +122,8 @@ async fn a_browser_without_a_session_gets_one_and_a_robot_does_not() {
     let read = server.request("GET", "/search-chat.php?passcode=f", &robot, b"").await;
     assert_eq!(read.header("set-cookie"), None);
     let asked = server.last_asked();
-    assert_eq!(asked.call.request.session_id, "");
-    assert!(!asked.call.opens_forum);
+    assert_eq!(asked.request.session_id, "");
+    assert!(asked.call().opens.is_none());
 
     let window = server.get("/init-sessions.php").await;
     assert!(window.header("set-cookie").is_some() && window.text().contains("window.close()"));
@@ -146,7 +153,7 @@ async fn a_callback_is_a_name_or_nothing() {
     let urlencoded = ("Content-Type", "application/x-www-form-urlencoded; charset=UTF-8");
     let post = server.request("POST", "/search-chat.php", &[urlencoded], form).await;
     assert!(post.text().starts_with("({"));
-    assert_eq!(server.last_asked().call.forum, Some(ForumKey::of_name(b"f")));
+    assert_eq!(server.last_asked().call().forum, Some(ForumKey::of_name(b"f")));
     server.stop().await;
 }
 
@@ -155,17 +162,21 @@ async fn writes_go_in_by_the_writing_door_and_only_they() {
     let server = start_usual().await;
     server.get(COMMIT).await;
     let first = server.last_asked();
-    assert!(first.writes && first.call.creates_message && first.call.opens_forum);
+    assert!(first.writes && first.call().creates_message);
+    assert_eq!(first.call().opens, Some(Opening { name: "ajps_test".into(), general: "".into() }));
     assert_eq!(first.within, HttpConfig::default().write_within);
-    assert_eq!(first.call.request.session_id, SESSION);
+    assert_eq!(first.request.session_id, SESSION);
 
     server.get(&COMMIT.replace("shout_id=", "shout_id=2867").replace("jQuery1_2", "jQuery1_77")).await;
-    assert_eq!(server.last_asked().call.request_id, first.call.request_id, "a re-send is the same request");
+    let again = server.last_asked();
+    assert_eq!(again.call().request_id, first.call().request_id, "a re-send is the same request");
+    assert_eq!((again.call().creates_message, again.call().named_message), (false, MessageId::new(2867)));
 
     let wrong = server.get(&COMMIT.replace("21633478", "1")).await;
     assert_eq!(wrong.status, 200);
     let asked = server.last_asked();
     assert!(!asked.writes && asked.endpoint() == Endpoint::Shout);
+    assert_eq!(asked.call().opens, None, "reading opens no forum");
     assert_eq!(asked.within, HttpConfig::default().read_within);
 
     server.request("HEAD", COMMIT, &[], b"").await;
@@ -256,29 +267,23 @@ async fn a_cluster_that_never_answers_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn an_answer_of_a_hostile_peer_cannot_break_the_protocol() {
-    let server = start(HttpConfig::default(), |asked| match &asked.call.request.query[..] {
-        b"status" => Ok(v1::ResponseBody { status: 7, ..Default::default() }),
-        b"type" => Ok(v1::ResponseBody {
-            status: 200,
-            content_type: "a/b\r\nX-Evil: 1".into(),
-            ..Default::default()
-        }),
-        b"location" => Ok(v1::ResponseBody {
-            status: 302,
-            headers: vec![v1::Header { name: "location".into(), value: "/\r\nX-Evil: 1".into() }],
-            ..Default::default()
-        }),
+async fn an_answer_keeps_its_own_status_and_type_and_is_wrapped_only_if_it_is_for_a_callback() {
+    let server = start(HttpConfig::default(), |asked| match asked.endpoint() {
+        Endpoint::SearchChat => Ok(Told::Answer(Answer::refused(400, "The request has too much."))),
+        Endpoint::Shout => Ok(Told::Answer(Answer::jsonp("application/json", b"{}".to_vec()))),
+        Endpoint::LoggedStatus => Ok(Told::Answer(Answer { status: 7, ..Answer::default() })),
         _ => json("1"),
     })
     .await;
-    assert_eq!(server.get("/search-chat.php?status").await.status, 502);
-    for path in ["/search-chat.php?type", "/search-chat.php?location"] {
-        let answer = server.get(path).await;
-        assert_eq!(answer.header("x-evil"), None);
-        assert_eq!(answer.header("content-type"), Some("text/html; charset=UTF-8"));
-        assert_eq!(answer.header("location"), None);
-    }
+    let refused = server.get("/search-chat.php?callback=cb&passcode=f").await;
+    assert_eq!((refused.status, refused.text()), (400, "The request has too much."));
+    assert_eq!(refused.header("content-type"), Some("text/plain; charset=UTF-8"));
+    assert_eq!(refused.header("content-security-policy"), None);
+    let silent = server.get(&COMMIT.replace("&remoteapp=true", "")).await;
+    assert_eq!((silent.text(), silent.header("content-type")), ("jQuery1_2({})", Some("application/json")));
+    assert!(silent.header("content-security-policy").unwrap().contains("sandbox"));
+    let nonsense = server.get("/logged-status.php?callback=cb&passcode=f").await;
+    assert_eq!(nonsense.status, 500, "no status at all is a mistake of the hub's own");
     server.stop().await;
 }
 

@@ -4,7 +4,7 @@ mod http_support;
 
 use std::fs;
 
-use http_support::{start, start_usual, usual};
+use http_support::{Told, file, start, start_usual, usual};
 use loop_hub::{gateway::CallError, http::HttpConfig};
 use loop_proto::v1::{self, Endpoint};
 
@@ -34,7 +34,7 @@ async fn a_peers_file_is_fetched_once_and_remembered_with_its_query() {
     assert_eq!(picture.header("set-cookie"), None);
     let asked = server.last_asked();
     assert_eq!(asked.endpoint(), Endpoint::Static);
-    assert!(asked.call.request.headers.is_empty() && asked.call.request.session_id.is_empty());
+    assert!(asked.request.headers.is_empty() && asked.request.session_id.is_empty());
 
     let etag = picture.header("etag").unwrap();
     let known = server.request("GET", "/art/face1.png?ver=1", &[("If-None-Match", etag)], b"").await;
@@ -54,20 +54,57 @@ async fn a_peers_file_is_fetched_once_and_remembered_with_its_query() {
 async fn what_a_peer_says_is_private_or_too_big_is_not_remembered() {
     let config = HttpConfig { static_file_bytes_max: 10, ..HttpConfig::default() };
     let server = start(config, |asked| {
-        let private = asked.call.request.path.ends_with(b"private.txt");
+        let private = asked.request.path.ends_with(b"private.txt");
         let value = if private { "private" } else { "max-age=60" };
-        Ok(v1::ResponseBody {
-            status: 200,
-            headers: vec![v1::Header { name: "cache-control".into(), value: value.into() }],
-            body: if private { "x".into() } else { "much too long".into() },
-            ..Default::default()
-        })
+        file("", &[("cache-control", value)], if private { "x" } else { "much too long" })
     })
     .await;
     for path in ["/private.txt", "/private.txt", "/big.txt", "/big.txt"] {
         assert_eq!(server.get(path).await.status, 200);
     }
     assert_eq!(server.asked().len(), 4);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_hostile_peers_file_cannot_break_the_protocol() {
+    const EVIL: &str = "x\r\nX-Evil: 1";
+    let server = start(HttpConfig::default(), |asked| match &asked.request.path[..] {
+        b"/status" => Ok(Told::File(v1::File { status: 7, ..Default::default() })),
+        b"/away" => {
+            let location = v1::Header { name: "location".into(), value: "http://evil/".into() };
+            Ok(Told::File(v1::File { status: 302, headers: vec![location], ..Default::default() }))
+        }
+        b"/type" => file("a/b\r\nX-Evil: 1", &[], "body"),
+        b"/run.svg" => file("text/html", &[], "<script>"),
+        _ => {
+            let headers = [("cache-control", EVIL), ("etag", EVIL), ("last-modified", EVIL)];
+            let others =
+                [("location", "/"), ("set-cookie", "PHPSESSID=evil"), ("content-security-policy", "")];
+            file("text/plain", &[headers, others].concat(), "body")
+        }
+    })
+    .await;
+    for path in ["/status", "/away"] {
+        let answer = server.get(path).await;
+        assert_eq!((answer.status, answer.header("location")), (404, None), "{path}");
+    }
+    let of_no_type = server.get("/type").await;
+    assert_eq!(of_no_type.header("content-type"), Some("application/octet-stream"));
+    let picture = server.get("/run.svg").await;
+    assert_eq!(picture.header("content-type"), Some("image/svg+xml"));
+    let answer = server.get("/headers").await;
+    assert_eq!((answer.status, answer.text()), (200, "body"));
+    assert_eq!(answer.header("cache-control"), Some("public, max-age=300"));
+    assert!(answer.header("etag").unwrap().starts_with('"'));
+    for name in ["location", "set-cookie", "last-modified"] {
+        assert_eq!(answer.header(name), None);
+    }
+    for answer in [of_no_type, picture, answer] {
+        assert_eq!(answer.header("x-evil"), None);
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert!(answer.header("content-security-policy").unwrap().contains("sandbox"));
+    }
     server.stop().await;
 }
 

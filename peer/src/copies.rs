@@ -54,7 +54,7 @@ pub fn export(dir: &Path, forum: &str, out: Option<PathBuf>, json: bool) -> anyh
     }
     Ok(format!(
         "forum     {forum}\nfile      {} ({} bytes)\nrecord    {}\nmessages  {}\ndigest    {digest}\n\
-         The file has sessions in it: whoever reads it can speak for their users.\n",
+         The file has users' emails and password hashes in it: keep it to yourself.\n",
         out.display(),
         header.bytes,
         header.cursor,

@@ -34,7 +34,7 @@ macro_rules! breakages {
 }
 
 breakages! {
-    /// A hub answers a browser as soon as it has the answer's body, committed or not.
+    /// A hub answers a browser as soon as a peer has answered, committed or not.
     AckBeforeCommit = "ack-before-commit",
     /// A peer saves its cursor first and the rows later.
     CursorBeforeData = "cursor-before-data",
@@ -46,7 +46,11 @@ breakages! {
     EpochNotRaised = "epoch-not-raised",
     /// The log is trimmed without waiting for peers to which a copy is on its way.
     TrimPastSeeding = "trim-past-seeding",
-    /// What an execution stored in its session is kept by no hub and no peer.
+    /// The machine takes facts without asking whether they can follow from their task.
+    ConformUnchecked = "conform-unchecked",
+    /// A hub's window passes over some of the log.
+    WindowMissesFacts = "window-misses-facts",
+    /// A session that is given its user is kept by no hub.
     ForgottenSession = "forgotten-session",
     /// A commit that is sent again is a new commit.
     DuplicateOnResend = "duplicate-on-resend",

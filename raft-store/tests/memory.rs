@@ -46,7 +46,7 @@ fn ten_thousand_forums_and_a_thousand_peers_fit_into_little_memory() {
     for forum in 0..FORUMS {
         let replicas = (0..3).map(|nth| 1 + (forum * 7 + nth * 331) % PEERS).collect();
         let key = Bytes::from([forum.to_be_bytes(); 4].concat());
-        apply(&mut state, forum, Body::OpenForum(v1::OpenForum { key, replicas }));
+        apply(&mut state, forum, Body::OpenForum(v1::OpenForum { key, replicas, ..Default::default() }));
         if forum % 100 == 0 {
             trim(&mut state);
         }

@@ -38,7 +38,7 @@ impl Bystander {
     /// Sets out, using each of `hubs` (`http://host:port`) in turn, in a forum of their own.
     pub async fn start(hubs: &[String]) -> Result<Self> {
         let forum = unique("ajps_honest_");
-        let visitor = Visitor::arrive(&hubs[0], &forum).await?.patient_for(Duration::from_secs(15));
+        let visitor = Visitor::open(&hubs[0], &forum).await?.patient_for(Duration::from_secs(15));
         let (stop, stopped) = watch::channel(false);
         let hubs = hubs.to_vec();
         Ok(Self { stop, work: tokio::spawn(go_on(visitor, hubs, stopped)) })

@@ -81,6 +81,15 @@ impl Visitor {
         Ok(visitor)
     }
 
+    /// Comes, and opens the forum if nobody has: begins to type and takes it back, which leaves no message.
+    pub async fn open(hub: &str, forum: &str) -> Result<Self, CallFailure> {
+        let visitor = Self::arrive(hub, forum).await?;
+        let typed = visitor.type_first_key(hub, 0).await?;
+        let id = sid(&typed).ok_or_else(|| CallFailure::Malformed(typed.to_string()))?;
+        visitor.hide(hub, id, false).await?;
+        Ok(visitor)
+    }
+
     /// Holds a session already.
     pub fn with_session(forum: &str, session: &str) -> Self {
         let number = crate::expect::unique("");

@@ -17,12 +17,12 @@ pub const SEEDS_MAX: u64 = 200;
 /// The story in which a bug shows soonest.
 pub const fn story_of(breakage: Breakage) -> &'static str {
     match breakage {
-        Breakage::AckBeforeCommit | Breakage::ForgottenSession => "calm",
+        Breakage::AckBeforeCommit | Breakage::ForgottenSession | Breakage::WindowMissesFacts => "calm",
         Breakage::CursorBeforeData
         | Breakage::FactsWithoutCursor
         | Breakage::EpochNotRaised
         | Breakage::FeedSkipsToLive => "primary-lost",
-        Breakage::EpochUnchecked => "liars",
+        Breakage::EpochUnchecked | Breakage::ConformUnchecked => "liars",
         Breakage::CutOverByWallClock => "vitess-16563",
         Breakage::EffectLostAtElection => "migration",
         Breakage::TrimPastSeeding => "target-away",

@@ -12,11 +12,11 @@ use loop_sim_tests::source::{Source, files, repository, words};
 const ARROWS: [(&str, &[&str]); 7] = [
     ("loop-proto", &[]),
     ("loop-atomjump", &["loop-proto"]),
-    ("loop-raft-store", &["loop-proto"]),
+    ("loop-raft-store", &["loop-proto", "loop-atomjump"]),
     ("loop-hub", &["loop-proto", "loop-atomjump", "loop-raft-store"]),
     ("loop-peer", &["loop-proto", "loop-atomjump"]),
-    ("loop-sim-tests", &["loop-proto", "loop-raft-store", "loop-hub", "loop-peer"]),
-    ("loop-benches", &["loop-proto", "loop-raft-store", "loop-hub", "loop-peer"]),
+    ("loop-sim-tests", &["loop-proto", "loop-atomjump", "loop-raft-store", "loop-hub", "loop-peer"]),
+    ("loop-benches", &["loop-proto", "loop-atomjump", "loop-raft-store", "loop-hub", "loop-peer"]),
 ];
 
 /// Folders of synchronous functions over values: the same input gives the same output on every machine.

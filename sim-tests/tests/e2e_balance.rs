@@ -29,7 +29,7 @@ async fn open_forums(system: &System, count: usize, prefix: &str) -> Result<Vec<
         }
         let (hub, name) = (system.hub(at % system.cluster.hub_count()), name.clone());
         visits.spawn(async move {
-            Visitor::arrive(&hub, &name).await?;
+            Visitor::open(&hub, &name).await?;
             Ok(())
         });
     }

@@ -88,7 +88,7 @@ async fn expect_voters(grpc: &str, wanted: &[u64]) {
 async fn a_lone_hub_becomes_three_and_the_first_can_go() -> Result<()> {
     let mut system = System::start_with(|config| (config.hubs, config.peers) = (1, 2)).await?;
     let forum = unique("ajps_growing_");
-    let visitor = Visitor::arrive(&system.hub(0), &forum).await?;
+    let visitor = Visitor::open(&system.hub(0), &forum).await?;
     visitor.commit(&system.hub(0), &Commit::new(1, "written with one hub")).await?;
 
     let folder = tempfile::tempdir()?;

@@ -28,7 +28,7 @@ const IMPOSSIBLE: i32 = 7;
 
 async fn open_forum(system: &System) -> Result<(String, u32)> {
     let name = unique("ajps_nowhere_");
-    let visitor = Visitor::arrive(&system.hub(0), &name).await?;
+    let visitor = Visitor::open(&system.hub(0), &name).await?;
     visitor.commit(&system.hub(1), &Commit::new(1, "hello")).await?;
     let id = system.forum(&name).await?.forum_id;
     Ok((name, id))

@@ -42,7 +42,7 @@ async fn hubctl_showing(token: Option<&str>, arguments: &[&str]) -> Result<Said>
 async fn hubctl_shows_a_running_system_as_table_and_as_json() -> Result<()> {
     let system = System::start().await?;
     let forum = unique("ajps_operator_");
-    let visitor = Visitor::arrive(&system.hub(0), &forum).await?;
+    let visitor = Visitor::open(&system.hub(0), &forum).await?;
     visitor.commit(&system.hub(1), &Commit::new(1, "hello")).await?;
     let hub = system.cluster.hub_grpc(2).to_string();
     let id = format!("f{}", system.forum(&forum).await?.forum_id);
@@ -113,7 +113,7 @@ async fn hubctl_says_what_to_do_when_it_cannot_answer() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn peers_are_named_by_what_their_owners_called_them() -> Result<()> {
     let system = System::start_with(|config| (config.hubs, config.peers) = (1, 2)).await?;
-    let visitor = Visitor::arrive(&system.hub(0), &unique("ajps_names_")).await?;
+    let visitor = Visitor::open(&system.hub(0), &unique("ajps_names_")).await?;
     visitor.commit(&system.hub(0), &Commit::new(1, "hello")).await?;
     let hub = system.cluster.hub_grpc(0).to_string();
     let id = operator::peer_id(&system, Who::Peer(1)).await?;
@@ -172,7 +172,7 @@ async fn an_operator_moves_a_forum_and_is_told_what_stands_against_it() -> Resul
     })
     .await?;
     let name = unique("ajps_operator_move_");
-    let visitor = Visitor::arrive(&system.hub(0), &name).await?;
+    let visitor = Visitor::open(&system.hub(0), &name).await?;
     visitor.commit(&system.hub(1), &Commit::new(1, "hello")).await?;
     let forum = system.forum(&name).await?.forum_id;
     let from = operator::peer_id(&system, system.replicas(&name).await?[0]).await?;
@@ -392,7 +392,7 @@ async fn a_second_run_on_the_same_folder_finds_the_messages_of_the_first() -> Re
             assert!(line.contains("pid ") && line.contains(&format!("{name}.log")), "{line}");
         }
         let hub = address(&lines);
-        let visitor = Visitor::arrive(&hub, &forum).await?;
+        let visitor = Visitor::open(&hub, &forum).await?;
         assert_eq!(visitor.messages(&hub, 25).await?.len(), run, "messages of earlier runs");
         ids.push(sid(&visitor.commit(&hub, &Commit::new(1, text)).await?).expect("an id"));
         let goodbye = local.interrupt().await?;
@@ -432,7 +432,7 @@ async fn a_hub_that_was_taken_out_stops_nobody_and_a_new_one_takes_its_place() -
     let forum = unique("ajps_out_");
     let mut local = Local::start(folder.path())?;
     let lines = local.until(|line| line.starts_with("Open ")).await?;
-    let visitor = Visitor::arrive(&address(&lines), &forum).await?;
+    let visitor = Visitor::open(&address(&lines), &forum).await?;
     visitor.commit(&address(&lines), &Commit::new(1, "with three hubs")).await?;
     let token = std::fs::read_to_string(folder.path().join("admin-token"))?;
     let (token, hub) = (token.trim().to_owned(), grpc_of("hub-1", &lines));

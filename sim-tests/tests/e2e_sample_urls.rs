@@ -143,7 +143,7 @@ async fn static_files(hub: SocketAddr) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_has_is_missing_and_a_stranger_is_led_to_a_session() -> Result<()> {
+async fn what_nobody_has_is_missing_and_the_fast_reader_knows_every_session() -> Result<()> {
     // Neither hubs nor peers have a folder of files here.
     let mut system = System::start().await?;
     let session = "nobody0knows0this0session0";
@@ -153,21 +153,11 @@ async fn what_nobody_has_is_missing_and_a_stranger_is_led_to_a_session() -> Resu
             let answer = ask(hub, &format!("https://atomjump.com/{path}")).await;
             assert_eq!(answer.status, 404, "{path} through hub {}", at + 1);
         }
-        // The fast reader makes no sessions: it leads to the PHP's path, which does.
+        // The PHP must have seen a session before loop-server-fast answers it; here one that has not written is served, too.
         let fast = url("fast.atomjump.com").replace(SESSION, &format!("{session}{at}"));
-        let led = ask(hub, &fast).await;
-        assert_eq!((led.status, led.body.as_str()), (302, ""));
-        let (path, query) = fast.split_once(".com/").unwrap().1.split_once('?').unwrap();
-        let location = format!("http://fast.atomjump.com/api/{path}?{query}");
-        assert_eq!(led.header("location"), location.to_lowercase());
-        let read = ask(hub, &location.replace("http://", "https://")).await;
-        let read = read.jsonp(READER).expect("JSONP");
-        assert_eq!(read["ses"], format!("{session}{at}"));
-        let again = ask(hub, &fast).await;
-        assert_eq!(
-            (again.status, again.jsonp(READER).map(|value| value["ses"].clone())),
-            (200, Some(read["ses"].clone()))
-        );
+        let read = ask(hub, &fast).await;
+        let answer = read.jsonp(READER).expect("JSONP");
+        assert_eq!((read.status, answer["ses"].as_str()), (200, Some(format!("{session}{at}").as_str())));
     }
     system.assert_nobody_fell();
     Ok(())

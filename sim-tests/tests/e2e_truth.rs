@@ -119,7 +119,7 @@ async fn well(system: &System, hub: usize, what: &str, since: Instant, more: &[(
 
 async fn serves(system: &System, hub: usize) -> Result<()> {
     let (hub, forum) = (system.hub(hub), unique("ajps_ready_"));
-    let visitor = Visitor::arrive(&hub, &forum).await?;
+    let visitor = Visitor::open(&hub, &forum).await?;
     visitor.commit(&hub, &Commit::new(1, "a hub that is ready takes this")).await?;
     let shown = visitor.messages(&hub, 25).await?;
     anyhow::ensure!(shown.len() == 1, "{shown:?}");
@@ -137,7 +137,7 @@ async fn open_forums(system: &System, count: usize) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for at in 0..count {
         let (hub, name) = (system.hub(at % system.cluster.hub_count()), unique("ajps_truth_"));
-        let visitor = Visitor::arrive(&hub, &name).await?;
+        let visitor = Visitor::open(&hub, &name).await?;
         visitor.commit(&hub, &Commit::new(1, "hello")).await?;
         names.push(name);
     }

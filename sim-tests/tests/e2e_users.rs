@@ -17,12 +17,12 @@ const EVERYWHERE_WITHIN: Duration = Duration::from_secs(30);
 async fn a_user_is_on_every_peer_and_a_session_counts_in_every_forum() -> Result<()> {
     let mut system = System::start_with(|config| config.peers = 5).await?;
     let forum = unique("ajps_users_");
-    let first = Visitor::arrive(&system.hub(0), &forum).await?;
+    let first = Visitor::open(&system.hub(0), &forum).await?;
     let away = *operator::outsiders(&system, &forum).await?.first().context("a peer without the forum")?;
     system.cluster.kill(away).await?;
     let mut visitors = vec![first];
     for at in 0..20 {
-        visitors.push(Visitor::arrive(&system.hub(at % 3), &forum).await?);
+        visitors.push(Visitor::open(&system.hub(at % 3), &forum).await?);
     }
     system.cluster.start_all().await?;
     let peers: Vec<Who> = (0..5).map(Who::Peer).collect();

@@ -130,10 +130,10 @@ async fn listen(
                 }
             }
             // This peer holds no rows: another replica is asked at once.
-            Some(hub_to_peer::Kind::Read(read)) => {
+            Some(hub_to_peer::Kind::Rows(asked)) => {
                 let Some(outbound) = outbound.upgrade() else { return Ok(heard) };
-                let reply = v1::ReadReply { read_id: read.read_id, ..Default::default() };
-                say(&outbound, peer_to_hub::Kind::ReadReply(reply)).await?;
+                let reply = v1::RowsReply { id: asked.id, refused: true, ..Default::default() };
+                say(&outbound, peer_to_hub::Kind::Rows(reply)).await?;
             }
             Some(hub_to_peer::Kind::GoAway(away)) => anyhow::bail!("sent away: {}", away.reason),
             _ => {}

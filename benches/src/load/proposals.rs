@@ -1,9 +1,9 @@
 //! Workload `proposals`: 512-byte commands through the leader's Propose stream, acknowledged when a majority of hubs
 //! has them on disk.
 //!
-//! The command is StoreFacts: an AppendTask needs somebody to answer it, or the bound on open tasks ends the run;
-//! facts are complete in themselves, become a record on every hub, and are remembered by request id like any other.
-//! They belong to a forum of the driver's own, held by a peer that was registered but never connects, so that no
+//! The command is AuditForum, filled up to its size: an AppendTask needs somebody to answer it, or the bound on open tasks
+//! ends the run; a mark is complete in itself, becomes a record on every hub, and is remembered by request id like any other.
+//! The marks belong to a forum of the driver's own, held by a peer that was registered but never connects, so that no
 //! peer's work is measured and no peer's data is touched.
 
 use std::{
@@ -21,7 +21,7 @@ use super::{
     system::{System, unique},
 };
 
-/// Bytes of facts in one command.
+/// Bytes of one command.
 pub const COMMAND_BYTES: usize = 512;
 
 /// Commands under way in an open run; more wait, with their due times.
@@ -41,12 +41,11 @@ pub async fn run(system: &System, pace: Pace, in_flight: usize, span: Span) -> R
     let mut figures = Figures::default();
     let mut under_way: HashMap<u64, Instant> = HashMap::with_capacity(in_flight);
     // Ready made, so that the driver takes little of the processor it shares with the system.
-    let body = door::store_facts(forum_id, peer_id, COMMAND_BYTES);
     let mut ready: VecDeque<_> = VecDeque::new();
     let (mut seq, mut over) = (1, false);
     while !over || !under_way.is_empty() {
         if ready.is_empty() {
-            ready.extend((0..64).map(|_| door::encode(body.clone())));
+            ready.extend((0..64).map(|_| door::audit_of_size(forum_id, COMMAND_BYTES)));
         }
         tokio::select! {
             biased;

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::refusal::{Asked, refusal};
-use crate::{hub::Hub, proposer::ProposeError, reads};
+use crate::{calls, hub::Hub, proposer::ProposeError};
 
 /// How long a hub that is behind may take to catch up before it looks at the forum.
 const FRESH_WITHIN: Duration = Duration::from_millis(1500);
@@ -208,7 +208,7 @@ pub(super) async fn fresh(hub: &Hub) -> Result<(), Status> {
     let behind = |_| {
         Status::unavailable("no hub leads at the moment, or this one is far behind: ask again or another")
     };
-    reads::fresh(hub, Instant::now() + FRESH_WITHIN).await.map_err(behind)
+    calls::fresh(hub, Instant::now() + FRESH_WITHIN).await.map_err(behind)
 }
 
 pub(super) fn forum_id(raw: u32) -> Result<ForumId, Status> {

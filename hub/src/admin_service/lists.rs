@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use loop_atomjump::Rule;
 use loop_proto::{
     ids::{ForumId, ForumKey, PeerId},
     v1,
@@ -68,6 +69,12 @@ fn peer_info(
         away_ms: at.is_none().then(|| peer.attendance.away_ms(patience.now).unwrap_or(0)),
         present_permille: peer.attendance.present_permille(patience.now),
         proven: patience.is_proven(&peer.attendance) && !patience.is_doubted(peer),
+        breaches: peer.breach.map_or(0, |breach| breach.count),
+        breach: peer
+            .breach
+            .and_then(|breach| Rule::of_number(breach.rule.into()))
+            .map_or(String::new(), |rule| format!("an answer with {rule}")),
+        suspended_ms: state.suspended_ms(peer.id),
     }
 }
 
@@ -208,7 +215,6 @@ fn task_info(record: &Record) -> Option<v1::TaskInfo> {
         endpoint,
         message_id: task.message_id.map(|id| id.get()),
         received_at_ms: record.at.0,
-        origin_hub: task.origin_hub,
     })
 }
 

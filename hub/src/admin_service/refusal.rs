@@ -76,7 +76,7 @@ pub(super) fn refusal(asked: Asked, no: &v1::Rejection, forum: Option<&Forum>) -
         | RejectionCode::NotPrimary
         | RejectionCode::AlreadyAnswered
         | RejectionCode::OutOfOrder
-        | RejectionCode::StaleSession
+        | RejectionCode::BreaksRules
         | RejectionCode::UnknownInvitation
         | RejectionCode::NotCaughtUp
         | RejectionCode::WrongStage) => Status::failed_precondition(format!(
@@ -160,7 +160,11 @@ mod tests {
                 ..Default::default()
             }));
         }
-        run(Body::OpenForum(v1::OpenForum { key: vec![7; 16].into(), replicas: vec![1, 2] }));
+        run(Body::OpenForum(v1::OpenForum {
+            key: vec![7; 16].into(),
+            replicas: vec![1, 2],
+            ..Default::default()
+        }));
         run(Body::InvitePeer(v1::InvitePeer {
             forum_id: 178,
             target: 3,

@@ -17,7 +17,7 @@ pub(super) struct Joining<'a> {
     /// Who gives its copy.
     pub source: PeerId,
     pub stage: JoinStage,
-    /// Whether the target hangs on any hub.
+    /// Whether the target is connected to any hub.
     pub connected: bool,
     /// Whether anybody does who could give a copy.
     pub source_connected: bool,

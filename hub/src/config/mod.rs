@@ -8,6 +8,7 @@ mod secret;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use loop_proto::{ids::HubId, v1};
+use loop_raft_store::machine::Bounds;
 
 pub use options::{LogEngineKind, Options};
 pub use secret::Secret;
@@ -78,11 +79,15 @@ pub struct HubConfig {
     pub peer_heartbeat: Duration,
     /// Retention budget of the task log, records.
     pub retained_records: u64,
+    /// Memory for windows, bytes.
+    pub window_bytes_max: usize,
     /// Raft entries between snapshots.
     pub snapshot_entries: u64,
     /// Messages that may wait for a peer that reads slowly. Beyond it the peer gets no reads until it has caught up. No
     /// option sets it.
     pub peer_queue: usize,
+    /// How long a peer is suspended that says for the first time what cannot be. No option sets it.
+    pub suspension_ms: u64,
     /// Bound of client connections.
     pub connections_max: usize,
     /// Addresses other than loopback are allowed.
@@ -118,6 +123,8 @@ pub enum ConfigError {
 fn invalid<T>(message: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError::Invalid(message.into()))
 }
+
+const MIB: u64 = 1 << 20;
 
 impl TryFrom<Options> for HubConfig {
     type Error = ConfigError;
@@ -181,7 +188,10 @@ impl TryFrom<Options> for HubConfig {
             takeover: Duration::from_millis(options.takeover_ms.unwrap_or(1000)),
             peer_heartbeat: Duration::from_millis(options.peer_heartbeat_ms.unwrap_or(250)),
             peer_queue: PEER_QUEUE,
+            suspension_ms: Bounds::STANDARD.suspension_ms,
             retained_records: options.retained_records.unwrap_or(1_000_000),
+            window_bytes_max: usize::try_from(options.window_mib.unwrap_or(256).saturating_mul(MIB))
+                .unwrap_or(usize::MAX),
             snapshot_entries: options.snapshot_entries.unwrap_or(100_000),
             connections_max: options.connections_max.unwrap_or(16_000),
             insecure_plaintext: insecure,
@@ -238,6 +248,9 @@ impl HubConfig {
         if self.takeover < Duration::from_millis(100) || self.peer_heartbeat < Duration::from_millis(10) {
             return invalid("--takeover-ms is at least 100, --peer-heartbeat-ms at least 10");
         }
+        if self.window_bytes_max < 1 << 20 {
+            return invalid("--window-mib is at least 1");
+        }
         if self.retained_records < 1000 || self.snapshot_entries < 100 || self.connections_max < 16 {
             return invalid(
                 "--retained-records is at least 1000, --snapshot-entries 100, --connections-max 16",
@@ -279,6 +292,7 @@ impl HubConfig {
             takeover_ms: millis(self.takeover),
             peer_heartbeat_ms: millis(self.peer_heartbeat),
             retained_records: Some(self.retained_records),
+            window_mib: Some(self.window_bytes_max as u64 / MIB),
             snapshot_entries: Some(self.snapshot_entries),
             connections_max: Some(self.connections_max),
             insecure_plaintext: Some(self.insecure_plaintext),

@@ -98,6 +98,9 @@ pub struct Options {
     /// Take a snapshot after this many log entries [default: 100000]
     #[arg(long, env = "LOOP_HUB_SNAPSHOT_ENTRIES")]
     pub snapshot_entries: Option<u64>,
+    /// Memory for the newest messages of the forums that are looked at, MiB [default: 256]
+    #[arg(long, env = "LOOP_HUB_WINDOW_MIB")]
+    pub window_mib: Option<u64>,
     /// Most client connections at once [default: 16000]
     #[arg(long, env = "LOOP_HUB_CONNECTIONS_MAX")]
     pub connections_max: Option<usize>,
@@ -157,6 +160,7 @@ impl Options {
             peer_heartbeat_ms: self.peer_heartbeat_ms.or(other.peer_heartbeat_ms),
             retained_records: self.retained_records.or(other.retained_records),
             snapshot_entries: self.snapshot_entries.or(other.snapshot_entries),
+            window_mib: self.window_mib.or(other.window_mib),
             connections_max: self.connections_max.or(other.connections_max),
             insecure_plaintext: self.insecure_plaintext.or(other.insecure_plaintext),
             log: self.log.or(other.log),

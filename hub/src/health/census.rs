@@ -120,7 +120,8 @@ mod tests {
             apply(n, command::Body::RegisterPeer(register));
         }
         for (n, replicas) in (10..).zip(holders) {
-            let open = v1::OpenForum { key: vec![n; 16].into(), replicas: replicas.to_vec() };
+            let open =
+                v1::OpenForum { key: vec![n; 16].into(), replicas: replicas.to_vec(), ..Default::default() };
             apply(n, command::Body::OpenForum(open));
         }
         let opened: Vec<Forum> = state.forums().cloned().collect();

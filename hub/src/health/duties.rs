@@ -16,7 +16,7 @@ use tonic::server::NamedService;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{census::Census, facts, gauges, problems, wanted};
-use crate::{hub::Hub, liveness, peer_service::PeerGrpc, reads};
+use crate::{calls, hub::Hub, liveness, peer_service::PeerGrpc};
 
 /// How often gauges and gRPC's health service are told.
 const TELL_EVERY: Duration = Duration::from_millis(100);
@@ -52,7 +52,7 @@ async fn probe(hub: &Arc<Hub>) {
         }
         let asked_at = Instant::now();
         // Without a leader it waits for one: the answer comes as soon as there is one again.
-        if reads::fresh(hub, asked_at + within).await.is_err() {
+        if calls::fresh(hub, asked_at + within).await.is_err() {
             sleep_until(asked_at + every).await;
         }
     }

@@ -7,11 +7,11 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{
         ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, DATE,
-        EXPIRES, LAST_MODIFIED, LOCATION, PRAGMA, RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+        EXPIRES, LAST_MODIFIED, PRAGMA, RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
     },
 };
 use http_body_util::Full;
-use loop_proto::v1::{self, Endpoint};
+use loop_proto::v1::Endpoint;
 
 use super::{
     body::BodyError,
@@ -143,23 +143,17 @@ pub fn status_only(status: StatusCode) -> Answer {
     answer
 }
 
-/// The answer a peer made, in the endpoint's envelope and with its headers.
-pub fn of_peer(call: &Call, body: v1::ResponseBody, unix_seconds: u64) -> Answer {
-    let known = u16::try_from(body.status).ok().and_then(|status| StatusCode::from_u16(status).ok());
-    let Some(status) = known.filter(|status| status.as_u16() >= 200) else {
-        return sentence(StatusCode::BAD_GATEWAY, "a peer gave an answer that is none");
+/// The answer to a call, in the endpoint's envelope and with its headers.
+pub fn of_call(call: &Call, made: loop_atomjump::Answer, unix_seconds: u64) -> Answer {
+    let status = u16::try_from(made.status).ok().and_then(|status| StatusCode::from_u16(status).ok());
+    let content_type = match made.content_type {
+        "" => type_of(call),
+        known => HeaderValue::from_static(known),
     };
-    let content_type = peers_type(&body.content_type).unwrap_or_else(|| type_of(call));
-    let bytes = if body.jsonp { envelope(call, &body.body) } else { body.body };
-    let mut answer = with_body(status, content_type, bytes);
-    if body.jsonp {
+    let bytes = if made.jsonp { envelope(call, &made.body) } else { made.body.into() };
+    let mut answer = with_body(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), content_type, bytes);
+    if made.jsonp {
         answer.headers_mut().insert(CONTENT_SECURITY_POLICY, INERT);
-    }
-    if status.is_redirection()
-        && let Some(location) = body.headers.iter().find(|h| h.name == LOCATION.as_str())
-        && let Ok(location) = HeaderValue::from_bytes(&location.value)
-    {
-        answer.headers_mut().insert(LOCATION, location);
     }
     headers_of(call, answer.headers_mut(), unix_seconds);
     answer
@@ -168,8 +162,8 @@ pub fn of_peer(call: &Call, body: v1::ResponseBody, unix_seconds: u64) -> Answer
 /// The answer to a removal, whatever it removed. AtomJump prints nothing to who named no callback.
 pub fn nothing_removed(call: &Call, unix_seconds: u64) -> Answer {
     let jsonp = !call.callback.is_missing();
-    let body = Bytes::from_static(if jsonp { b"\"\"" } else { b"" });
-    of_peer(call, v1::ResponseBody { status: 200, jsonp, body, ..Default::default() }, unix_seconds)
+    let body = if jsonp { b"\"\"".to_vec() } else { Vec::new() };
+    of_call(call, loop_atomjump::Answer { status: 200, jsonp, body, ..Default::default() }, unix_seconds)
 }
 
 /// Lets a browser without a session keep the one its unfinished write was made under.

@@ -4,6 +4,7 @@ use std::{io, sync::Arc};
 
 use http::{Method, Request, StatusCode, header::EXPECT, request::Parts};
 use hyper::body::{Body, Incoming};
+use loop_atomjump::is_robot;
 use loop_proto::{ids::ForumKey, php_params::Params, v1::Endpoint};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
@@ -18,7 +19,7 @@ use super::{
     listener::Outside,
     measure, pages, readiness,
     route::{self, Route},
-    session::{Cookies, Session, is_robot},
+    session::{Cookies, Session},
     shim::{self, Call, Head, Parsed, Refusal, Rules},
     statics::Statics,
 };
@@ -61,7 +62,7 @@ impl Edge {
         };
         Ok(Self {
             rules,
-            statics: Statics::new(&config, gateway.clone(), outside.clone())?,
+            statics: Statics::new(&config, gateway.clone())?,
             bodies: Bodies::new(config.form_bytes_max, config.form_bytes_total_max, config.body_timeout),
             slots: Semaphore::new(config.requests_max.min(Semaphore::MAX_PERMITS)),
             config,
@@ -121,7 +122,7 @@ impl Edge {
         }
     }
 
-    /// A script that a peer answers, or the hub in its place.
+    /// One of AtomJump's scripts.
     async fn scripted(&self, parts: &Parts, head: &Head<'_>, endpoint: Endpoint, body: Incoming) -> Answered {
         let label = route::label(head.route);
         let Ok(_slot) = self.slots.try_acquire() else {
@@ -174,7 +175,7 @@ impl Edge {
         let result = timeout(within + answer::GRACE, served).await.unwrap_or(Err(late));
         let now = self.outside.unix_seconds();
         match result {
-            Ok(body) => answer::of_peer(&call, body, now),
+            Ok(made) => answer::of_call(&call, made, now),
             Err(error) => {
                 let mut answer = answer::unserved(&error);
                 if matches!(error, CallError::Pending | CallError::Indeterminate) {

@@ -74,13 +74,6 @@ fn mint(outside: &dyn Outside) -> String {
     chance.iter().map(|b| char::from(ALPHABET[usize::from(b & 31)])).collect()
 }
 
-/// AtomJump's test for robots: they get no session, and so leave no rows behind.
-pub fn is_robot(user_agent: &[u8]) -> bool {
-    let lower = user_agent.to_ascii_lowercase();
-    let has = |word: &[u8]| lower.windows(word.len()).any(|w| w == word);
-    [&b"bot"[..], b"crawl", b"slurp", b"spider"].into_iter().any(has)
-}
-
 /// The cookies of one request, raw. The first of several of one name counts.
 #[derive(Clone, Default)]
 pub struct Cookies {
@@ -198,13 +191,6 @@ mod tests {
         let header = b"bank=secret; lang=es; PHPSESSID=x; ses=y;;=; email=a%40b; lang=fr";
         let cookies = Cookies::parse([&header[..]].into_iter());
         assert_eq!(cookies.passed_on().unwrap(), b"ses=y; lang=es; email=a%40b");
-    }
-
-    #[test]
-    fn robots_are_known_by_name() {
-        assert!(is_robot(b"Mozilla/5.0 (compatible; Googlebot/2.1)"));
-        assert!(is_robot(b"Yahoo! SLURP"));
-        assert!(!is_robot(b"Mozilla/5.0 (X11; Linux x86_64) Firefox/130.0"));
     }
 
     proptest::proptest! {

@@ -12,10 +12,11 @@
 //! * A write without a forum name writes nothing: a commit is answered as a read that carries no `sid`, a removal
 //!   with the empty string. So is a commit without the right `cs`, a removal without a message id, and anything
 //!   sent as HEAD.
-//! * Only `search-chat.php` and a commit that writes open a forum nobody has opened, and a robot's read does not.
+//! * Only a commit that writes opens a forum nobody has opened.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, request::Parts};
+use loop_atomjump::{CHECKSUM, is_robot, message_id};
 use loop_proto::{
     ids::ForumKey,
     php_params::{Limits, Params, TooMuch},
@@ -28,12 +29,9 @@ use super::{
     listener::Outside,
     request_id::{self, Commit},
     route::{self, Place, Route},
-    session::{Cookies, Session, is_robot},
+    session::{Cookies, Session},
 };
-use crate::gateway::ClientCall;
-
-/// What the browser's form says to be told from a stray link. Not a secret: it is in every page.
-const CHECKSUM: &[u8] = b"21633478";
+use crate::gateway::{ClientCall, Opening};
 
 /// Longest header value passed on to a peer, bytes; longer ones are left out.
 const PASSED_ON_BYTES_MAX: usize = 4 * 1024;
@@ -191,8 +189,12 @@ pub fn parse(
     let call = ClientCall {
         forum,
         request_id,
-        creates_message: shouts && !names_a_message(params.get("shout_id")),
-        opens_forum: shouts || endpoint == Endpoint::SearchChat && !robot && !head_only,
+        creates_message: shouts && message_id(params.get("shout_id")).is_none(),
+        named_message: message_id(params.get("shout_id")).filter(|_| shouts),
+        opens: forum_of(endpoint, &params).filter(|_| shouts).map(|name| Opening {
+            name: Bytes::copy_from_slice(name),
+            general: Bytes::copy_from_slice(params.get("general").unwrap_or_default()),
+        }),
         request: v1::ClientRequest {
             endpoint: endpoint.into(),
             method: parts.method.as_str().to_owned(),
@@ -242,16 +244,9 @@ fn forum_of(endpoint: Endpoint, params: &Params) -> Option<&[u8]> {
 fn writes(endpoint: Endpoint, params: &Params) -> bool {
     match endpoint {
         Endpoint::Shout => params.get("cs") == Some(CHECKSUM),
-        Endpoint::HideMessage => names_a_message(params.get("mid")),
+        Endpoint::HideMessage => message_id(params.get("mid")).is_some(),
         _ => false,
     }
-}
-
-/// Whether this is a message id a browser can have been given: plain digits, not 0, at most 32 bits.
-fn names_a_message(id: Option<&[u8]>) -> bool {
-    let digits = id.filter(|id| id.iter().all(u8::is_ascii_digit));
-    let number = digits.and_then(|id| std::str::from_utf8(id).ok()).and_then(|id| id.parse::<u32>().ok());
-    number.is_some_and(|id| id != 0)
 }
 
 fn commit_of<'a>(

@@ -1,4 +1,5 @@
 use http::Request;
+use loop_proto::ids::MessageId;
 
 use super::*;
 
@@ -81,25 +82,25 @@ fn commit(tail: &str) -> String {
 fn the_sample_reads_and_writes_go_to_their_forum() {
     let page = call(PAGE);
     assert_eq!((page.endpoint, page.call.forum, page.writes), (Endpoint::ChatPage, key("ajps_test"), false));
-    assert!(!page.call.opens_forum);
+    assert!(page.call.opens.is_none());
     assert_eq!(page.call.request.base_url, "http://127.0.0.1:8080/api");
     assert_eq!(&page.call.request.path[..], b"/search-secure.php");
 
     let status = call(STATUS);
     assert_eq!((status.endpoint, status.call.forum), (Endpoint::LoggedStatus, key("ajps_test")));
-    assert!(!status.call.opens_forum);
+    assert!(status.call.opens.is_none());
 
     let read = call(READ);
     assert_eq!((read.endpoint, read.call.forum), (Endpoint::SearchChat, key("ajps_test")));
     assert_eq!(read.session.id, "1p9nltbl2j449h1tv7a3f4tks3");
-    assert!(read.call.opens_forum && !read.writes);
+    assert!(read.call.opens.is_none() && !read.writes);
 
     let fast = request("GET", "/search-chat.php?passcode=ajps_test&sessionId=abc", &[]);
     let mut fast_parts = fast.clone();
     fast_parts.headers.insert("host", http::HeaderValue::from_static("fast.atomjump.com"));
     let Ok(Parsed::Call(fast)) = parsed(&fast_parts, "", &outside()) else { panic!("not a call") };
     assert_eq!(fast.endpoint, Endpoint::FastSearchChat);
-    assert!(!fast.session.set_cookie && !fast.call.opens_forum);
+    assert!(!fast.session.set_cookie && fast.call.opens.is_none());
     // Where it sends strangers must not be where they came from.
     assert_eq!(fast.call.request.base_url, "http://fast.atomjump.com/api");
 
@@ -109,10 +110,13 @@ fn the_sample_reads_and_writes_go_to_their_forum() {
             (shout.endpoint, shout.call.forum, shout.writes),
             (Endpoint::Shout, key("ajps_test"), true)
         );
-        assert!(shout.remote_app && shout.call.opens_forum);
+        assert!(shout.remote_app);
+        let opening = Opening { name: Bytes::from_static(b"ajps_test"), general: Bytes::new() };
+        assert_eq!(shout.call.opens, Some(opening));
     }
-    assert!(call(&typing()).call.creates_message);
-    assert!(!call(&commit("&shout_id=912394")).call.creates_message);
+    let (begins, goes_on) = (call(&typing()).call, call(&commit("&shout_id=912394")).call);
+    assert_eq!((begins.creates_message, begins.named_message), (true, None));
+    assert_eq!((goes_on.creates_message, goes_on.named_message), (false, MessageId::new(912394)));
 }
 
 #[test]
@@ -131,7 +135,7 @@ fn a_shout_that_may_not_write_is_a_read() {
         let url = format!("/index.php?action=ssshout&passcode=f&message=x{tail}");
         let shout = call(&url);
         assert_eq!((shout.endpoint, shout.writes), (Endpoint::Shout, false), "{tail}");
-        assert!(!shout.call.creates_message && !shout.call.opens_forum);
+        assert!(!shout.call.creates_message && shout.call.opens.is_none());
     }
     let nameless = call("/index.php?action=ssshout&message=x&cs=21633478");
     assert_eq!((nameless.call.forum, nameless.writes), (None, false));
@@ -141,14 +145,33 @@ fn a_shout_that_may_not_write_is_a_read() {
 
 #[test]
 fn which_ids_name_a_message() {
-    let creates = |id: &str| {
+    let target = |id: &str| {
         let url = format!("/index.php?action=ssshout&passcode=f&cs=21633478&shout_id={id}");
-        call(&url).call.creates_message
+        let call = call(&url).call;
+        (call.creates_message, call.named_message)
     };
     for new in ["", "0", "abc", "12abc", "-5", "4294967296", "99999999999999999999", "1%20or%201=1", "+7"] {
-        assert!(creates(new), "{new}");
+        assert_eq!(target(new), (true, None), "{new}");
     }
-    assert!(!creates("2867") && !creates("4294967295"));
+    assert_eq!(target("2867"), (false, MessageId::new(2867)));
+    assert_eq!(target("4294967295"), (false, MessageId::new(u32::MAX)));
+}
+
+#[test]
+fn only_what_writes_may_open_a_forum_or_name_a_message() {
+    for tail in ["", "&cs=1", "&cs=21633478x"] {
+        let read = call(&format!("/index.php?action=ssshout&passcode=f&shout_id=7{tail}"));
+        assert_eq!((read.call.opens, read.call.named_message), (None, None), "{tail}");
+    }
+    let reads =
+        ["/search-chat.php?passcode=f&cs=21633478&shout_id=7", "/index.php?remoteapp=true&passcode=f"];
+    for url in reads {
+        let read = call(url);
+        assert_eq!((read.call.opens, read.call.named_message), (None, None), "{url}");
+    }
+    let decaying = call("/index.php?action=ssshout&passcode=f&cs=21633478&general=%7B1%7D&message=x");
+    let opening = Opening { name: Bytes::from_static(b"f"), general: Bytes::from_static(b"{1}") };
+    assert_eq!(decaying.call.opens, Some(opening));
 }
 
 #[test]
@@ -162,7 +185,7 @@ fn a_removal_of_nothing_asks_nobody() {
         assert!(matches!(parsed(&request("GET", url, &[]), "", &outside()), Ok(Parsed::Nothing(_))), "{url}");
     }
     let removal = call("/de.php?passcode=f&mid=2867&just_typing=on");
-    assert!(removal.writes && !removal.call.creates_message && !removal.call.opens_forum);
+    assert!(removal.writes && !removal.call.creates_message && removal.call.opens.is_none());
 }
 
 #[test]
@@ -191,7 +214,7 @@ fn robots_have_no_session_and_leave_nothing_behind() {
     let robot = [("user-agent", "Googlebot/2.1"), ("cookie", "PHPSESSID=abc")];
     let read = call_with("GET", "/search-chat.php?passcode=f&ses=abc", &robot, "");
     assert_eq!(read.call.request.session_id, "");
-    assert!(!read.session.set_cookie && !read.call.opens_forum);
+    assert!(!read.session.set_cookie && read.call.opens.is_none());
 }
 
 #[test]

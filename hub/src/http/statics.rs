@@ -17,12 +17,10 @@ use super::{
     dates,
     file_cache::FileCache,
     files::{self, File},
-    listener::Outside,
-    request_id,
     shim::{Head, Refusal},
     static_dir::{self, StaticDir},
 };
-use crate::gateway::{CallError, ClientCall, Gateway};
+use crate::gateway::{CallError, Gateway};
 
 const CHAT_SCRIPT: &str =
     concat!(include_str!("../../assets/front/clean.js"), include_str!("../../assets/front/chat.js"));
@@ -45,23 +43,17 @@ pub struct Statics {
     dir: Option<StaticDir>,
     cache: Mutex<FileCache>,
     gateway: Arc<dyn Gateway>,
-    outside: Arc<dyn Outside>,
 }
 
 impl Statics {
     /// Fails if the operator's folder cannot be opened.
-    pub fn new(
-        config: &HttpConfig,
-        gateway: Arc<dyn Gateway>,
-        outside: Arc<dyn Outside>,
-    ) -> io::Result<Self> {
+    pub fn new(config: &HttpConfig, gateway: Arc<dyn Gateway>) -> io::Result<Self> {
         let open = |root| StaticDir::open(root, config.static_file_bytes_max);
         Ok(Self {
             assets: ASSETS.into_iter().map(|(path, body)| (path, asset(path, body))).collect(),
             dir: config.static_dir.as_deref().map(open).transpose()?,
             cache: Mutex::new(FileCache::new(config.static_cache_bytes_max)),
             gateway,
-            outside,
         })
     }
 
@@ -113,22 +105,16 @@ impl Statics {
         if let Some(known) = known {
             return Ok(known);
         }
-        let call = ClientCall {
-            forum: None,
-            request_id: request_id::unique(&*self.outside),
-            creates_message: false,
-            opens_forum: false,
-            request: v1::ClientRequest {
-                endpoint: Endpoint::Static.into(),
-                method: Method::GET.as_str().to_owned(),
-                path: Bytes::copy_from_slice(head.place.verbatim.as_bytes()),
-                query: Bytes::copy_from_slice(query.as_bytes()),
-                base_url: head.base_url.clone(),
-                ..Default::default()
-            },
+        let request = v1::ClientRequest {
+            endpoint: Endpoint::Static.into(),
+            method: Method::GET.as_str().to_owned(),
+            path: Bytes::copy_from_slice(head.place.verbatim.as_bytes()),
+            query: Bytes::copy_from_slice(query.as_bytes()),
+            base_url: head.base_url.clone(),
+            ..Default::default()
         };
         let within = config.read_within;
-        let answered = timeout(within + answer::GRACE, self.gateway.read(call, within))
+        let answered = timeout(within + answer::GRACE, self.gateway.file(request, within))
             .await
             .unwrap_or(Err(CallError::Timeout));
         let (file, ttl) = match answered {
@@ -163,7 +149,7 @@ fn asset(path: &str, body: &'static [u8]) -> File {
 }
 
 /// A peer's file, and whether others may be given it from memory.
-fn peers_file(path: &str, body: v1::ResponseBody) -> (File, bool) {
+fn peers_file(path: &str, body: v1::File) -> (File, bool) {
     let header = |name: &str| body.headers.iter().find(|h| h.name == name).map(|h| &h.value);
     let cache_control = header("cache-control").and_then(|value| HeaderValue::from_bytes(value).ok());
     let text =

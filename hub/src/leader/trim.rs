@@ -94,7 +94,7 @@ mod tests {
         machine::apply_command(state, command);
     }
 
-    /// Two peers; forum 1 on both, forum 2 on the second alone; newest records 1 and 2.
+    /// Two peers; forum 1 on both, forum 2 on the second alone; newest records 2 and 4.
     fn state() -> HubState {
         let mut state = HubState::new(Bounds::default());
         for n in 1..=2 {
@@ -103,7 +103,7 @@ mod tests {
             apply(&mut state, n, command::Body::RegisterPeer(register));
         }
         for (n, replicas) in [(3, vec![1, 2]), (4, vec![2])] {
-            let open = v1::OpenForum { key: vec![n; 16].into(), replicas };
+            let open = v1::OpenForum { key: vec![n; 16].into(), replicas, ..Default::default() };
             apply(&mut state, n, command::Body::OpenForum(open));
         }
         state
@@ -112,14 +112,14 @@ mod tests {
     #[test]
     fn what_one_serving_replica_of_every_forum_has_may_be_given_up() {
         let state = state();
-        assert_eq!(state.newest(), 2);
+        assert_eq!(state.newest(), 4);
         let with = |first: Option<u64>, second: Option<u64>| {
             kept_through(&state, |p| if p == peer(1) { first } else { second })
         };
-        assert_eq!(with(Some(2), Some(2)), 2);
-        assert_eq!(with(Some(0), Some(2)), 2, "the first peer lags, the second has both");
-        assert_eq!(with(Some(2), Some(1)), 1, "the second forum's only replica lacks its newest record");
-        assert_eq!(with(Some(2), None), 0, "and was never seen");
+        assert_eq!(with(Some(4), Some(4)), 4);
+        assert_eq!(with(Some(0), Some(4)), 4, "the first peer lags, the second has both");
+        assert_eq!(with(Some(4), Some(3)), 3, "the second forum's only replica lacks its newest record");
+        assert_eq!(with(Some(4), None), 0, "and was never seen");
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Absence {
 }
 
 impl Watch {
-    /// Looks at everybody. `None` while the leader cannot reach a majority of hubs: peers that hang on the others
+    /// Looks at everybody. `None` while the leader cannot reach a majority of hubs: peers that are connected to the others
     /// look absent and are not.
     pub(super) fn look(&mut self, hub: &Hub) -> Option<Present> {
         if !reaches_majority(hub.links.count(), hub.group.all().len()) {

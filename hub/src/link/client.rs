@@ -61,7 +61,7 @@ async fn run(hub: Arc<Hub>, other: u64) {
         }
         Err(_) => return,
     };
-    let link = Link { outgoing: tx, reads: Arc::default(), next_read: Arc::default() };
+    let link = Link { outgoing: tx, unanswered: Arc::default(), next_request: Arc::default() };
     let _open = Open::new(&hub.links, &hub.presence, other, &link);
     let mut replies = replies.into_inner();
     // The other hub speaks at least once every heartbeat; a silent link is a broken one.
@@ -69,11 +69,11 @@ async fn run(hub: Arc<Hub>, other: u64) {
     while let Ok(Some(Ok(v1::LinkReply { kind }))) = tokio::time::timeout(silence, replies.next()).await {
         match kind {
             Some(link_reply::Kind::Presence(presence)) => hub.presence.heard(other, presence),
-            Some(link_reply::Kind::ReadReply(v1::LinkReadReply { link_id, reply })) => {
-                let reader = link.reads.lock().remove(&link_id);
-                // Without a reply the sender is dropped, which tells the reader to ask elsewhere.
-                if let (Some(reader), Some(reply)) = (reader, reply) {
-                    let _ = reader.send(reply);
+            Some(link_reply::Kind::Rows(v1::LinkRowsReply { link_id, reply })) => {
+                let asker = link.unanswered.lock().remove(&link_id);
+                // Without a reply the sender is dropped, which tells the asker to ask elsewhere.
+                if let (Some(asker), Some(reply)) = (asker, reply) {
+                    let _ = asker.send(reply);
                 }
             }
             Some(link_reply::Kind::Audit(v1::LinkAudit { peer_id, report })) => {
@@ -113,7 +113,7 @@ impl Drop for Open<'_> {
         tracing::debug!(hub = self.other, "a link to another hub is broken");
         self.links.open.lock().remove(&self.other);
         self.presence.lost(self.other);
-        self.link.reads.lock().clear();
+        self.link.unanswered.lock().clear();
     }
 }
 
@@ -122,10 +122,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_link_to_a_hub_that_has_left_the_group_does_not_count_as_open_and_its_reads_fail() {
+    async fn a_link_to_a_hub_that_has_left_the_group_does_not_count_as_open_and_who_asked_over_it_is_told() {
         let (links, presence) = (Links::default(), Arc::new(Presence::default()));
         let (tx, _rx) = Queue::new(8, 8);
-        let link = Link { outgoing: tx, reads: Arc::default(), next_read: Arc::default() };
+        let link = Link { outgoing: tx, unanswered: Arc::default(), next_request: Arc::default() };
         let task = tokio::spawn({
             let (links, presence) = (links.clone(), presence.clone());
             async move {
@@ -136,14 +136,14 @@ mod tests {
         while links.count() == 0 {
             tokio::task::yield_now().await;
         }
-        let reader = tokio::spawn({
+        let asker = tokio::spawn({
             let links = links.clone();
-            async move { links.read(2, 1, v1::ReadRequest::default()).await }
+            async move { links.ask_rows(2, 1, v1::RowsRequest::default()).await }
         });
         tokio::task::yield_now().await;
         // What happens to it when the hub is no member any more.
         task.abort();
-        assert!(reader.await.unwrap().is_err());
+        assert!(asker.await.unwrap().is_err());
         assert_eq!(links.count(), 0, "a leader counts its links to know whether it reaches a majority");
     }
 }

@@ -1,4 +1,4 @@
-//! Streams between hubs for soft state: reads for the other hub's peers, bodies for its browsers, and who hangs on it.
+//! Streams between hubs for soft state: requests for rows of the other hub's peers, and which peers are connected to it.
 //!
 //! Nothing here is ever replicated; what a broken link loses is asked again or made again.
 
@@ -24,7 +24,7 @@ use crate::queue::{Gone, Queue};
 
 /// Messages that may wait for a slow link; what does not fit is dropped, and its reader asks elsewhere.
 const OUTGOING_MAX: usize = 1024;
-/// And their kilobytes: bodies are some eight of them each.
+/// And their kilobytes.
 const OUTGOING_KILOBYTES_MAX: u32 = 64 * 1024;
 
 /// News for all other hubs that a slow link may be behind with; older ones are lost to it.
@@ -47,8 +47,8 @@ impl Default for Links {
 #[derive(Clone)]
 struct Link {
     outgoing: Queue<v1::LinkRequest>,
-    reads: Arc<Mutex<BTreeMap<u64, oneshot::Sender<v1::ReadReply>>>>,
-    next_read: Arc<AtomicU64>,
+    unanswered: Arc<Mutex<BTreeMap<u64, oneshot::Sender<v1::RowsReply>>>>,
+    next_request: Arc<AtomicU64>,
 }
 
 impl Links {
@@ -91,21 +91,19 @@ impl Links {
         self.news.subscribe()
     }
 
-    /// Passes a body on. If there is no link the browser's hub renders the answer from its receipt.
-    pub fn send_body(&self, hub: u64, body: v1::LinkBody) {
-        if let Some(link) = self.get(hub) {
-            link.send(link_request::Kind::Body(body));
-        }
-    }
-
     /// Asks a peer on another hub.
-    pub async fn read(&self, hub: u64, peer_id: u32, read: v1::ReadRequest) -> Result<v1::ReadReply, Gone> {
+    pub async fn ask_rows(
+        &self,
+        hub: u64,
+        peer_id: u32,
+        request: v1::RowsRequest,
+    ) -> Result<v1::RowsReply, Gone> {
         let link = self.get(hub).ok_or(Gone)?;
-        let link_id = link.next_read.fetch_add(1, Ordering::Relaxed);
+        let link_id = link.next_request.fetch_add(1, Ordering::Relaxed);
         let (tx, rx) = oneshot::channel();
-        link.reads.lock().insert(link_id, tx);
+        link.unanswered.lock().insert(link_id, tx);
         let _forget = Forget { link: &link, link_id };
-        if !link.send(link_request::Kind::Read(v1::LinkRead { link_id, peer_id, read: Some(read) })) {
+        if !link.send(link_request::Kind::Rows(v1::LinkRows { link_id, peer_id, request: Some(request) })) {
             return Err(Gone);
         }
         rx.await.map_err(|_| Gone)
@@ -118,7 +116,7 @@ impl Link {
     }
 }
 
-/// Forgets a read whose asker has gone.
+/// Forgets a request whose asker has gone.
 struct Forget<'a> {
     link: &'a Link,
     link_id: u64,
@@ -126,6 +124,6 @@ struct Forget<'a> {
 
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
-        self.link.reads.lock().remove(&self.link_id);
+        self.link.unanswered.lock().remove(&self.link_id);
     }
 }

@@ -1,4 +1,4 @@
-//! The other end of a link: does for another hub's browsers what this hub's peers can do.
+//! The other end of a link: passes requests for rows on to this hub's peers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,8 +17,8 @@ use tonic::{Status, Streaming};
 use super::OUTGOING_MAX;
 use crate::hub::Hub;
 
-/// Longest a passed-on read may take; its asker has given up long before.
-const READ_WITHIN: Duration = Duration::from_secs(5);
+/// Longest a passed-on request may take; its asker has given up long before.
+const ROWS_WITHIN: Duration = Duration::from_secs(5);
 
 type Outgoing = mpsc::Sender<Result<v1::LinkReply, Status>>;
 
@@ -38,10 +38,9 @@ pub fn serve(
             };
             let Some(Ok(v1::LinkRequest { kind })) = request else { break };
             match kind {
-                Some(link_request::Kind::Read(read)) => {
+                Some(link_request::Kind::Rows(read)) => {
                     tokio::spawn(answer(hub.clone(), read, tx.clone()));
                 }
-                Some(link_request::Kind::Body(body)) => hub.take_body(body),
                 Some(link_request::Kind::Hello(_)) | None => {}
             }
         }
@@ -79,15 +78,16 @@ async fn tell_presence(hub: Arc<Hub>, tx: Outgoing) {
     }
 }
 
-async fn answer(hub: Arc<Hub>, request: v1::LinkRead, tx: Outgoing) {
-    let reply = match (PeerId::new(request.peer_id).and_then(|peer| hub.presence.here(peer)), request.read) {
-        (Some(connection), Some(read)) => match connection.read(read) {
-            Ok(pending) => tokio::time::timeout(READ_WITHIN, pending.reply()).await.ok().and_then(Result::ok),
+async fn answer(hub: Arc<Hub>, request: v1::LinkRows, tx: Outgoing) {
+    let reply = match (PeerId::new(request.peer_id).and_then(|peer| hub.presence.here(peer)), request.request)
+    {
+        (Some(connection), Some(rows)) => match connection.ask_rows(rows) {
+            Ok(pending) => tokio::time::timeout(ROWS_WITHIN, pending.reply()).await.ok().and_then(Result::ok),
             Err(_) => None,
         },
         _ => None,
     };
-    let kind = Some(link_reply::Kind::ReadReply(v1::LinkReadReply { link_id: request.link_id, reply }));
+    let kind = Some(link_reply::Kind::Rows(v1::LinkRowsReply { link_id: request.link_id, reply }));
     // A hub that has hung up asks again elsewhere.
     let _ = tx.send(Ok(v1::LinkReply { kind })).await;
 }

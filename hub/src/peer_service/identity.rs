@@ -1,4 +1,4 @@
-//! Who is speaking: a peer is what its secret says it is, unless an operator has removed it.
+//! Who is speaking: a peer is what its secret says it is, unless an operator has removed it or it is suspended.
 
 use loop_proto::ids::PeerId;
 use loop_raft_store::machine::PeerState;
@@ -6,8 +6,8 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use crate::{
+    calls,
     hub::{Hub, PROPOSE_WITHIN},
-    reads,
 };
 
 /// The peer that has this id and secret. It may have joined through another hub a moment ago, so one that is not
@@ -16,20 +16,27 @@ pub async fn identify(hub: &Hub, claimed: u32, secret: &[u8]) -> Result<PeerId, 
     let peer = match hub.authenticate(claimed, secret) {
         Some(peer) => peer,
         None => {
-            reads::fresh(hub, Instant::now() + PROPOSE_WITHIN)
+            calls::fresh(hub, Instant::now() + PROPOSE_WITHIN)
                 .await
                 .map_err(|error| Status::unavailable(error.to_string()))?;
             hub.authenticate(claimed, secret)
                 .ok_or_else(|| Status::unauthenticated("no peer has this id and secret: join first"))?
         }
     };
-    refuse_removed(hub, peer)?;
+    refuse_unwanted(hub, peer)?;
     Ok(peer)
 }
 
-/// Refuses a peer that an operator has removed.
-pub(super) fn refuse_removed(hub: &Hub, peer: PeerId) -> Result<(), Status> {
-    let state = hub.state.read(|state| state.peer(peer).map(|peer| peer.state));
+/// Refuses a peer that an operator has removed, and one that has said what cannot be, for a while.
+pub(super) fn refuse_unwanted(hub: &Hub, peer: PeerId) -> Result<(), Status> {
+    let (state, suspended_ms) =
+        hub.state.read(|state| (state.peer(peer).map(|peer| peer.state), state.suspended_ms(peer)));
+    if suspended_ms > 0 {
+        return Err(Status::permission_denied(format!(
+            "{peer} has answered what cannot follow from its task and is suspended for {} s more; `hubctl peers` says what",
+            suspended_ms.div_ceil(1000)
+        )));
+    }
     if state == Some(PeerState::Removed) {
         return Err(Status::permission_denied(format!(
             "an operator has removed {peer}; `hubctl peer resume {peer}` takes it back"

@@ -22,7 +22,6 @@ use crate::{
     relay,
 };
 
-pub use answers::check_facts;
 pub use identity::identify;
 
 /// Bytes of a peer's secret.

@@ -11,8 +11,8 @@ use loop_proto::{
 use tokio::time::Instant;
 
 use crate::{
+    calls,
     hub::{Hub, PROPOSE_WITHIN},
-    reads,
 };
 
 /// Proposals under way at once.
@@ -21,7 +21,7 @@ const AT_ONCE: usize = 256;
 /// Makes every copy of `peer` one that is to be replaced. `false`: not now, the peer comes again.
 pub(super) async fn restart_replicas(hub: &Arc<Hub>, peer: PeerId) -> bool {
     let deadline = Instant::now() + PROPOSE_WITHIN;
-    if reads::fresh(hub, deadline).await.is_err() {
+    if calls::fresh(hub, deadline).await.is_err() {
         return false;
     }
     let due: Vec<ForumId> = hub.state.read(|state| state.forums_of(peer).map(|forum| forum.id).collect());
@@ -40,7 +40,7 @@ pub(super) async fn restart_replicas(hub: &Arc<Hub>, peer: PeerId) -> bool {
         }
     });
     let all: Vec<bool> = stream::iter(proposals).buffer_unordered(AT_ONCE).collect().await;
-    all.into_iter().all(|done| done) && reads::fresh(hub, Instant::now() + PROPOSE_WITHIN).await.is_ok()
+    all.into_iter().all(|done| done) && calls::fresh(hub, Instant::now() + PROPOSE_WITHIN).await.is_ok()
 }
 
 fn tell_refusal(peer: PeerId, forum: ForumId, code: RejectionCode) {

@@ -1,36 +1,33 @@
 //! One peer's work stream: greeting, what comes in, and its end.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use futures::{StreamExt, future::join_all, stream::BoxStream};
 use loop_proto::{
     ids::PeerId,
-    v1::{self, command, hub_to_peer, outcome, peer_to_hub},
+    v1::{self, command, peer_to_hub},
 };
 use loop_raft_store::machine::HubState;
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use super::{
-    answers,
-    identity::{identify, refuse_removed},
+    answers::{self, NotTaken},
+    identity::{identify, refuse_unwanted},
     outgoing, reports,
     started_over::restart_replicas,
 };
 use crate::{
+    calls,
     hub::{Hub, PROPOSE_WITHIN},
     presence::{OUTGOING_KILOBYTES_MAX, PeerConnection},
-    proposer::ProposeError,
     queue::Queue,
-    reads,
 };
 
 /// A connection is broken after this many heartbeats of silence.
 pub(super) const SILENT_HEARTBEATS_MAX: u32 = 4;
 /// A peer that is ahead of its hub waits this many heartbeats before it has to try another.
 const CATCH_UP_HEARTBEATS_MAX: u32 = 2;
-/// Most user ids leased at once.
-const USER_IDS_MAX: u32 = 1000;
 
 /// Greets a peer and starts its stream.
 pub(super) async fn accept(
@@ -52,8 +49,8 @@ pub(super) async fn accept(
     let version: String = hello.version.chars().filter(|c| !c.is_control()).take(32).collect();
     tracing::info!(%peer, cursor = hello.cursor, version, "a peer has connected");
     hub.presence.arrived(connection.clone());
-    // Removed in this moment? The event may have passed before this connection could be found.
-    refuse_removed(&hub, peer).inspect_err(|_| {
+    // Removed or suspended in this moment? The event may have passed before this connection could be found.
+    refuse_unwanted(&hub, peer).inspect_err(|_| {
         connection.gone.send_replace(true);
         hub.presence.left(&connection);
     })?;
@@ -85,7 +82,7 @@ async fn catch_up_with(hub: &Hub, cursor: u64) -> Result<(), Status> {
         return Ok(());
     }
     let deadline = Instant::now() + hub.config.peer_heartbeat * CATCH_UP_HEARTBEATS_MAX;
-    reads::fresh(hub, deadline).await.map_err(|_| {
+    calls::fresh(hub, deadline).await.map_err(|_| {
         Status::unavailable("this hub is behind and cannot ask the others at the moment: try another one")
     })?;
     match newest() {
@@ -100,7 +97,7 @@ async fn catch_up_with(hub: &Hub, cursor: u64) -> Result<(), Status> {
 /// second execution must not mix with it. A new epoch refuses the old answers. `false`: not now, the peer comes again.
 async fn void_earlier_answers(hub: &Arc<Hub>, peer: PeerId) -> bool {
     let deadline = Instant::now() + PROPOSE_WITHIN;
-    if reads::fresh(hub, deadline).await.is_err() {
+    if calls::fresh(hub, deadline).await.is_err() {
         return false;
     }
     let forums: Vec<(u32, u64)> = hub.state.read(|state| {
@@ -112,7 +109,7 @@ async fn void_earlier_answers(hub: &Arc<Hub>, peer: PeerId) -> bool {
         hub.proposer.propose(hub.new_request_id(), command::Body::MovePrimary(renew), PROPOSE_WITHIN)
     });
     // A refusal means that somebody else has raised the epoch, which serves as well.
-    join_all(moves).await.iter().all(Result::is_ok) && reads::fresh(hub, deadline).await.is_ok()
+    join_all(moves).await.iter().all(Result::is_ok) && calls::fresh(hub, deadline).await.is_ok()
 }
 
 /// Takes what the peer says until the stream ends; says why it ended.
@@ -138,7 +135,10 @@ async fn receive(
             Err(_) => return "the peer was silent",
         };
         if let Err(reason) = take(hub, connection, kind).await {
-            tracing::warn!(peer = %connection.peer, reason, "a message that cannot be taken");
+            tracing::warn!(peer = %connection.peer, %reason, "a message that cannot be taken");
+            if let NotTaken::Breaks(rule) = reason {
+                answers::note_breach(hub, connection.peer, rule).await;
+            }
             return "it sent a message that breaks the rules";
         }
     }
@@ -149,53 +149,16 @@ async fn take(
     hub: &Arc<Hub>,
     connection: &Arc<PeerConnection>,
     kind: peer_to_hub::Kind,
-) -> Result<(), &'static str> {
+) -> Result<(), NotTaken> {
     match kind {
-        peer_to_hub::Kind::Hello(_) => return Err("a second Hello"),
+        peer_to_hub::Kind::Hello(_) => return Err(NotTaken::Malformed("a second Hello")),
         peer_to_hub::Kind::Status(status) => connection.said(status),
-        peer_to_hub::Kind::ReadReply(reply) => connection.replied(reply),
-        peer_to_hub::Kind::UserIds(request) => lease_user_ids(hub, connection, request.count),
+        peer_to_hub::Kind::Rows(reply) => connection.replied(reply),
         peer_to_hub::Kind::Answer(answer) => return answers::take(hub, connection, answer).await,
-        peer_to_hub::Kind::Invitation(reply) => return reports::answered(hub, connection, reply).await,
-        peer_to_hub::Kind::Seeded(seeded) => return reports::seeded(hub, connection, seeded).await,
-        peer_to_hub::Kind::Audit(report) => return reports::audited(hub, connection, report),
+        peer_to_hub::Kind::Invitation(reply) => reports::answered(hub, connection, reply).await?,
+        peer_to_hub::Kind::Seeded(seeded) => reports::seeded(hub, connection, seeded).await?,
+        peer_to_hub::Kind::Audit(report) => reports::audited(hub, connection, report)?,
         peer_to_hub::Kind::ExportRefused(refused) => hub.relays.refused(connection.peer, &refused),
     }
     Ok(())
-}
-
-/// One lease at a time: an honest peer asks again once it has an answer or another connection, and ids are not without
-/// end.
-fn lease_user_ids(hub: &Arc<Hub>, connection: &Arc<PeerConnection>, count: u32) {
-    if connection.leasing.swap(true, Ordering::Relaxed) {
-        return;
-    }
-    let (hub, connection) = (hub.clone(), connection.clone());
-    let peer: PeerId = connection.peer;
-    tokio::spawn(async move {
-        let count = count.clamp(1, USER_IDS_MAX);
-        let lease = command::Body::LeaseUserIds(v1::LeaseUserIds { peer_id: peer.get(), count });
-        let request_id = hub.new_request_id();
-        let outcome = loop {
-            // The peer does not ask again on this connection, so without a leader it is tried again: as the same
-            // request, so that one block is leased at most.
-            match hub.proposer.propose(request_id, lease.clone(), PROPOSE_WITHIN).await {
-                Err(error) if *connection.gone.borrow() || error == ProposeError::Closed => break Err(error),
-                Err(error) => tracing::warn!(%peer, %error, "no user ids could be leased yet"),
-                Ok(outcome) => break Ok(outcome),
-            }
-        };
-        // Before the peer has them: it may ask for the next ones at once.
-        connection.leasing.store(false, Ordering::Relaxed);
-        match outcome {
-            Ok(v1::Outcome { kind: Some(outcome::Kind::UserIdsLeased(leased)) }) => {
-                // A peer that is gone by now asks again when it is back; the block is not given to anybody else.
-                let _ = connection.send(hub_to_peer::Kind::UserIds(leased)).await;
-            }
-            Ok(refused) => tracing::error!(%peer, ?refused, "no user ids could be leased"),
-            Err(error) => {
-                tracing::debug!(%peer, %error, "the peer will ask for user ids on another connection")
-            }
-        }
-    });
 }

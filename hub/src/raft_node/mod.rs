@@ -50,7 +50,11 @@ pub async fn start(
     group: Arc<Group>,
     sink: Arc<dyn ApplySink>,
 ) -> io::Result<(HubRaftNode, StateReader)> {
-    let initial = HubState::new(Bounds { records_max: config.retained_records, ..Bounds::default() });
+    let initial = HubState::new(Bounds {
+        records_max: config.retained_records,
+        suspension_ms: config.suspension_ms,
+        ..Bounds::default()
+    });
     let sink = match io.witness() {
         Some(witness) => Arc::new(Witnessed { witness, sink }) as Arc<dyn ApplySink>,
         None => sink,

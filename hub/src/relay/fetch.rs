@@ -60,7 +60,8 @@ pub async fn fetch(hub: &Arc<Hub>, request: v1::FetchCheckpointRequest) -> Resul
 pub async fn relay(hub: &Arc<Hub>, request: v1::RelayCheckpointRequest) -> Result<CopyStream, Status> {
     let wanted = wanted(request.forum_id, request.invitation_id, request.offset, request.sha256)?;
     let connection = PeerId::new(request.source_peer).and_then(|peer| hub.presence.here(peer));
-    let connection = connection.ok_or_else(|| Status::unavailable("this peer hangs on another hub"))?;
+    let connection =
+        connection.ok_or_else(|| Status::unavailable("this peer is connected to another hub"))?;
     let place = hub.relays.enter()?;
     Ok(watched(hub, place, from_here(hub, &connection, wanted).await?))
 }

@@ -9,9 +9,9 @@ use tonic::Status;
 
 use super::Wanted;
 use crate::{
+    calls,
     hub::{Hub, PROPOSE_WITHIN},
     presence::Whereabouts,
-    reads,
 };
 
 /// Peers asked in turn for one copy.
@@ -49,7 +49,7 @@ async fn of_forum(
         Some(found) => found,
         None => {
             // The peer may have been invited through another hub that is ahead of this one.
-            reads::fresh(hub, Instant::now() + PROPOSE_WITHIN)
+            calls::fresh(hub, Instant::now() + PROPOSE_WITHIN)
                 .await
                 .map_err(|error| Status::unavailable(error.to_string()))?;
             look().ok_or_else(|| {

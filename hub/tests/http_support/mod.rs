@@ -12,6 +12,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use loop_atomjump::Answer;
 use loop_hub::{
     gateway::{CallError, ClientCall, Gateway},
     http::{HttpConfig, Outside, serve},
@@ -30,18 +31,29 @@ use tokio_util::sync::CancellationToken;
 /// What a test's cluster was asked.
 #[derive(Clone)]
 pub struct Asked {
-    pub call: ClientCall,
+    pub request: v1::ClientRequest,
+    call: Option<ClientCall>,
     pub writes: bool,
     pub within: Duration,
 }
 
 impl Asked {
     pub fn endpoint(&self) -> Endpoint {
-        self.call.request.endpoint()
+        self.request.endpoint()
+    }
+
+    pub fn call(&self) -> &ClientCall {
+        self.call.as_ref().expect("a call, not a file")
     }
 }
 
-type Script = dyn Fn(&Asked) -> Result<v1::ResponseBody, CallError> + Send + Sync;
+/// What a test's cluster tells.
+pub enum Told {
+    Answer(Answer),
+    File(v1::File),
+}
+
+type Script = dyn Fn(&Asked) -> Result<Told, CallError> + Send + Sync;
 
 /// A cluster that answers by script, after a delay.
 pub struct Scripted {
@@ -53,33 +65,50 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    fn serve(
+    async fn serve(&self, asked: Asked) -> Result<Told, CallError> {
+        self.asked.lock().push(asked.clone());
+        let delay = *self.delay.lock();
+        tokio::time::sleep(delay).await;
+        (self.script)(&asked)
+    }
+
+    fn answer(
         &self,
         call: ClientCall,
         within: Duration,
         writes: bool,
-    ) -> BoxFuture<'_, Result<v1::ResponseBody, CallError>> {
+    ) -> BoxFuture<'_, Result<Answer, CallError>> {
+        let asked = Asked { request: call.request.clone(), call: Some(call), writes, within };
         Box::pin(async move {
-            let asked = Asked { call, writes, within };
-            self.asked.lock().push(asked.clone());
-            let delay = *self.delay.lock();
-            tokio::time::sleep(delay).await;
-            (self.script)(&asked)
+            match self.serve(asked).await? {
+                Told::Answer(answer) => Ok(answer),
+                Told::File(_) => panic!("a call was told a file"),
+            }
         })
     }
 }
 
 impl Gateway for Scripted {
-    fn write(
-        &self,
-        call: ClientCall,
-        within: Duration,
-    ) -> BoxFuture<'_, Result<v1::ResponseBody, CallError>> {
-        self.serve(call, within, true)
+    fn write(&self, call: ClientCall, within: Duration) -> BoxFuture<'_, Result<Answer, CallError>> {
+        self.answer(call, within, true)
     }
 
-    fn read(&self, call: ClientCall, within: Duration) -> BoxFuture<'_, Result<v1::ResponseBody, CallError>> {
-        self.serve(call, within, false)
+    fn read(&self, call: ClientCall, within: Duration) -> BoxFuture<'_, Result<Answer, CallError>> {
+        self.answer(call, within, false)
+    }
+
+    fn file(
+        &self,
+        request: v1::ClientRequest,
+        within: Duration,
+    ) -> BoxFuture<'_, Result<v1::File, CallError>> {
+        let asked = Asked { request, call: None, writes: false, within };
+        Box::pin(async move {
+            match self.serve(asked).await? {
+                Told::File(file) => Ok(file),
+                Told::Answer(_) => panic!("who wants a file was told an answer"),
+            }
+        })
     }
 
     fn health(&self) -> v1::HealthReport {
@@ -98,27 +127,36 @@ impl Gateway for Scripted {
     }
 }
 
-/// A body as a peer makes it.
-pub fn json(body: &str) -> Result<v1::ResponseBody, CallError> {
-    Ok(v1::ResponseBody { status: 200, jsonp: true, body: body.to_owned().into(), ..Default::default() })
+/// JSON for a callback, with the endpoint's own content type.
+pub fn json(body: &str) -> Result<Told, CallError> {
+    Ok(Told::Answer(Answer::jsonp("", body.into())))
+}
+
+/// A file as a peer has it.
+pub fn file(content_type: &str, headers: &[(&str, &str)], body: &str) -> Result<Told, CallError> {
+    let header = |(name, value): &(&str, &str)| v1::Header {
+        name: (*name).to_owned(),
+        value: (*value).to_owned().into(),
+    };
+    Ok(Told::File(v1::File {
+        status: 200,
+        content_type: content_type.to_owned(),
+        headers: headers.iter().map(header).collect(),
+        body: body.to_owned().into(),
+    }))
+}
+
+/// No such file.
+pub fn no_file() -> Result<Told, CallError> {
+    Ok(Told::File(v1::File { status: 404, ..Default::default() }))
 }
 
 /// The usual cluster: reads are empty, there is one picture.
-pub fn usual(asked: &Asked) -> Result<v1::ResponseBody, CallError> {
+pub fn usual(asked: &Asked) -> Result<Told, CallError> {
     match asked.endpoint() {
-        Endpoint::ChatPage => Ok(v1::ResponseBody {
-            status: 200,
-            content_type: "text/html; charset=UTF-8".into(),
-            body: "<!doctype html>page".into(),
-            ..Default::default()
-        }),
-        Endpoint::Static if &asked.call.request.path[..] == b"/art/face1.png" => Ok(v1::ResponseBody {
-            status: 200,
-            content_type: "text/html".into(),
-            body: "PNG".into(),
-            ..Default::default()
-        }),
-        Endpoint::Static => Ok(v1::ResponseBody { status: 404, ..Default::default() }),
+        Endpoint::ChatPage => Ok(Told::Answer(Answer::html("<!doctype html>page".into()))),
+        Endpoint::Static if &asked.request.path[..] == b"/art/face1.png" => file("text/html", &[], "PNG"),
+        Endpoint::Static => no_file(),
         Endpoint::HideMessage | Endpoint::MessageButtons => json("\"\""),
         _ => json(r#"{"res":[],"ses":"x"}"#),
     }
@@ -147,7 +185,7 @@ pub struct Server {
 
 pub async fn start(
     config: HttpConfig,
-    script: impl Fn(&Asked) -> Result<v1::ResponseBody, CallError> + Send + Sync + 'static,
+    script: impl Fn(&Asked) -> Result<Told, CallError> + Send + Sync + 'static,
 ) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();

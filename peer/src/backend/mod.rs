@@ -1,6 +1,6 @@
 //! What executes AtomJump requests and keeps a peer's rows.
 //!
-//! Owns the boundary: everything above (`session`, `replica`) knows tasks, cursors and epochs but no row;
+//! Owns the boundary: everything above (`session`, `replica`) knows tasks, cursors and epochs but no row's meaning;
 //! everything below knows rows but neither hubs nor epochs.
 
 pub mod embedded;
@@ -8,42 +8,53 @@ pub mod embedded;
 use std::path::Path;
 
 use bytes::Bytes;
-use loop_atomjump::NoUserId;
-pub use loop_atomjump::UserIds;
+pub use loop_atomjump::Given;
 use loop_proto::{
-    ids::{ForumId, HubTime, MessageId, TaskId},
+    ids::{ForumId, HubTime, TaskId},
     v1,
 };
 use tokio::sync::oneshot;
 
-/// One request to execute or to answer.
+/// Encoded messages of one [`ForumPage`], bytes; a single larger one makes a page by itself.
+pub const PAGE_BYTES_MAX: usize = 1 << 20;
+
+/// One request to execute.
 #[derive(Clone, Debug)]
 pub struct Work {
-    /// The forum it is routed by; `None` when it names none, or one that is not open.
-    pub forum: Option<ForumId>,
+    /// The forum whose task it is.
+    pub forum: ForumId,
     /// What the client sent, decoded once.
     pub request: v1::ClientRequest,
-    /// The session's newest committed record; `None` before the first.
+    /// The session as committed at the task's place in the log; `None`: the request has none.
     pub session: Option<v1::SessionRecord>,
-    /// The id to give to the message this request creates, if it creates one.
-    pub message_id: Option<MessageId>,
-    /// The log's time for a task, the hub's time for a read. The only clock an execution sees.
+    /// What the log gave to it with its place.
+    pub given: Given,
+    /// The log's time. The only clock an execution sees.
     pub now: HubTime,
 }
 
-/// What a request changed and what its sender is told.
+/// What a request changed and what its sender will be told.
 #[derive(Clone, Debug, Default)]
 pub struct Execution {
     /// Rows of the forum's stream.
-    pub forum_facts: Vec<v1::Fact>,
-    /// Rows every peer keeps: users.
-    pub directory_facts: Vec<v1::Fact>,
-    /// The session's new record, if it changed; `version` is the one it was made from.
-    pub session: Option<v1::SessionRecord>,
-    /// For writes: what a re-send will be told.
+    pub facts: Vec<v1::Fact>,
+    /// What changed of its session; `None`: nothing.
+    pub session: Option<v1::SessionChange>,
+    /// What the writer, and a re-send, will be told.
     pub receipt: v1::Receipt,
-    /// The response, JSONP not yet wrapped.
-    pub body: v1::ResponseBody,
+}
+
+/// Some of a forum's messages, for whoever renders them. It is not looked at who may see which.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ForumPage {
+    /// The forum's own row; only in a page that begins with the newest message.
+    pub forum: Option<v1::ForumStored>,
+    /// Its subscriptions, inactive ones too; likewise.
+    pub subscriptions: Vec<v1::SubscriptionStored>,
+    /// Active messages, newest first.
+    pub messages: Vec<v1::MessageStored>,
+    /// There are no older ones. A page that is full may be the last without saying so.
+    pub complete: bool,
 }
 
 /// Facts of one record, to be applied.
@@ -57,8 +68,6 @@ pub struct AppliedRecord {
     pub closes: Option<TaskId>,
     /// An encoded [`v1::Facts`].
     pub facts: Bytes,
-    /// Sessions stored with them.
-    pub sessions: Vec<v1::SessionRecord>,
     /// The forum's copy is still on its way: its rows are kept aside, in the same transaction, and go on top of the
     /// checkpoint when that is installed.
     pub staged: bool,
@@ -78,7 +87,7 @@ pub struct Joining {
 /// What a checkpoint is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
-    /// One forum: its row, messages, subscriptions, the users and sessions concerned.
+    /// One forum: its row, messages, subscriptions, the users concerned.
     Forum(ForumId),
     /// All users.
     Directory,
@@ -133,12 +142,6 @@ pub enum BackendError {
     Fatal(String),
 }
 
-impl From<NoUserId> for BackendError {
-    fn from(NoUserId: NoUserId) -> Self {
-        Self::Unavailable("no user ids are leased yet")
-    }
-}
-
 /// A peer's backend. Calls about one forum come from one caller at a time, in log order; reads may come beside them.
 pub trait Backend: Send + Sync + 'static {
     /// The last record whose facts are on disk, as of the last completed flush. 0: none.
@@ -153,19 +156,24 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Executes a task on top of what is applied and of what was executed for this forum and is still pending.
     /// The result stays pending until [`Self::apply`] brings facts that close `task`.
-    fn execute(&self, task: TaskId, work: &Work, ids: &mut dyn UserIds) -> Result<Execution, BackendError>;
+    fn execute(&self, task: TaskId, work: &Work) -> Result<Execution, BackendError>;
 
     /// Drops the forum's pending executions: another peer's answers won.
     fn forget_pending(&self, forum: ForumId);
 
-    /// Answers a read from what is applied. May change users, forum row and session; those facts are the caller's to
-    /// get committed. With `receipt`, renders a write's answer again.
-    fn read(
+    /// Active messages of a forum from what is applied, newest first, at most `limit` and no more than
+    /// [`PAGE_BYTES_MAX`] of them, but at least one. Only those strictly older than `before`, a time and an id; without it
+    /// from the newest on, with the forum's own row and subscriptions. A forum of which there is nothing is an empty page,
+    /// complete.
+    fn forum_rows(
         &self,
-        work: &Work,
-        receipt: Option<&v1::Receipt>,
-        ids: &mut dyn UserIds,
-    ) -> Result<Execution, BackendError>;
+        forum: ForumId,
+        before: Option<(u64, u32)>,
+        limit: usize,
+    ) -> Result<ForumPage, BackendError>;
+
+    /// A user's row from what is applied.
+    fn user(&self, id: u32) -> Result<Option<v1::UserStored>, BackendError>;
 
     /// Bytes on disk.
     fn disk_bytes(&self) -> u64;

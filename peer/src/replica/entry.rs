@@ -4,10 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use loop_proto::{
-    ids::{ForumEpoch, ForumId, HubId, PeerId, TaskId},
-    v1,
-};
+use loop_proto::ids::{ForumEpoch, ForumId, PeerId, TaskId};
 
 use crate::backend::Work;
 
@@ -40,8 +37,6 @@ pub enum EntryBody {
 pub struct OpenTask {
     /// What to execute. Shared, because an execution may be repeated under a later epoch.
     pub work: Arc<Work>,
-    /// The hub that holds the browser's connection.
-    pub origin: Option<HubId>,
     /// Its size on the wire, bytes; held against the bound on open tasks.
     pub size: usize,
 }
@@ -51,14 +46,12 @@ pub struct OpenTask {
 pub struct Facts {
     /// The task they close.
     pub closes: Option<TaskId>,
-    /// Whose execution they are.
+    /// Whose execution they are; `None`: the hubs' own, a new forum's or user's row.
     pub peer: Option<PeerId>,
     /// The epoch it was answered under.
     pub epoch: ForumEpoch,
-    /// An encoded [`v1::Facts`], verbatim as it was answered.
+    /// An encoded list of facts, verbatim as it was answered.
     pub rows: Bytes,
-    /// Sessions stored with them.
-    pub sessions: Vec<v1::SessionRecord>,
 }
 
 /// Who holds a forum.

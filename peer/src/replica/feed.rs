@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
 use loop_proto::ids::{ForumId, TaskId};
 
 use super::{
@@ -208,19 +207,15 @@ impl Replica {
         if !fresh {
             return;
         }
-        let Facts { rows, sessions, .. } = facts;
-        let mut record = AppliedRecord { id, forum, closes, facts: rows, sessions, staged: false };
+        let mut record = AppliedRecord { id, forum, closes, facts: facts.rows, staged: false };
         if let Some(forum) = forum {
             match self.copies.get(forum) {
                 // What the hubs took away is followed no further.
-                Some(Copied::Kept) if record.sessions.is_empty() => return,
-                Some(Copied::Kept) => (record.closes, record.facts) = (None, Bytes::new()),
+                Some(Copied::Kept) => return,
                 Some(copied) => record.staged = copied.is_unseeded(),
                 // Nobody said which forums there are: the hub feeds those it gave to this peer.
                 None if !self.copies_complete => self.copies.note_empty(forum),
-                None if record.sessions.is_empty() => return,
-                // Not held: its rows are none of this peer's, the sessions are everybody's.
-                None => (record.closes, record.facts) = (None, Bytes::new()),
+                None => return,
             }
         }
         portion.records.push(record);

@@ -130,7 +130,7 @@ impl Forum {
         };
         let ours = facts.peer == Some(me)
             && facts.epoch == self.epoch
-            && facts.rows == answer.forum_facts
+            && facts.rows == answer.facts
             && self.sent.first_key_value().is_some_and(|(oldest, _)| *oldest == task);
         if !ours {
             return Closed::Lost;

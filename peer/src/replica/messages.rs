@@ -147,8 +147,6 @@ pub enum Output {
         epoch: ForumEpoch,
         /// What to execute.
         work: Arc<Work>,
-        /// The hub that waits for the body; 0 if unknown.
-        origin_hub: u64,
     },
     /// Send an answer to the hub.
     Send(Box<v1::Answer>),

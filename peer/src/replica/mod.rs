@@ -36,7 +36,7 @@ pub use messages::{Input, Output, Violation};
 use copies::Copies;
 use forum::Forum;
 
-/// Answers of all forums that may be on their way at once; with bodies of some 8 KB, tens of megabytes.
+/// Answers of all forums that may be on their way at once; with facts of some kilobytes, megabytes.
 pub const UNCONFIRMED_MAX: usize = 4096;
 /// Open tasks a hub may have described to this peer.
 pub const OPEN_TASKS_MAX: usize = 65_536;
@@ -234,9 +234,8 @@ impl Replica {
             return;
         }
         let epoch = forum.epoch;
-        let open = &forum.open[&task];
-        let origin_hub = open.origin.map_or(0, |hub| hub.get());
-        out.push(Output::Execute { forum: id, task, epoch, work: Arc::clone(&open.work), origin_hub });
+        let work = Arc::clone(&forum.open[&task].work);
+        out.push(Output::Execute { forum: id, task, epoch, work });
         self.running.insert(id, Running { task, void: false });
     }
 
@@ -352,6 +351,6 @@ impl Replica {
     /// What the answers on their way carry as facts, oldest first; for tests and digests.
     pub fn unconfirmed(&self, forum: ForumId) -> Vec<(TaskId, Bytes)> {
         let answers = self.forums.get(&forum).map(|forum| &forum.sent);
-        answers.into_iter().flatten().map(|(task, answer)| (*task, answer.forum_facts.clone())).collect()
+        answers.into_iter().flatten().map(|(task, answer)| (*task, answer.facts.clone())).collect()
     }
 }

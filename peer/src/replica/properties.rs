@@ -14,7 +14,7 @@ use loop_proto::ids::HubTime;
 use proptest::prelude::*;
 
 use super::*;
-use crate::backend::{AppliedRecord, Work};
+use crate::backend::{AppliedRecord, Given, Work};
 use disk::Disk;
 use hubs::{Hubs, digest};
 
@@ -285,7 +285,7 @@ impl World {
             task_id: task.get(),
             forum_id: forum().get(),
             epoch: epoch.0,
-            forum_facts: rows,
+            facts: rows,
             ..Default::default()
         };
         self.step(Input::Executed(Box::new(answer)));
@@ -296,7 +296,7 @@ impl World {
         if lost {
             return;
         }
-        if let Err(refusal) = self.hubs.commit(answer.task_id, ME, answer.epoch, answer.forum_facts) {
+        if let Err(refusal) = self.hubs.commit(answer.task_id, ME, answer.epoch, answer.facts) {
             self.verdicts.push_back((answer.task_id, refusal));
         }
     }
@@ -377,13 +377,13 @@ impl World {
         match action {
             Action::Append => {
                 let work = Work {
-                    forum: Some(forum()),
+                    forum: forum(),
                     request: v1::ClientRequest::default(),
                     session: None,
-                    message_id: None,
+                    given: Given::default(),
                     now: HubTime(0),
                 };
-                let task = OpenTask { work: Arc::new(work), origin: None, size: 1 };
+                let task = OpenTask { work: Arc::new(work), size: 1 };
                 let id = self.hubs.append(EntryBody::Task(task));
                 self.hubs.open.insert(id);
             }

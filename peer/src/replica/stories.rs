@@ -1,8 +1,8 @@
 //! One rule each, told as a story.
 
 use super::*;
-use crate::backend::Work;
-use loop_proto::ids::{HubId, HubTime};
+use crate::backend::{Given, Work};
+use loop_proto::ids::HubTime;
 
 const ME: u32 = 1;
 const OTHER: u32 = 2;
@@ -21,13 +21,13 @@ fn task(id: u64) -> TaskId {
 
 fn open_task() -> OpenTask {
     let work = Work {
-        forum: Some(forum()),
+        forum: forum(),
         request: v1::ClientRequest::default(),
         session: None,
-        message_id: None,
+        given: Given::default(),
         now: HubTime(0),
     };
-    OpenTask { work: Arc::new(work), origin: HubId::new(3), size: 10 }
+    OpenTask { work: Arc::new(work), size: 10 }
 }
 
 fn assignment(epoch: u64, primary: u32) -> Assignment {
@@ -55,8 +55,13 @@ fn closed(id: u64, closes: u64, by: u32, epoch: u64, rows: &'static str) -> Entr
         peer: Some(peer(by)),
         epoch: ForumEpoch(epoch),
         rows: Bytes::from_static(rows.as_bytes()),
-        sessions: Vec::new(),
     };
+    entry(id, EntryBody::Facts(facts))
+}
+
+/// What the hubs store themselves: a new forum's row, the end of a message nobody goes on with.
+fn made_by_the_hubs(id: u64) -> Entry {
+    let facts = Facts { closes: None, peer: None, epoch: ForumEpoch(1), rows: Bytes::from_static(b"row") };
     entry(id, EntryBody::Facts(facts))
 }
 
@@ -112,13 +117,12 @@ impl Told {
                 Output::Lost(_) => "lost".into(),
                 Output::Audit { record, .. } => format!("audit {record}"),
                 Output::Forget(_) => "forget".into(),
-                Output::Execute { task, epoch, origin_hub, .. } => {
+                Output::Execute { task, epoch, .. } => {
                     let answer = v1::Answer {
                         task_id: task.get(),
                         forum_id: forum().get(),
                         epoch: epoch.0,
-                        forum_facts: Bytes::from(format!("{task}{epoch}")),
-                        origin_hub,
+                        facts: Bytes::from(format!("{task}{epoch}")),
                         ..Default::default()
                     };
                     todo.extend(self.replica.step(Input::Executed(Box::new(answer))).unwrap());
@@ -142,7 +146,6 @@ fn a_new_forum_is_learnt_from_its_assignment_and_its_task_executed_once() {
     let mut told = Told::connected(0);
     let lines = told.fed(vec![assigned(1, 1, ME), asked(2)], 2);
     assert_eq!(lines, ["apply 0 through 2", "execute t2 e1", "send t2 e1"]);
-    assert_eq!(told.sent[0].origin_hub, 3);
     assert_eq!(told.fed(vec![closed(3, 2, ME, 1, "t2e1")], 3), ["apply 1 through 3"]);
     assert_eq!(told.replica.unconfirmed(forum()), []);
 }
@@ -153,6 +156,18 @@ fn the_next_task_does_not_wait_for_the_answer_before_it() {
     told.fed(vec![assigned(1, 1, ME), asked(2)], 2);
     assert_eq!(told.fed(vec![asked(3)], 3), ["apply 0 through 3", "execute t3 e1", "send t3 e1"]);
     assert_eq!(told.replica.unconfirmed(forum()).len(), 2);
+}
+
+#[test]
+fn what_the_hubs_store_themselves_is_applied_and_disturbs_no_answer() {
+    let mut told = Told::connected(0);
+    let lines = told.fed(vec![assigned(1, 1, ME), made_by_the_hubs(2), asked(3)], 3);
+    assert_eq!(lines, ["apply 1 through 3", "execute t3 e1", "send t3 e1"]);
+    assert_eq!(told.fed(vec![made_by_the_hubs(4)], 4), ["apply 1 through 4"]);
+    assert_eq!(told.fed(vec![closed(5, 3, ME, 1, "t3e1")], 5), ["apply 1 through 5"]);
+    // A copy on its way keeps them aside like any other facts.
+    let lines = told.fed(vec![says(6, joining(1, 6, Stage::Invited)), made_by_the_hubs(7)], 7);
+    assert_eq!(lines[..2], ["begin joining t6", "apply 1 (1 aside) through 7"]);
 }
 
 #[test]

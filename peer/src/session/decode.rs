@@ -5,37 +5,55 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use loop_proto::{
-    ids::{ForumEpoch, ForumId, HubId, HubTime, MessageId, PeerId, TaskId},
+    ids::{ForumEpoch, ForumId, HubTime, MessageId, PeerId, TaskId},
     v1,
 };
 use prost::Message;
 
 use crate::{
-    backend::Work,
+    backend::{Given, Work},
     replica::{Assignment, Entry, EntryBody, Facts, ForumSnapshot, Joining, OpenTask, Refusal, Stage},
 };
 
 /// Replicas an assignment may name; the design's most is 4.
 const REPLICAS_MAX: usize = 64;
+/// Messages of one answer, whatever is asked for.
+const PAGE_MESSAGES_MAX: u32 = 1000;
 
 /// What a hub may not send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed message from the hub: {0}")]
 pub struct Malformed(pub &'static str);
 
-/// A read as the peer works on it.
+/// A question for rows, as the peer works on it.
 #[derive(Debug)]
 pub struct Read {
     /// The hub's name for it.
     pub id: u64,
-    /// The epoch the hub asked under.
-    pub epoch: ForumEpoch,
     /// Answer only after this position is applied.
     pub fence: u64,
-    /// What to answer.
-    pub work: Work,
-    /// Set: render this write's answer again.
-    pub receipt: Option<v1::Receipt>,
+    /// What is asked for.
+    pub wanted: Wanted,
+}
+
+/// Which rows.
+#[derive(Debug, PartialEq)]
+pub enum Wanted {
+    /// A forum's messages.
+    Forum {
+        /// Which forum.
+        forum: ForumId,
+        /// Only those older than this time and id.
+        before: Option<(u64, u32)>,
+        /// At most so many.
+        limit: usize,
+    },
+    /// A user.
+    User(u32),
+    /// A file, by the request for it.
+    File(Box<v1::ClientRequest>),
+    /// Something a newer hub knows and this peer does not.
+    Unknown,
 }
 
 /// One encoded record.
@@ -84,25 +102,19 @@ pub fn forum_state(state: v1::ForumState) -> Result<ForumSnapshot, Malformed> {
     Ok(ForumSnapshot { forum, assignment: assignment(assigned)?, as_of: state.as_of, open })
 }
 
-/// A read.
-pub fn read(read: v1::ReadRequest) -> Result<Read, Malformed> {
-    if let Some(session) = &read.session {
-        check_session(session)?;
-    }
-    let work = Work {
-        forum: ForumId::new(read.forum_id),
-        request: request(read.request)?,
-        session: read.session,
-        message_id: None,
-        now: HubTime(read.now_ms),
+/// A question for rows.
+pub fn read(asked: v1::RowsRequest) -> Result<Read, Malformed> {
+    let wanted = match asked.kind {
+        Some(v1::rows_request::Kind::Forum(rows)) => Wanted::Forum {
+            forum: ForumId::new(rows.forum_id).ok_or(Malformed("rows of no forum are asked for"))?,
+            before: rows.before.map(|before| (before.shouted_at_s, before.id)),
+            limit: rows.limit.min(PAGE_MESSAGES_MAX) as usize,
+        },
+        Some(v1::rows_request::Kind::UserId(id)) => Wanted::User(id),
+        Some(v1::rows_request::Kind::File(request)) => Wanted::File(Box::new(request)),
+        None => Wanted::Unknown,
     };
-    Ok(Read {
-        id: read.read_id,
-        epoch: ForumEpoch(read.epoch),
-        fence: read.fence,
-        work,
-        receipt: read.receipt,
-    })
+    Ok(Read { id: asked.id, fence: asked.fence, wanted })
 }
 
 /// A verdict: which answer, and what to do about it.
@@ -124,18 +136,12 @@ fn open_task(forum: ForumId, at: HubTime, task: v1::Task, size: usize) -> Result
     if let Some(session) = &task.session {
         check_session(session)?;
     }
-    let message_id = match task.message_id {
-        Some(raw) => Some(MessageId::new(raw).ok_or(Malformed("a task has message id 0"))?),
-        None => None,
+    let id = |raw: Option<u32>| {
+        raw.map(|raw| MessageId::new(raw).ok_or(Malformed("a task has message id 0"))).transpose()
     };
-    let work = Work {
-        forum: Some(forum),
-        request: request(task.request)?,
-        session: task.session,
-        message_id,
-        now: at,
-    };
-    Ok(OpenTask { work: Arc::new(work), origin: HubId::new(task.origin_hub), size })
+    let given = Given { message_id: id(task.message_id)?, open_message: id(task.open_message)? };
+    let work = Work { forum, request: request(task.request)?, session: task.session, given, now: at };
+    Ok(OpenTask { work: Arc::new(work), size })
 }
 
 fn task_facts(facts: v1::TaskFacts) -> Result<Facts, Malformed> {
@@ -143,14 +149,7 @@ fn task_facts(facts: v1::TaskFacts) -> Result<Facts, Malformed> {
         Some(raw) => Some(TaskId::new(raw).ok_or(Malformed("facts close task 0"))?),
         None => None,
     };
-    facts.sessions.iter().try_for_each(check_session)?;
-    Ok(Facts {
-        closes,
-        peer: PeerId::new(facts.peer_id),
-        epoch: ForumEpoch(facts.epoch),
-        rows: facts.facts,
-        sessions: facts.sessions,
-    })
+    Ok(Facts { closes, peer: PeerId::new(facts.peer_id), epoch: ForumEpoch(facts.epoch), rows: facts.facts })
 }
 
 fn assignment(assigned: v1::Assignment) -> Result<Assignment, Malformed> {
@@ -190,7 +189,7 @@ fn request(bytes: Bytes) -> Result<v1::ClientRequest, Malformed> {
     v1::ClientRequest::decode(bytes).map_err(|_| Malformed("a client's request cannot be decoded"))
 }
 
-/// As PHP names its sessions; anything else must not reach a database key.
+/// As PHP names its sessions.
 fn check_session(session: &v1::SessionRecord) -> Result<(), Malformed> {
     let fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b',' | b'-');
     let id = session.id.as_bytes();
@@ -212,11 +211,12 @@ mod tests {
 
     #[test]
     fn a_task_becomes_work_with_the_logs_time() {
-        let task = v1::Task { message_id: Some(2867), origin_hub: 2, ..Default::default() };
+        let task = v1::Task { message_id: Some(2867), open_message: Some(2866), ..Default::default() };
         let entry = record(&encoded(v1::record::Body::Task(task), 9, 7)).unwrap();
         let EntryBody::Task(task) = entry.body else { panic!("not a task") };
-        assert_eq!(task.work.message_id, MessageId::new(2867));
-        assert_eq!((task.work.now, task.origin), (HubTime(5), HubId::new(2)));
+        let Given { message_id, open_message } = task.work.given;
+        assert_eq!((message_id, open_message), (MessageId::new(2867), MessageId::new(2866)));
+        assert_eq!((task.work.now, task.work.forum.get()), (HubTime(5), 7));
     }
 
     #[test]
@@ -224,6 +224,7 @@ mod tests {
         let task = || v1::record::Body::Task(v1::Task::default());
         let nameless = v1::SessionRecord { id: "../x".into(), ..Default::default() };
         let bad_session = v1::Task { session: Some(nameless), ..Default::default() };
+        let no_message = v1::Task { open_message: Some(0), ..Default::default() };
         let bad_request = v1::Task { request: Bytes::from_static(b"\xff"), ..Default::default() };
         for bytes in [
             Bytes::from_static(b"\xff\xff"),
@@ -232,6 +233,7 @@ mod tests {
             encoded(task(), 9, 0),
             encoded(v1::record::Body::Task(bad_session), 9, 7),
             encoded(v1::record::Body::Task(bad_request), 9, 7),
+            encoded(v1::record::Body::Task(no_message), 9, 7),
             encoded(v1::record::Body::Assignment(v1::Assignment::default()), 9, 7),
         ] {
             assert!(record(&bytes).is_err(), "{bytes:?}");
@@ -241,6 +243,19 @@ mod tests {
         let elsewhere = vec![encoded(task(), 9, 8)];
         let state = v1::ForumState { forum_id: 7, assignment, as_of: 10, open_tasks: elsewhere };
         assert!(forum_state(state).is_err());
+        let of_none = v1::rows_request::Kind::Forum(v1::ForumRows::default());
+        assert!(read(v1::RowsRequest { kind: Some(of_none), ..Default::default() }).is_err());
+    }
+
+    #[test]
+    fn a_question_for_more_than_a_page_is_one_for_a_page() {
+        let before = Some(v1::MessagePosition { shouted_at_s: 9, id: 2 });
+        let rows = v1::ForumRows { forum_id: 7, before, limit: u32::MAX };
+        let kind = Some(v1::rows_request::Kind::Forum(rows));
+        let asked = read(v1::RowsRequest { id: 1, fence: 5, kind }).unwrap();
+        let forum = ForumId::new(7).unwrap();
+        assert_eq!(asked.wanted, Wanted::Forum { forum, before: Some((9, 2)), limit: 1000 });
+        assert_eq!(read(v1::RowsRequest::default()).unwrap().wanted, Wanted::Unknown);
     }
 
     #[test]
@@ -264,7 +279,9 @@ mod tests {
             let _ = record(&bytes);
             let task = v1::Task { request: bytes.clone(), ..Default::default() };
             let _ = record(&encoded(v1::record::Body::Task(task), id, forum_id));
-            let _ = read(v1::ReadRequest { request: bytes, forum_id, ..Default::default() });
+            if let Ok(asked) = v1::RowsRequest::decode(bytes) {
+                let _ = read(asked);
+            }
         }
     }
 }

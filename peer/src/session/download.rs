@@ -39,7 +39,7 @@ pub struct Courier {
     pub limits: Limits,
     /// How fast copies travel.
     pub throttle: Throttle,
-    /// The hub this peer hangs on; `None`: on none.
+    /// The hub this peer is connected to; `None`: on none.
     pub hub: watch::Receiver<Option<HubAddr>>,
     /// The process is ending: everything stops, and what has come stays for the next one.
     pub ending: CancellationToken,

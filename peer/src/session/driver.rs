@@ -9,7 +9,6 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
 use loop_proto::{
     ids::{ForumEpoch, ForumId, PeerId, TaskId},
     v1,
@@ -17,7 +16,7 @@ use loop_proto::{
 use prost::Message;
 use tokio::sync::oneshot;
 
-use super::{departures::Departures, seeding::Seeding, user_ids::UserIdPool};
+use super::{departures::Departures, seeding::Seeding};
 use crate::{
     backend::{Backend, BackendError, Digest, Execution, Joining, Work},
     replica::{Copied, Input, Output, Replica, Violation},
@@ -94,7 +93,6 @@ pub struct Driver {
     replica: Replica,
     backend: Arc<dyn Backend>,
     seeding: Arc<Seeding>,
-    ids: Arc<UserIdPool>,
     departures: Arc<Departures>,
     todo: VecDeque<Output>,
     answered: u64,
@@ -106,7 +104,6 @@ impl Driver {
         me: PeerId,
         backend: Arc<dyn Backend>,
         seeding: Arc<Seeding>,
-        ids: Arc<UserIdPool>,
         departures: Arc<Departures>,
     ) -> Result<Self, DriveError> {
         let mut copies: BTreeMap<ForumId, Copied> =
@@ -116,7 +113,7 @@ impl Driver {
             copies.insert(forum, Copied::Joining { invitation, installed });
         }
         let replica = Replica::new(me, backend.durable_cursor(), copies);
-        Ok(Self { me, replica, backend, seeding, ids, departures, todo: VecDeque::new(), answered: 0 })
+        Ok(Self { me, replica, backend, seeding, departures, todo: VecDeque::new(), answered: 0 })
     }
 
     /// Forgets all it knew: the cursor has jumped, and these forums' copies are all there are.
@@ -192,8 +189,8 @@ impl Driver {
                     return Ok(Some(Effect::Audit { forum, record, digest }));
                 }
                 Output::Forget(forum) => self.backend.forget_pending(forum),
-                Output::Execute { forum, task, epoch, work, origin_hub } => {
-                    let input = self.execute(forum, task, epoch, &work, origin_hub)?;
+                Output::Execute { forum, task, epoch, work } => {
+                    let input = self.execute(forum, task, epoch, &work)?;
                     self.push(input)?;
                 }
                 Output::Send(answer) => return Ok(Some(Effect::Send(answer))),
@@ -221,12 +218,11 @@ impl Driver {
         task: TaskId,
         epoch: ForumEpoch,
         work: &Work,
-        origin_hub: u64,
     ) -> Result<Input, DriveError> {
-        match self.backend.execute(task, work, &mut self.ids.taker()) {
+        match self.backend.execute(task, work) {
             Ok(execution) => {
                 self.answered += 1;
-                let answer = answer(forum, task, epoch, origin_hub, execution);
+                let answer = answer(forum, task, epoch, execution);
                 Ok(Input::Executed(Box::new(answer)))
             }
             Err(BackendError::Unavailable(why)) => {
@@ -238,21 +234,15 @@ impl Driver {
     }
 }
 
-fn answer(forum: ForumId, task: TaskId, epoch: ForumEpoch, origin_hub: u64, made: Execution) -> v1::Answer {
+fn answer(forum: ForumId, task: TaskId, epoch: ForumEpoch, made: Execution) -> v1::Answer {
+    let Execution { facts, session, receipt } = made;
     v1::Answer {
         task_id: task.get(),
         forum_id: forum.get(),
         epoch: epoch.0,
-        receipt: Some(made.receipt),
-        forum_facts: encode_facts(made.forum_facts),
-        directory_facts: encode_facts(made.directory_facts),
-        sessions: made.session.into_iter().collect(),
-        body: Some(made.body),
-        origin_hub,
+        receipt: Some(receipt),
+        // None are no bytes.
+        facts: v1::Facts { facts }.encode_to_vec().into(),
+        session,
     }
-}
-
-/// Facts as they travel; none are no bytes.
-pub fn encode_facts(facts: Vec<v1::Fact>) -> Bytes {
-    v1::Facts { facts }.encode_to_vec().into()
 }

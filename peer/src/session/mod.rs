@@ -12,14 +12,13 @@ mod hubs;
 mod link;
 mod outbox;
 mod parts;
-mod reads;
+mod rows;
 mod seeding;
 mod sizes;
 mod start_over;
 mod static_files;
 mod throttle;
 mod timers;
-mod user_ids;
 mod work;
 
 use std::{sync::Arc, time::Duration};
@@ -49,12 +48,11 @@ use giving::Giving;
 use hubs::Hubs;
 use link::{Link, LinkError, WorkStream};
 use parts::Folder;
-use reads::Reader;
+use rows::Reader;
 use seeding::Seeding;
 use start_over::{Attempt, Mark};
 use static_files::StaticFiles;
 use throttle::Throttle;
-use user_ids::UserIdPool;
 use work::{Ended, Worker};
 
 /// Work streams that break before a single record, in a row, after which records are polled instead.
@@ -73,7 +71,6 @@ pub struct Peer {
     me: PeerId,
     backend: Arc<dyn Backend>,
     driver: Driver,
-    ids: Arc<UserIdPool>,
     reader: Arc<Reader>,
     courier: Arc<Courier>,
     seeding: Arc<Seeding>,
@@ -153,17 +150,10 @@ impl Session {
         files: Option<StaticFiles>,
         broken: mpsc::Sender<String>,
     ) -> Result<Peer, PeerError> {
-        let ids = Arc::new(UserIdPool::new());
         let blocking = self.io.blocking;
         let departures = Arc::<Departures>::default();
-        let reader = Reader::new(
-            Arc::clone(&backend),
-            Arc::clone(&ids),
-            Arc::clone(&departures),
-            files,
-            blocking,
-            broken.clone(),
-        );
+        let reader =
+            Reader::new(Arc::clone(&backend), Arc::clone(&departures), files, blocking, broken.clone());
         let hub = watch::Sender::new(None);
         let courier = Arc::new(Courier {
             io: self.io.clone(),
@@ -178,13 +168,11 @@ impl Session {
             secret: identity.secret,
         });
         let (seeding, reports) = Seeding::new(Arc::clone(&courier), broken);
-        let driver =
-            Driver::new(me, Arc::clone(&backend), Arc::clone(&seeding), Arc::clone(&ids), departures);
+        let driver = Driver::new(me, Arc::clone(&backend), Arc::clone(&seeding), departures);
         let peer = Peer {
             me,
             backend,
             driver: driver.map_err(|error| PeerError::Backend(error.to_string()))?,
-            ids,
             reader: Arc::new(reader),
             giving: Giving::new(Arc::clone(&courier)),
             courier,
@@ -322,7 +310,6 @@ impl Session {
             return self.start_over(peer, hub, cursor, trimmed_through).await;
         }
         peer.mark.clear().map_err(PeerError::Checkpoints)?;
-        peer.ids.reset_ask();
         let since = Instant::now();
         let mut worker = Worker::new(peer, hub, &stream, cursor);
         let ended = worker.run(stream, broken, &self.shutdown).await;

@@ -55,8 +55,8 @@ mod tests {
     use futures::FutureExt;
 
     fn big(bytes: usize) -> v1::peer_to_hub::Kind {
-        let body = v1::ResponseBody { body: vec![0; bytes].into(), ..Default::default() };
-        v1::peer_to_hub::Kind::ReadReply(v1::ReadReply { body: Some(body), ..Default::default() })
+        let file = v1::File { body: vec![0; bytes].into(), ..Default::default() };
+        v1::peer_to_hub::Kind::Rows(v1::RowsReply { file: Some(file), ..Default::default() })
     }
 
     #[tokio::test]

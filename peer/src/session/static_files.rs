@@ -29,7 +29,7 @@ impl StaticFiles {
     }
 
     /// Answers a request for a file. Reads the disk.
-    pub fn answer(&self, request: &v1::ClientRequest) -> v1::ResponseBody {
+    pub fn answer(&self, request: &v1::ClientRequest) -> v1::File {
         if !matches!(request.method.as_str(), "GET" | "HEAD") {
             return status_only(405);
         }
@@ -41,15 +41,9 @@ impl StaticFiles {
         let etag = etag(&bytes);
         let headers = vec![header("etag", &etag), header("cache-control", "public, max-age=300")];
         if wanted(request).is_some_and(|tags| matches(tags, &etag)) {
-            return v1::ResponseBody { status: 304, headers, ..Default::default() };
+            return v1::File { status: 304, headers, ..Default::default() };
         }
-        v1::ResponseBody {
-            status: 200,
-            content_type: content_type(&path).to_owned(),
-            jsonp: false,
-            headers,
-            body: bytes.into(),
-        }
+        v1::File { status: 200, content_type: content_type(&path).to_owned(), headers, body: bytes.into() }
     }
 
     /// The file a request path means; `None` if it is none, hidden, or outside the folder.
@@ -110,8 +104,8 @@ fn header(name: &str, value: &str) -> v1::Header {
     v1::Header { name: name.to_owned(), value: value.as_bytes().to_vec().into() }
 }
 
-fn status_only(status: u32) -> v1::ResponseBody {
-    v1::ResponseBody { status, ..Default::default() }
+fn status_only(status: u32) -> v1::File {
+    v1::File { status, ..Default::default() }
 }
 
 fn content_type(path: &Path) -> &'static str {
@@ -159,7 +153,7 @@ mod tests {
         (outer, files)
     }
 
-    fn get(files: &StaticFiles, path: &str, if_none_match: Option<&str>) -> v1::ResponseBody {
+    fn get(files: &StaticFiles, path: &str, if_none_match: Option<&str>) -> v1::File {
         let headers = if_none_match.map(|tags| header("if-none-match", tags)).into_iter().collect();
         let path = path.as_bytes().to_vec().into();
         files.answer(&v1::ClientRequest { method: "GET".into(), path, headers, ..Default::default() })

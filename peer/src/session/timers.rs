@@ -95,19 +95,6 @@ impl Timers {
         self.later.insert((now + pause, what), ());
     }
 
-    /// All retries, now: what they waited for may have come.
-    pub fn retries(&mut self) -> Vec<ForumId> {
-        let mut forums = Vec::new();
-        self.later.retain(|(_, what), ()| match what {
-            Later::Retry(forum) => {
-                forums.push(*forum);
-                false
-            }
-            Later::Resend(_) => true,
-        });
-        forums
-    }
-
     /// When to look again.
     pub fn next(&self) -> Instant {
         let later = self.later.first_key_value().map(|((at, _), ())| *at);
@@ -176,14 +163,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_off_comes_back_later_each_time_and_retries_can_be_hurried() {
+    fn what_is_put_off_comes_back_later_each_time() {
         let now = Instant::now();
         let mut timers = Timers::new(Duration::from_secs(60), now);
         assert_eq!(timers.due(now), Some(Due::Heartbeat));
         timers.put_off(Later::Resend(forum(1)), 1, now);
         timers.put_off(Later::Resend(forum(2)), 40, now);
-        timers.put_off(Later::Retry(forum(3)), 1, now);
-        assert_eq!(timers.retries(), [forum(3)]);
         let soon = now + RESEND_MIN;
         assert_eq!(timers.due(soon), Some(Due::Later(Later::Resend(forum(1)))));
         assert_eq!(timers.due(soon), None);

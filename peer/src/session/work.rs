@@ -1,5 +1,5 @@
 //! One work stream, from the greeting to its end: a single loop that owns the driver and selects over the hub,
-//! the clock, the disk and the lease. Never dials and never decides what to do after the end.
+//! the clock and the disk. Never dials and never decides what to do after the end.
 
 use std::time::Duration;
 
@@ -20,11 +20,10 @@ use super::{
     giving,
     link::{Quoted, WorkStream},
     outbox::Outbox,
-    reads::Reads,
+    rows::Reads,
     seeding::{ORDERS_MAX, Report, Result as Seeded},
     sizes,
     timers::{Due, Later, Timers},
-    user_ids::LEASE_COUNT,
 };
 use crate::{
     backend::Digest,
@@ -126,7 +125,6 @@ impl<'a> Worker<'a> {
         broken: &mut mpsc::Receiver<String>,
         shutdown: &CancellationToken,
     ) -> Ended {
-        let ids = self.peer.ids.clone();
         loop {
             let wake = self.reads.deadline().map_or(self.timers.next(), |at| at.min(self.timers.next()));
             // In this order, and never at random: a simulation must be able to repeat it. Those that are rarely ready
@@ -140,7 +138,6 @@ impl<'a> Worker<'a> {
                     self.timers.cursor_moved(Instant::now());
                     Ok(())
                 }
-                () = ids.low() => self.ask_for_ids().await,
                 Some(report) = self.peer.reports.recv() => self.on_report(report).await,
                 Some(report) = self.peer.audits.1.recv() => {
                     self.peer.reported.note(report.clone(), Instant::now());
@@ -169,9 +166,9 @@ impl<'a> Worker<'a> {
                 let refused = self.reads.release(self.peer.driver.replica());
                 self.reply(refused).await
             }
-            Some(hub_to_peer::Kind::Read(read)) => {
-                let bytes = read.encoded_len();
-                let read = decode::read(read).map_err(broken)?;
+            Some(hub_to_peer::Kind::Rows(asked)) => {
+                let bytes = asked.encoded_len();
+                let read = decode::read(asked).map_err(broken)?;
                 let refused = self.reads.accept(read, bytes, self.peer.driver.replica());
                 self.reply(refused).await
             }
@@ -183,13 +180,6 @@ impl<'a> Worker<'a> {
                 let (forum, task, refusal) = decode::verdict(&verdict).map_err(broken)?;
                 tracing::debug!(%forum, %task, ?refusal, "an answer was not taken");
                 self.push(Input::Refused { forum, task, refusal }).await
-            }
-            Some(hub_to_peer::Kind::UserIds(lease)) => {
-                if !self.peer.ids.grant(lease.first, lease.count) {
-                    return Err(broken(decode::Malformed("a lease of user ids that cannot be")));
-                }
-                self.retry_all().await?;
-                self.ask_for_ids().await
             }
             Some(hub_to_peer::Kind::GoAway(away)) => Err(Ended::GoAway(Quoted(&away.reason).to_string())),
             Some(hub_to_peer::Kind::Welcome(_)) => Err(broken(decode::Malformed("a second welcome"))),
@@ -221,7 +211,6 @@ impl<'a> Worker<'a> {
                     self.memory_bytes = (self.peer.courier.io.memory_bytes)();
                     self.peer.giving.expire(now);
                     sizes::tell(self.peer, &self.outbox, &self.reads);
-                    self.ask_for_ids().await?;
                     self.send_status().await?;
                 }
                 Due::Status => self.send_status().await?,
@@ -343,21 +332,6 @@ impl<'a> Worker<'a> {
         self.peer.giving.give(asked, self.hub.clone(), self.outbox.clone());
     }
 
-    async fn retry_all(&mut self) -> Step {
-        for forum in self.timers.retries() {
-            self.push(Input::RetryDue(forum)).await?;
-        }
-        Ok(())
-    }
-
-    async fn ask_for_ids(&mut self) -> Step {
-        if self.peer.ids.should_ask() {
-            let request = v1::UserIdRequest { count: LEASE_COUNT };
-            self.send(peer_to_hub::Kind::UserIds(request)).await?;
-        }
-        Ok(())
-    }
-
     async fn send_status(&mut self) -> Step {
         let replica = self.peer.driver.replica();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -373,9 +347,9 @@ impl<'a> Worker<'a> {
         self.send(peer_to_hub::Kind::Status(status)).await
     }
 
-    async fn reply(&self, replies: impl IntoIterator<Item = v1::ReadReply>) -> Step {
+    async fn reply(&self, replies: impl IntoIterator<Item = v1::RowsReply>) -> Step {
         for reply in replies {
-            self.send(peer_to_hub::Kind::ReadReply(reply)).await?;
+            self.send(peer_to_hub::Kind::Rows(reply)).await?;
         }
         Ok(())
     }

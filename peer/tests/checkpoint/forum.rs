@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use bytes::Bytes;
 use loop_peer::backend::{
-    AppliedRecord, Backend, Digest, Scope, UserIds, Work,
+    AppliedRecord, Backend, Digest, ForumPage, Scope,
     embedded::{EmbeddedBackend, EmbeddedConfig},
 };
 use loop_proto::{
-    ids::{ForumId, HubTime, TaskId},
-    v1::{self, Endpoint, fact::Kind},
+    ids::{ForumId, TaskId},
+    v1::{self, fact::Kind},
 };
 use prost::Message;
 
@@ -27,7 +26,7 @@ pub fn open(dir: &Path) -> EmbeddedBackend {
     EmbeddedBackend::open(EmbeddedConfig::new(dir)).unwrap()
 }
 
-pub fn apply(backend: &EmbeddedBackend, record: u64, kinds: Vec<Kind>, sessions: Vec<v1::SessionRecord>) {
+pub fn apply(backend: &EmbeddedBackend, record: u64, kinds: Vec<Kind>) {
     let is_user = |kind: &Kind| matches!(kind, Kind::UserStored(_));
     let forum = (!kinds.iter().any(is_user)).then(forum_id);
     let facts = kinds.into_iter().map(|kind| v1::Fact { kind: Some(kind) }).collect();
@@ -36,7 +35,6 @@ pub fn apply(backend: &EmbeddedBackend, record: u64, kinds: Vec<Kind>, sessions:
         forum,
         closes: None,
         facts: v1::Facts { facts }.encode_to_vec().into(),
-        sessions,
         staged: false,
     };
     let through = record.id.get();
@@ -94,25 +92,7 @@ fn messages() -> Vec<v1::MessageStored> {
     ]
 }
 
-fn session(id: &str, user: u32, address: &str, group: &str) -> v1::SessionRecord {
-    let data = format!(
-        "authenticated-layer|s:0:\"\";view-count|i:1;logged-user|i:{user};logged-email|s:0:\"\";user-ip|s:{}:\"{address}\";\
-         temp-user-name|s:5:\"O'Z\\\n\";lat|s:0:\"\";lon|s:0:\"\";logged-group-user|s:{}:\"{group}\";\
-         layer-group-user|s:0:\"\";access-layer-granted|s:4:\"true\";access-layers-granted|s:0:\"\";",
-        address.len(),
-        group.len()
-    );
-    v1::SessionRecord {
-        id: id.to_owned(),
-        version: 0,
-        user_id: Some(user.to_string()),
-        created_at_s: NOW_S - 100,
-        updated_at_s: NOW_S - 50,
-        data: data.into(),
-    }
-}
-
-/// Puts the forum, its users and sessions into an empty backend.
+/// Puts the forum and its users into an empty backend.
 pub fn fill(backend: &EmbeddedBackend) {
     let user = |id: u32| v1::UserStored {
         id,
@@ -127,7 +107,7 @@ pub fn fill(backend: &EmbeddedBackend) {
         confirmed: id == 420,
         password_hash: (id == 420).then(|| "5f4dcc3b5aa765d61d8327deb882cf99".to_owned()),
     };
-    apply(backend, 1, [414, 415, 420, 431, 999].map(|id| Kind::UserStored(user(id))).to_vec(), Vec::new());
+    apply(backend, 1, [414, 415, 420, 431, 999].map(|id| Kind::UserStored(user(id))).to_vec());
     let forum = v1::ForumStored {
         id: FORUM,
         access: v1::ForumAccess::PublicAdminWriteOnly.into(),
@@ -145,47 +125,15 @@ pub fn fill(backend: &EmbeddedBackend) {
         Kind::SubscriptionStored(v1::SubscriptionStored { forum_id: FORUM, user_id, active, sms })
     }));
     kinds.extend(messages().into_iter().map(Kind::MessageStored));
-    let sessions = vec![
-        session("alice1", 414, "192.97.108.105", ""),
-        session("bob111", 415, "192.98.111.98", ""),
-        session("sub111", 420, "192.115.117.98", "431"),
-        session("far111", 999, "192.102.97.114", ""),
-    ];
-    apply(backend, 2, kinds, sessions);
+    apply(backend, 2, kinds);
     backend.flush().unwrap();
 }
 
-/// Hands out the same ids to every backend.
-struct Ids(u32);
-
-impl UserIds for Ids {
-    fn take(&mut self) -> Option<u32> {
-        self.0 += 1;
-        Some(self.0)
-    }
-}
-
-/// What the author, one who was whispered to, a subscriber of the group and a stranger read.
-pub fn answers(backend: &EmbeddedBackend) -> Vec<String> {
-    let read = |session: &str| {
-        let request = v1::ClientRequest {
-            endpoint: Endpoint::SearchChat.into(),
-            query: Bytes::from(format!("passcode={NAME}&records=100")),
-            session_id: session.to_owned(),
-            base_url: "http://h".to_owned(),
-            ..Default::default()
-        };
-        let work = Work {
-            forum: Some(forum_id()),
-            request,
-            session: None,
-            message_id: None,
-            now: HubTime(NOW_S * 1000),
-        };
-        let execution = backend.read(&work, None, &mut Ids(5000)).unwrap();
-        String::from_utf8(execution.body.body.to_vec()).unwrap()
-    };
-    ["alice1", "bob111", "sub111", "stranger"].map(read).to_vec()
+/// What a hub is given to answer readers with: a page of the forum, and every user there may be.
+pub fn rows(backend: &EmbeddedBackend) -> (ForumPage, Vec<v1::UserStored>) {
+    let page = backend.forum_rows(forum_id(), None, 100).unwrap();
+    let users = [414, 415, 420, 431].into_iter().filter_map(|id| backend.user(id).unwrap());
+    (page, users.collect())
 }
 
 pub fn digest(backend: &EmbeddedBackend) -> Digest {

@@ -10,7 +10,7 @@ use std::{
 use loop_peer::backend::Backend;
 
 use crate::{
-    forum::{NAME, answers, digest, fill, open},
+    forum::{NAME, digest, fill, open, rows},
     mariadb::text,
 };
 
@@ -35,7 +35,7 @@ fn a_forum_is_exported_by_name_or_id_and_imported_elsewhere() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let backend = open(&one.path().join("data"));
     fill(&backend);
-    let (held, read) = (digest(&backend), answers(&backend));
+    let (held, read) = (digest(&backend), rows(&backend));
     let hex: String = held.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
     backend.close();
     drop(backend);
@@ -46,7 +46,7 @@ fn a_forum_is_exported_by_name_or_id_and_imported_elsewhere() {
     let file = one.path().join("forum-f178.sql");
     let meta = fs::metadata(&file).unwrap();
     assert_eq!(written["bytes"], meta.len());
-    assert_eq!(meta.permissions().mode() & 0o777, 0o600, "it has sessions in it");
+    assert_eq!(meta.permissions().mode() & 0o777, 0o600, "it has password hashes in it");
     for id in ["178", "f178"] {
         let out = one.path().join(format!("{id}.sql"));
         let output = program(one.path(), &["export", id, "--out", out.to_str().unwrap()]);
@@ -57,7 +57,7 @@ fn a_forum_is_exported_by_name_or_id_and_imported_elsewhere() {
     let read_back = json(&program(two.path(), &["import", file.to_str().unwrap(), "--json"]));
     assert_eq!((&read_back["digest"], &read_back["users"]), (&hex.into(), &5.into()));
     let backend = open(&two.path().join("data"));
-    assert_eq!((digest(&backend), answers(&backend)), (held, read));
+    assert_eq!((digest(&backend), rows(&backend)), (held, read));
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! A small backend in memory: forums are lists of lines. Real in all that a session can see of one — applied and
-//! pending executions, a durable cursor that trails until it is flushed, user ids, copies that come and go as files.
+//! pending executions, a durable cursor that trails until it is flushed, users, copies that come and go as files.
 
 use std::{
     collections::BTreeMap,
@@ -13,8 +13,8 @@ use std::{
 };
 
 use loop_peer::backend::{
-    AppliedRecord, Backend, BackendError, Digest, Execution, InstallError, Joining, Progress, Scope, UserIds,
-    Work,
+    AppliedRecord, Backend, BackendError, Digest, Execution, ForumPage, InstallError, Joining, Progress,
+    Scope, Work,
 };
 use loop_proto::{
     ids::{ForumId, TaskId},
@@ -47,6 +47,8 @@ pub struct MemoryBackend {
     pub disk_bytes: AtomicU64,
     /// Whether an installation waits before its last step.
     pub holds_installs: AtomicBool,
+    /// Whether a task "not now" can be executed.
+    pub can_execute: AtomicBool,
 }
 
 impl MemoryBackend {
@@ -58,6 +60,7 @@ impl MemoryBackend {
             closed: AtomicBool::new(false),
             disk_bytes: AtomicU64::new(4096),
             holds_installs: AtomicBool::new(false),
+            can_execute: AtomicBool::new(false),
         }
     }
 
@@ -126,21 +129,6 @@ fn line_fact(forum: ForumId, text: &str, id: u32) -> v1::Fact {
     v1::Fact { kind: Some(v1::fact::Kind::MessageStored(message)) }
 }
 
-/// A request whose text begins with "new" comes from somebody without a user id.
-fn user_fact(text: &str, ids: &mut dyn UserIds) -> Result<Vec<v1::Fact>, BackendError> {
-    if !text.starts_with("new") {
-        return Ok(Vec::new());
-    }
-    let id = ids.take().ok_or(BackendError::Unavailable("no user id"))?;
-    let user = v1::UserStored { id, ..Default::default() };
-    Ok(vec![v1::Fact { kind: Some(v1::fact::Kind::UserStored(user)) }])
-}
-
-fn page(lines: impl Iterator<Item = String>) -> v1::ResponseBody {
-    let body = lines.collect::<Vec<_>>().join("\n").into_bytes().into();
-    v1::ResponseBody { status: 200, content_type: "text/plain".into(), body, ..Default::default() }
-}
-
 impl Backend for MemoryBackend {
     fn durable_cursor(&self) -> u64 {
         *self.durable.borrow()
@@ -185,42 +173,66 @@ impl Backend for MemoryBackend {
         Ok(())
     }
 
-    fn execute(&self, task: TaskId, work: &Work, ids: &mut dyn UserIds) -> Result<Execution, BackendError> {
+    fn execute(&self, task: TaskId, work: &Work) -> Result<Execution, BackendError> {
         let mut state = self.state.lock().unwrap();
-        let forum = work.forum.unwrap();
+        let forum = work.forum;
         let text = text_of(work);
         if text == "fatal" {
             return Err(BackendError::Fatal("disk full".into()));
         }
-        let directory_facts = user_fact(&text, ids)?;
+        if text == "not now" && !self.can_execute.load(Ordering::SeqCst) {
+            return Err(BackendError::Unavailable("not now"));
+        }
         state.executions += 1;
         let before =
             state.lines.get(&forum).map_or(0, Vec::len) + state.pending.get(&forum).map_or(0, Vec::len);
         let line = format!("{before}:{text}");
         state.pending.entry(forum).or_default().push((task, line.clone()));
-        Ok(Execution {
-            forum_facts: vec![line_fact(forum, &line, work.message_id.map_or(0, |id| id.get()))],
-            directory_facts,
-            session: None,
-            receipt: v1::Receipt { status: 200, ..Default::default() },
-            body: page(std::iter::once(line)),
-        })
+        let id = work.given.message_id.map_or(0, |id| id.get());
+        // Who has a session is given a name, so that a test sees both ways of it.
+        let session = work.session.as_ref().map(|session| v1::SessionChange {
+            name: Some(format!("user {}", session.user_id)),
+            ..Default::default()
+        });
+        let receipt = v1::Receipt { status: 200, ..Default::default() };
+        Ok(Execution { facts: vec![line_fact(forum, &line, id)], session, receipt })
     }
 
     fn forget_pending(&self, forum: ForumId) {
         self.state.lock().unwrap().pending.remove(&forum);
     }
 
-    fn read(
+    /// A line's place is its number from 1, at the time of the same number.
+    fn forum_rows(
         &self,
-        work: &Work,
-        _receipt: Option<&v1::Receipt>,
-        ids: &mut dyn UserIds,
-    ) -> Result<Execution, BackendError> {
-        let directory_facts = user_fact(&text_of(work), ids)?;
+        forum: ForumId,
+        before: Option<(u64, u32)>,
+        limit: usize,
+    ) -> Result<ForumPage, BackendError> {
         let state = self.state.lock().unwrap();
-        let lines = work.forum.and_then(|forum| state.lines.get(&forum)).into_iter().flatten().cloned();
-        Ok(Execution { directory_facts, body: page(lines), ..Default::default() })
+        let lines = state.lines.get(&forum).map(Vec::as_slice).unwrap_or_default();
+        let end = before.map_or(lines.len(), |(at, _)| (at as usize - 1).min(lines.len()));
+        let numbered =
+            (1..).zip(&lines[..end]).collect::<Vec<(u32, &String)>>().into_iter().rev().take(limit);
+        let messages = numbered.map(|(id, text)| v1::MessageStored {
+            id,
+            forum_id: forum.get(),
+            text: text.clone(),
+            shouted_at_s: id.into(),
+            ..Default::default()
+        });
+        let row = v1::ForumStored { id: forum.get(), ..Default::default() };
+        Ok(ForumPage {
+            forum: before.is_none().then_some(row),
+            subscriptions: Vec::new(),
+            messages: messages.collect(),
+            complete: end <= limit,
+        })
+    }
+
+    fn user(&self, id: u32) -> Result<Option<v1::UserStored>, BackendError> {
+        let state = self.state.lock().unwrap();
+        Ok(state.users.contains(&id).then(|| v1::UserStored { id, ..Default::default() }))
     }
 
     fn disk_bytes(&self) -> u64 {

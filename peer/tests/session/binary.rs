@@ -5,7 +5,6 @@ use std::{
     time::Duration,
 };
 
-use loop_proto::v1::{self, hub_to_peer};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -34,7 +33,6 @@ async fn sigterm_ends_it_cleanly_within_three_seconds_and_status_tells_how_far_i
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let pid = child.id().to_string();
     let (mut talk, hello) = hub.greet().await;
-    talk.say(hub_to_peer::Kind::UserIds(v1::UserIdsLeased { first: 414, count: 100 })).await;
     talk.feed(vec![assigned(1, 7, 1, 1), asked(2, 7, "message=hi&passcode=ajps_secret&typing=off")]).await;
     let answer = talk.answer().await;
     assert_eq!(answer.task_id, 2);

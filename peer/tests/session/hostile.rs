@@ -5,7 +5,7 @@ use loop_proto::v1::{self, hub_to_peer};
 
 use super::{
     Peer,
-    hub::{Hub, asked, assigned, batch, encode},
+    hub::{Hub, ask, asked, assigned, batch, encode},
 };
 
 fn states(open_task: v1::Record) -> hub_to_peer::Kind {
@@ -16,9 +16,15 @@ fn states(open_task: v1::Record) -> hub_to_peer::Kind {
 
 fn outrages(hub: &Hub) -> Vec<(&'static str, hub_to_peer::Kind)> {
     let garbage = v1::RecordBatch { records: vec![Bytes::from_static(b"\xff\xfe")], through: 1 };
-    let bad_session = v1::SessionRecord { id: "../../etc".into(), ..Default::default() };
-    let read = v1::ReadRequest { session: Some(bad_session), ..Default::default() };
-    let request = Bytes::from_static(b"\xff");
+    let mut bad_session = asked(3, 7, "");
+    let mut no_request = asked(3, 7, "");
+    if let (Some(v1::record::Body::Task(session)), Some(v1::record::Body::Task(request))) =
+        (&mut bad_session.body, &mut no_request.body)
+    {
+        session.session = Some(v1::SessionRecord { id: "../../etc".into(), ..Default::default() });
+        request.request = Bytes::from_static(b"\xff");
+    }
+    let of_no_forum = v1::rows_request::Kind::Forum(v1::ForumRows::default());
     vec![
         ("garbage as a record", hub_to_peer::Kind::Records(garbage)),
         ("descending records", hub_to_peer::Kind::Records(batch(vec![asked(3, 7, ""), asked(2, 7, "")], 3))),
@@ -28,11 +34,10 @@ fn outrages(hub: &Hub) -> Vec<(&'static str, hub_to_peer::Kind)> {
         ("an open task of another forum", states(asked(2, 8, ""))),
         ("an open task of the future", states(asked(6, 7, ""))),
         ("a second welcome", hub_to_peer::Kind::Welcome(hub.welcome())),
-        ("ids from 0", hub_to_peer::Kind::UserIds(v1::UserIdsLeased { first: 0, count: 9 })),
-        ("no ids", hub_to_peer::Kind::UserIds(v1::UserIdsLeased { first: 9, count: 0 })),
         ("a verdict on nothing", hub_to_peer::Kind::Verdict(v1::Verdict::default())),
-        ("a read in a session that cannot be", hub_to_peer::Kind::Read(read)),
-        ("a read that is none", hub_to_peer::Kind::Read(v1::ReadRequest { request, ..Default::default() })),
+        ("a session that cannot be", hub_to_peer::Kind::Records(batch(vec![bad_session], 3))),
+        ("a request that is none", hub_to_peer::Kind::Records(batch(vec![no_request], 3))),
+        ("rows of no forum", ask(1, 0, of_no_forum)),
     ]
 }
 

@@ -63,7 +63,6 @@ pub struct Conversation {
     pub to_peer: mpsc::Sender<Result<v1::HubToPeer, Status>>,
     /// Statuses that came between the messages a test asked for.
     pub statuses: Vec<v1::PeerStatus>,
-    pub id_requests: Vec<v1::UserIdRequest>,
 }
 
 struct Service {
@@ -91,12 +90,7 @@ impl peer_service_server::PeerService for Service {
         request: Request<Streaming<v1::PeerToHub>>,
     ) -> Result<Response<Self::WorkStream>, Status> {
         let (to_peer, stream) = mpsc::channel(64);
-        let conversation = Conversation {
-            from_peer: request.into_inner(),
-            to_peer,
-            statuses: Vec::new(),
-            id_requests: Vec::new(),
-        };
+        let conversation = Conversation { from_peer: request.into_inner(), to_peer, statuses: Vec::new() };
         self.streams.send(conversation).await.map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(ReceiverStream::new(stream).boxed()))
     }
@@ -278,12 +272,11 @@ impl Conversation {
         message.ok().flatten().map(|message| message.kind.expect("every message says something"))
     }
 
-    /// The next message that is no heartbeat and no request for ids.
+    /// The next message that is no heartbeat.
     pub async fn next_of_note(&mut self) -> Option<peer_to_hub::Kind> {
         loop {
             match self.next().await? {
                 peer_to_hub::Kind::Status(status) => self.statuses.push(status),
-                peer_to_hub::Kind::UserIds(request) => self.id_requests.push(request),
                 kind => return Some(kind),
             }
         }
@@ -296,10 +289,10 @@ impl Conversation {
         }
     }
 
-    pub async fn read_reply(&mut self) -> v1::ReadReply {
+    pub async fn rows(&mut self) -> v1::RowsReply {
         match self.next_of_note().await {
-            Some(peer_to_hub::Kind::ReadReply(reply)) => reply,
-            other => panic!("not a reply to a read: {other:?}"),
+            Some(peer_to_hub::Kind::Rows(reply)) => reply,
+            other => panic!("not a reply to a question for rows: {other:?}"),
         }
     }
 
@@ -311,7 +304,7 @@ impl Conversation {
         loop {
             match self.next().await {
                 Some(peer_to_hub::Kind::Status(status)) if status.cursor == cursor => return,
-                Some(peer_to_hub::Kind::Status(_) | peer_to_hub::Kind::UserIds(_)) => {}
+                Some(peer_to_hub::Kind::Status(_)) => {}
                 other => panic!("not a status: {other:?}"),
             }
         }
@@ -417,12 +410,8 @@ pub fn asked(id: u64, forum: u32, text: &str) -> v1::Record {
         query: text.as_bytes().to_vec().into(),
         ..Default::default()
     };
-    let task = v1::Task {
-        request: encode(&request),
-        message_id: Some(2866 + id as u32),
-        origin_hub: 3,
-        ..Default::default()
-    };
+    let task =
+        v1::Task { request: encode(&request), message_id: Some(2866 + id as u32), ..Default::default() };
     record(id, forum, v1::record::Body::Task(task))
 }
 
@@ -432,9 +421,8 @@ pub fn committed(id: u64, answer: &v1::Answer) -> v1::Record {
         task_id: Some(answer.task_id),
         peer_id: 1,
         epoch: answer.epoch,
-        facts: answer.forum_facts.clone(),
+        facts: answer.facts.clone(),
         receipt: answer.receipt.clone(),
-        ..Default::default()
     };
     record(id, answer.forum_id, v1::record::Body::Facts(facts))
 }
@@ -453,14 +441,29 @@ pub fn line_of_another(id: u64, forum_id: u32, closes: u64, epoch: u64, text: &s
     record(id, forum_id, v1::record::Body::Facts(facts))
 }
 
-pub fn read(read_id: u64, forum_id: u32, fence: u64, text: &str) -> hub_to_peer::Kind {
-    let request = v1::ClientRequest {
-        endpoint: v1::Endpoint::SearchChat.into(),
-        query: text.as_bytes().to_vec().into(),
-        ..Default::default()
-    };
-    let request = encode(&request);
-    hub_to_peer::Kind::Read(v1::ReadRequest { read_id, forum_id, fence, request, ..Default::default() })
+/// A question for a forum's newest lines.
+pub fn newest(id: u64, forum_id: u32, fence: u64) -> hub_to_peer::Kind {
+    let rows = v1::ForumRows { forum_id, before: None, limit: 100 };
+    ask(id, fence, v1::rows_request::Kind::Forum(rows))
+}
+
+/// A question for rows.
+pub fn ask(id: u64, fence: u64, kind: v1::rows_request::Kind) -> hub_to_peer::Kind {
+    hub_to_peer::Kind::Rows(v1::RowsRequest { id, fence, kind: Some(kind) })
+}
+
+/// The texts of an answer's messages, newest first.
+pub fn texts(reply: &v1::RowsReply) -> Vec<&str> {
+    reply.messages.iter().map(|message| message.text.as_str()).collect()
+}
+
+/// What an answer says was written.
+pub fn line_of(answer: &v1::Answer) -> String {
+    let facts = v1::Facts::decode(answer.facts.clone()).unwrap().facts;
+    match facts.into_iter().next().and_then(|fact| fact.kind) {
+        Some(v1::fact::Kind::MessageStored(message)) => message.text,
+        other => panic!("not a line: {other:?}"),
+    }
 }
 
 pub fn verdict(answer: &v1::Answer, code: Option<v1::RejectionCode>) -> hub_to_peer::Kind {

@@ -12,8 +12,8 @@ use super::{
     Peer,
     backend::{Copy, FORBIDDEN, MemoryBackend, digest},
     hub::{
-        Conversation, Hub, asked, assigned, assigned_to, audit, joining, line_of_another, read,
-        without_this_peer,
+        Conversation, Hub, ask, asked, assigned, assigned_to, audit, joining, line_of, line_of_another,
+        newest, texts, without_this_peer,
     },
 };
 
@@ -52,7 +52,6 @@ async fn progress(talk: &mut Conversation, bytes_done: u64) -> v1::SeedProgress 
                     return seeding;
                 }
             }
-            Some(peer_to_hub::Kind::UserIds(_)) => {}
             other => panic!("not a status: {other:?}"),
         }
     }
@@ -84,15 +83,16 @@ async fn an_invited_peer_gets_a_copy_keeps_up_and_serves_after_the_cut_over() {
     assert_eq!(talk.seeded().await, v1::Seeded { forum_id: FORUM, invitation_id: 5, cursor: 6 });
     assert_eq!(peer.backend.lines(FORUM), ["one", "two", "three", "meanwhile"]);
     talk.feed(vec![stage(8, 5, JoinStage::CatchingUp), asked(9, FORUM, "late")]).await;
-    talk.say(read(1, FORUM, 9, "")).await;
-    assert_eq!(talk.read_reply().await.body, None, "it does not serve yet");
+    talk.say(newest(1, FORUM, 9)).await;
+    assert!(talk.rows().await.refused, "it does not serve yet");
 
     talk.feed(vec![assigned(10, FORUM, 5, 1)]).await;
     let (old, new) = (talk.answer().await, talk.answer().await);
-    assert_eq!((old.task_id, old.epoch, &old.body.unwrap().body[..]), (3, 5, &b"4:old"[..]));
-    assert_eq!((new.task_id, &new.body.unwrap().body[..]), (9, &b"5:late"[..]));
-    talk.say(read(2, FORUM, 10, "")).await;
-    assert!(talk.read_reply().await.body.is_some());
+    assert_eq!((old.task_id, old.epoch, line_of(&old).as_str()), (3, 5, "4:old"));
+    assert_eq!((new.task_id, line_of(&new).as_str()), (9, "5:late"));
+    talk.say(newest(2, FORUM, 10)).await;
+    let reply = talk.rows().await;
+    assert_eq!((reply.as_of, texts(&reply)), (10, vec!["meanwhile", "three", "two", "one"]));
     assert_eq!(std::fs::read_dir(peer.dir.path().join("checkpoints")).unwrap().count(), 0);
 }
 
@@ -192,7 +192,7 @@ async fn more_copies_at_once_than_it_may_get_are_put_off() {
     loop {
         match talk.next().await {
             Some(peer_to_hub::Kind::Status(status)) if status.seeding.len() == 16 => break,
-            Some(peer_to_hub::Kind::Status(_) | peer_to_hub::Kind::UserIds(_)) => {}
+            Some(peer_to_hub::Kind::Status(_)) => {}
             other => panic!("not a status: {other:?}"),
         }
     }
@@ -332,7 +332,7 @@ async fn a_process_that_is_restarted_goes_on_at_every_stage() {
     let (mut talk, _) = hub.greet().await;
     talk.describe_as(FORUM, joining(4, 5, JoinStage::CatchingUp), 7, vec![asked(3, FORUM, "old")]).await;
     talk.feed(vec![assigned(8, FORUM, 5, 1)]).await;
-    assert_eq!(&talk.answer().await.body.unwrap().body[..], b"3:old");
+    assert_eq!(line_of(&talk.answer().await), "3:old");
     hub.nothing_fetched_for(Duration::from_millis(50)).await;
     assert_eq!(peer.backend.lines(FORUM), ["one", "two", "three"]);
 }
@@ -371,8 +371,8 @@ async fn a_replica_that_is_retired_drains_and_then_drops_its_rows() {
     talk.answer().await;
     let draining = v1::Assignment { draining: vec![1], ..without_this_peer(2) };
     talk.feed(vec![assigned_to(3, FORUM, draining), line_of_another(4, FORUM, 2, 2, "theirs")]).await;
-    talk.say(read(1, FORUM, 4, "")).await;
-    assert_eq!(talk.read_reply().await.body, None, "it serves no more");
+    talk.say(newest(1, FORUM, 4)).await;
+    assert!(talk.rows().await.refused, "it serves no more");
     assert_eq!(peer.backend.lines(FORUM), ["theirs"]);
     talk.feed(vec![assigned_to(5, FORUM, without_this_peer(2))]).await;
     talk.cursor(5).await;
@@ -393,8 +393,8 @@ async fn what_was_taken_away_while_it_was_gone_is_dropped_but_not_on_the_word_of
         let welcome = v1::Welcome { newest, ..hub.welcome() };
         talk.say(v1::hub_to_peer::Kind::Welcome(welcome)).await;
         talk.feed_through(vec![], 3).await;
-        talk.say(read(1, 0, 0, "")).await;
-        talk.read_reply().await;
+        talk.say(ask(1, 0, v1::rows_request::Kind::UserId(1))).await;
+        talk.rows().await;
         assert_eq!(!peer.backend.lines(FORUM).is_empty(), kept, "newest {newest}");
     }
 }

@@ -16,32 +16,38 @@ pub struct Call {
     pub(crate) forum: Option<ForumId>,
     /// The id to give to the message it creates, if it creates one.
     pub(crate) message_id: Option<MessageId>,
+    /// The unfinished message it goes on with.
+    pub(crate) open_message: Option<MessageId>,
     /// What the client sent.
     pub(crate) request: Request,
 }
 
+/// What the log gave to a request with its place.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Given {
+    /// The id of the message it creates.
+    pub message_id: Option<MessageId>,
+    /// The unfinished message of this forum and of this session's user that it goes on with.
+    pub open_message: Option<MessageId>,
+}
+
 impl Call {
-    /// Reads what a client sent. `now` is the only clock an execution sees; `web_root` replaces the address the browser
-    /// used, where one is configured. Fails for what has more parameters than any browser sends.
+    /// Reads what a client sent, as of `now`, the only clock there is. Fails for what has more parameters than any browser
+    /// sends.
     pub fn read(
         request: &v1::ClientRequest,
         forum: Option<ForumId>,
-        message_id: Option<MessageId>,
+        given: Given,
         now: HubTime,
-        web_root: Option<&str>,
     ) -> Result<Self, TooMuch> {
+        let Given { message_id, open_message } = given;
         let endpoint = request.endpoint();
-        Ok(Self { endpoint, forum, message_id, request: Request::read(request, now, web_root)? })
+        Ok(Self { endpoint, forum, message_id, open_message, request: Request::read(request, now)? })
     }
 
     /// Whether it may change rows of its forum.
     pub fn is_write(&self) -> bool {
         matches!(self.endpoint, Endpoint::Shout | Endpoint::HideMessage)
-    }
-
-    /// The session's id; empty for robots, whose sessions are neither read nor written.
-    pub fn session_id(&self) -> &str {
-        &self.request.session_id
     }
 
     /// Whether the user agent says it is a robot.

@@ -5,24 +5,29 @@
 //! kept, who holds a forum, or how bytes travel.
 
 mod call;
+mod conform;
 pub mod dates;
 mod endpoints;
 pub mod escape;
 mod execute;
 mod json;
+mod markup;
+pub mod new_rows;
 mod peano;
 mod render;
 mod request;
 mod session;
-mod stored_session;
 mod text;
 mod view;
 mod window;
 
-pub use call::Call;
-pub use endpoints::Answer;
-pub use execute::{Executed, execute};
-pub use render::{Rendered, refused, render, render_plain, written};
-pub use stored_session::StoredSession;
-pub use view::{NoUserId, Row, UserIds, View, Viewer};
+pub use call::{Call, Given};
+pub use conform::{Claim, Rule, conform};
+pub use endpoints::{Answer, shout::CHECKSUM};
+pub use execute::{Executed, execute, execute_refused};
+pub use markup::is_harmless;
+pub use render::{refused, render, render_plain};
+pub use request::{fake_ip, is_robot, message_id};
+pub use session::Session;
+pub use view::{ReadView, Row, Viewer, WriteView};
 pub use window::{ForumWindow, Rows};

@@ -32,12 +32,12 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads what a client sent, as of `now`. `web_root` replaces the address the browser used, where one is configured.
-    pub fn read(request: &v1::ClientRequest, now: HubTime, web_root: Option<&str>) -> Result<Self, TooMuch> {
+    /// Reads what a client sent, as of `now`.
+    pub fn read(request: &v1::ClientRequest, now: HubTime) -> Result<Self, TooMuch> {
         let params = Params::parse(&request.query, &request.form, Limits::default())?;
         let is_robot = header(request, "user-agent").is_some_and(|value| is_robot(value));
         let session_id = if is_robot { String::new() } else { request.session_id.clone() };
-        let base_url = web_root.unwrap_or(&request.base_url).trim_end_matches('/');
+        let base_url = request.base_url.trim_end_matches('/');
         Ok(Self {
             params,
             ip: fake_ip(session_id.as_bytes()),
@@ -100,7 +100,8 @@ fn header<'a>(request: &'a v1::ClientRequest, name: &str) -> Option<&'a Bytes> {
     request.headers.iter().find(|header| header.name == name).map(|header| &header.value)
 }
 
-fn is_robot(user_agent: &[u8]) -> bool {
+/// AtomJump's test for robots: they get no session, and so leave no rows behind.
+pub fn is_robot(user_agent: &[u8]) -> bool {
     let lower = user_agent.to_ascii_lowercase();
     let has = |word: &[u8]| lower.windows(word.len()).any(|part| part == word);
     [&b"bot"[..], b"crawl", b"slurp", b"spider"].into_iter().any(has)
@@ -132,7 +133,7 @@ mod tests {
             base_url: "http://h/api/".to_owned(),
             ..Default::default()
         };
-        Request::read(&request, HubTime(1000), None).unwrap()
+        Request::read(&request, HubTime(1000)).unwrap()
     }
 
     #[test]
@@ -145,6 +146,12 @@ mod tests {
             (request.ip.as_str(), request.base_url.as_str(), request.records()),
             ("192.101.57.107", "http://h/api", 2)
         );
+    }
+
+    #[test]
+    fn robots_say_what_they_are() {
+        assert!(is_robot(b"Mozilla/5.0 (compatible; Googlebot/2.1)") && is_robot(b"Yahoo! SLURP"));
+        assert!(!is_robot(b"Mozilla/5.0 (X11; Linux x86_64) Firefox/130.0"));
     }
 
     #[test]

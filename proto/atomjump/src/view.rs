@@ -45,16 +45,6 @@ impl Viewer<'_> {
     }
 }
 
-/// A user is needed and there is no id for one now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoUserId;
-
-/// Gives ids to new users.
-pub trait UserIds {
-    /// The next unused id; `None`: there is none now.
-    fn take(&mut self) -> Option<u32>;
-}
-
 /// A message, with the parts of its JSON that are the same for every reader.
 #[derive(Debug)]
 pub struct Row {
@@ -62,26 +52,38 @@ pub struct Row {
     pub message: v1::MessageStored,
     /// The author's name in lower case, for comparing.
     pub name_key: String,
-    php: Vec<u8>,
+    php: OnceLock<Vec<u8>>,
     fast: OnceLock<Vec<u8>>,
 }
 
 impl Row {
     /// Wraps a row.
     pub fn new(message: v1::MessageStored) -> Arc<Self> {
-        let mut php = Vec::with_capacity(message.html.len() + 96);
-        php.extend_from_slice(b"{\"id\":\"");
-        json::number(&mut php, message.id.into());
-        php.extend_from_slice(b"\",\"text\":");
-        json::php_string(&mut php, &message.html);
-        php.extend_from_slice(b",\"lat\":null,\"lon\":null,\"dist\":null,\"ago\":");
         let name_key = message.author_name.to_lowercase();
-        Arc::new(Self { message, name_key, php, fast: OnceLock::new() })
+        Arc::new(Self { message, name_key, php: OnceLock::new(), fast: OnceLock::new() })
+    }
+
+    /// The same row, shown no more.
+    pub fn hidden(&self, finished: bool) -> Arc<Self> {
+        let mut message = self.message.clone();
+        message.active = false;
+        if finished {
+            message.set_status(v1::MessageStatus::Final);
+        }
+        Self::new(message)
     }
 
     /// Its element in PHP's dialect, up to the time.
     pub fn php_json(&self) -> &[u8] {
-        &self.php
+        self.php.get_or_init(|| {
+            let mut php = Vec::with_capacity(self.message.html.len() + 96);
+            php.extend_from_slice(b"{\"id\":\"");
+            json::number(&mut php, self.message.id.into());
+            php.extend_from_slice(b"\",\"text\":");
+            json::php_string(&mut php, &self.message.html);
+            php.extend_from_slice(b",\"lat\":null,\"lon\":null,\"dist\":null,\"ago\":");
+            php
+        })
     }
 
     /// Its element in loop-server-fast's dialect, up to the time.
@@ -97,25 +99,29 @@ impl Row {
         })
     }
 
+    /// What it costs in memory, bytes, with its JSON ready in both dialects.
+    pub fn bytes(&self) -> usize {
+        let message = &self.message;
+        let addresses = message.author_address.len() + message.whisper_to_address.len();
+        640 + 3 * message.html.len() + message.text.len() + 3 * message.author_name.len() + addresses
+    }
+
     /// Where it stands in its forum: later messages are greater.
     pub fn key(&self) -> (u64, u32) {
         (self.message.shouted_at_s, self.message.id)
     }
 }
 
-/// One forum's rows, and the users of all.
-pub trait View {
+/// One forum's rows as a reader is shown them.
+pub trait ReadView {
     /// Why rows could not be had.
-    type Error: From<NoUserId>;
+    type Error;
 
-    /// The forum's row; `None` if it has none yet.
+    /// The forum's row; `None` if it has none.
     fn forum(&self) -> Option<&v1::ForumStored>;
 
     /// Whether `user` is an active subscriber, an owner in AtomJump's words.
     fn is_subscriber(&self, user: u32) -> bool;
-
-    /// A message of this forum, hidden ones too.
-    fn message(&self, id: u32) -> Result<Option<Arc<Row>>, Self::Error>;
 
     /// Active messages `viewer` may see, newest first, at most `limit`.
     fn newest(
@@ -125,14 +131,29 @@ pub trait View {
         visit: &mut dyn FnMut(&Row),
     ) -> Result<(), Self::Error>;
 
+    /// A user, of whatever forum.
+    fn user(&self, id: u32) -> Result<Option<v1::UserStored>, Self::Error>;
+}
+
+/// One forum's rows as an execution needs them: with what the executions before it changed, committed or not.
+pub trait WriteView {
+    /// Why rows could not be had.
+    type Error;
+
+    /// The forum's row; `None` if it has none.
+    fn forum(&self) -> Option<&v1::ForumStored>;
+
+    /// Whether `user` is an active subscriber.
+    fn is_subscriber(&self, user: u32) -> bool;
+
+    /// A message of this forum, hidden ones too.
+    fn message(&self, id: u32) -> Result<Option<Arc<Row>>, Self::Error>;
+
     /// The authors who used a name, compared without case, in active messages; by their first one.
     fn authors_named(&self, name: &str) -> Result<Vec<Option<u32>>, Self::Error>;
 
     /// Whether another message with this text came from this address since `since_s`.
     fn was_said(&self, ip: &str, text: &str, since_s: u64, except: u32) -> bool;
-
-    /// A user, of whatever forum.
-    fn user(&self, id: u32) -> Result<Option<v1::UserStored>, Self::Error>;
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Bound,
     sync::{Arc, OnceLock},
 };
 
@@ -18,6 +19,10 @@ const AUTHORS_OF_A_NAME: usize = 10;
 /// Names remembered of a forum's older messages.
 const OLD_NAMES_MAX: usize = 20_000;
 
+/// What a window costs without any row in it, and each subscription.
+const EMPTY_BYTES: usize = 1024;
+const SUBSCRIPTION_BYTES: usize = 96;
+
 /// Place in a forum: time, then id. Later is greater.
 type Key = (u64, u32);
 
@@ -28,8 +33,6 @@ type Authors = Vec<(u32, Option<u32>)>;
 struct Pending {
     task: u64,
     messages: Vec<(u32, Overlaid)>,
-    forum: Option<v1::ForumStored>,
-    session: Option<v1::SessionRecord>,
 }
 
 /// A message as an execution left it; `None`: removed.
@@ -51,6 +54,8 @@ pub struct ForumWindow {
     /// The last record that changed something below the floor: the disk must have it before it is asked.
     below_through: u64,
     capacity: usize,
+    /// What `messages` cost in memory.
+    bytes: usize,
     /// In the order of their tasks.
     pending: VecDeque<Pending>,
     /// Messages as the pending executions leave them, and the last task that had a hand in each.
@@ -86,15 +91,32 @@ impl ForumWindow {
         window
     }
 
-    /// The forum's row, a pending one too if `pending`.
-    pub fn forum(&self, pending: bool) -> Option<&v1::ForumStored> {
-        let newest = || self.pending.iter().rev().find_map(|execution| execution.forum.as_ref());
-        pending.then(newest).flatten().or(self.forum.as_ref())
+    /// The forum's row.
+    pub fn forum(&self) -> Option<&v1::ForumStored> {
+        self.forum.as_ref()
     }
 
     /// Whether `user` is an active subscriber.
     pub fn is_subscriber(&self, user: u32) -> bool {
         self.subscriptions.get(&user).is_some_and(|row| row.active)
+    }
+
+    /// Its subscriptions, inactive ones too, by user.
+    pub fn subscriptions(&self) -> impl Iterator<Item = &v1::SubscriptionStored> {
+        self.subscriptions.values()
+    }
+
+    /// Committed active messages in memory, newest first, whoever may see them; only those older than `before`.
+    pub fn active_before(&self, before: Option<Key>) -> impl Iterator<Item = &v1::MessageStored> {
+        let end = before.map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = self.messages.range((Bound::Unbounded, end)).rev();
+        rows.map(|(_, row)| &row.message).filter(|message| message.active)
+    }
+
+    /// What it costs in memory, bytes.
+    pub fn bytes(&self) -> usize {
+        let forum = self.forum.as_ref().map_or(0, |forum| forum.title.len() + forum.passcode.len());
+        EMPTY_BYTES + forum + self.bytes + SUBSCRIPTION_BYTES * self.subscriptions.len()
     }
 
     /// Whether executions are pending; such a forum must stay in memory.
@@ -117,11 +139,6 @@ impl ForumWindow {
             None if self.floor.is_none() => Some(None),
             None => None,
         }
-    }
-
-    /// Whether a pending execution changed this message.
-    pub fn is_overlaid(&self, id: u32) -> bool {
-        self.overlay.contains_key(&id)
     }
 
     /// Shows active messages `viewer` may see, newest first, until `visit` has had `limit`. How many it had.
@@ -215,26 +232,20 @@ impl ForumWindow {
         Ok(authors.into_iter().map(|(_, author)| author).collect())
     }
 
-    /// The session as the last pending execution left it.
-    pub fn pending_session(&self, id: &str) -> Option<&v1::SessionRecord> {
-        self.pending
-            .iter()
-            .rev()
-            .filter_map(|pending| pending.session.as_ref())
-            .find(|session| session.id == id)
-    }
-
     /// Adds an execution of a task later than all that are pending.
-    pub fn push_pending(&mut self, task: u64, facts: &[v1::Fact], session: Option<&v1::SessionRecord>) {
-        let mut pending = Pending { task, messages: Vec::new(), forum: None, session: session.cloned() };
+    pub fn push_pending(&mut self, task: u64, facts: &[v1::Fact]) {
+        let mut pending = Pending { task, messages: Vec::new() };
         for fact in facts {
             match &fact.kind {
                 Some(Kind::MessageStored(message)) => {
                     pending.messages.push((message.id, Some(Row::new(message.clone()))));
                 }
                 Some(Kind::MessageRemoved(removed)) => pending.messages.push((removed.id, None)),
-                Some(Kind::ForumStored(forum)) => pending.forum = Some(forum.clone()),
-                Some(Kind::UserStored(_) | Kind::SubscriptionStored(_)) | None => {}
+                Some(Kind::MessageHidden(hidden)) => {
+                    let held = self.message(hidden.id, true).flatten();
+                    pending.messages.push((hidden.id, held.map(|row| row.hidden(hidden.finished))));
+                }
+                Some(Kind::ForumStored(_) | Kind::UserStored(_) | Kind::SubscriptionStored(_)) | None => {}
             }
         }
         overlay(&mut self.overlay, &pending);
@@ -281,11 +292,23 @@ impl ForumWindow {
                     self.touch_below(record);
                 }
             }
+            Some(Kind::MessageHidden(hidden)) => self.hide(hidden, record),
             Some(Kind::ForumStored(forum)) => self.forum = Some(forum.clone()),
             Some(Kind::SubscriptionStored(row)) => {
                 self.subscriptions.insert(row.user_id, *row);
             }
             Some(Kind::UserStored(_)) | None => {}
+        }
+    }
+
+    fn hide(&mut self, hidden: &v1::MessageHidden, record: u64) {
+        let held = self.times.get(&hidden.id).and_then(|time| self.messages.get(&(*time, hidden.id)));
+        match held.map(|row| row.hidden(hidden.finished)) {
+            Some(row) => {
+                self.remove(hidden.id);
+                self.insert(row);
+            }
+            None => self.touch_below(record),
         }
     }
 
@@ -313,7 +336,7 @@ impl ForumWindow {
     fn evict(&mut self, record: u64) {
         let Some((key, row)) = self.messages.pop_first() else { return };
         self.times.remove(&key.1);
-        self.forget_name(&row);
+        self.forget_row(&row);
         self.below_through = self.below_through.max(record);
         self.floor = self.messages.first_key_value().map(|(key, _)| *key);
         let message = &row.message;
@@ -337,18 +360,20 @@ impl ForumWindow {
             let authors = self.names.entry(row.name_key.clone()).or_default();
             authors.entry(message.author_id).or_default().insert(message.id);
         }
+        self.bytes += row.bytes();
         self.messages.insert(row.key(), row);
     }
 
     fn remove(&mut self, id: u32) -> bool {
         let time = self.times.remove(&id);
         let Some(row) = time.and_then(|time| self.messages.remove(&(time, id))) else { return false };
-        self.forget_name(&row);
+        self.forget_row(&row);
         true
     }
 
-    /// Takes a message that has left `messages` out of `names`.
-    fn forget_name(&mut self, row: &Row) {
+    /// Takes a message that has left `messages` out of `names` and `bytes`.
+    fn forget_row(&mut self, row: &Row) {
+        self.bytes -= row.bytes();
         let Some(authors) = self.names.get_mut(&row.name_key) else { return };
         if let Some(ids) = authors.get_mut(&row.message.author_id) {
             ids.remove(&row.message.id);

@@ -21,7 +21,7 @@ pub struct Bounds {
     pub open_tasks_bytes_max: u64,
     /// Longest request of one task, bytes.
     pub request_bytes_max: u64,
-    /// Most facts of one stream in one command, bytes.
+    /// Most facts of one answer, bytes.
     pub facts_bytes_max: u64,
     /// The log's budget: above as many records the oldest go, unless some forum's replicas have not got them yet.
     pub records_max: u64,
@@ -33,7 +33,7 @@ pub struct Bounds {
     pub receipts_bytes_max: u64,
     /// How long after its answer a request is recognised when it is sent again, milliseconds.
     pub receipt_age_ms: u64,
-    /// Most proposals of hubs (facts, leases, moves) remembered for their retries.
+    /// Most proposals of hubs (moves, invitations, marks) remembered for their retries.
     pub proposals_max: u64,
     /// How long such a proposal is remembered, milliseconds.
     pub proposal_age_ms: u64,
@@ -41,14 +41,15 @@ pub struct Bounds {
     pub sessions_max: u64,
     /// Most bytes of all sessions.
     pub sessions_bytes_max: u64,
-    /// Most data of one session, bytes.
-    pub session_bytes_max: u64,
-    /// How long a session with a user is kept after its last change, milliseconds.
+    /// How long a session is kept after its last task or change, milliseconds.
     pub session_age_ms: u64,
-    /// How long a session without a user is kept after its last change, milliseconds.
-    pub session_without_user_age_ms: u64,
-    /// Most user ids in one lease.
-    pub user_id_block_max: u32,
+    /// Most unfinished messages, all forums together.
+    pub open_messages_max: u64,
+    /// How long an unfinished message stays that nobody goes on with, milliseconds.
+    pub open_message_age_ms: u64,
+    /// How long a peer is suspended that says for the first time what cannot be, milliseconds; each further time twice as
+    /// long, a day at most.
+    pub suspension_ms: u64,
     /// The first message id given out.
     pub message_id_first: u32,
     /// The last message id that may be given out; `int_ssshout_id` is 32 bits wide.
@@ -90,8 +91,9 @@ impl Bounds {
         open_tasks_per_forum_max: 10_000,
         open_tasks_bytes_max: 256 * MIB,
         request_bytes_max: 256 << 10,
-        // A message is stored twice, as text and as HTML, where one byte can become six.
-        facts_bytes_max: 4 * MIB,
+        // One message: at most 512 characters of text and 1,024 of HTML, and some short columns. Much more would be
+        // taken apart into far more memory than it has bytes.
+        facts_bytes_max: 64 << 10,
         records_max: 1_000_000,
         records_bytes_max: 1024 * MIB,
         receipts_max: 200_000,
@@ -101,10 +103,10 @@ impl Bounds {
         proposal_age_ms: 2 * MINUTE_MS,
         sessions_max: 1_000_000,
         sessions_bytes_max: 1024 * MIB,
-        session_bytes_max: 64 << 10,
         session_age_ms: 1000 * DAY_MS,
-        session_without_user_age_ms: DAY_MS,
-        user_id_block_max: 10_000,
+        open_messages_max: 100_000,
+        open_message_age_ms: 15 * MINUTE_MS,
+        suspension_ms: MINUTE_MS,
         message_id_first: 2867,
         message_id_max: u32::MAX,
         user_id_first: 414,

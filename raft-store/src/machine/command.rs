@@ -4,8 +4,9 @@
 //! to the log's format: all versions must agree on them. Maxima an operator chooses are [`super::Bounds`].
 
 use bytes::Bytes;
+use loop_atomjump::new_rows::TITLE_CHARS_MAX;
 use loop_proto::{
-    ids::{ForumEpoch, ForumId, ForumKey, HubTime, PeerId, RequestId, TaskId},
+    ids::{ForumEpoch, ForumId, ForumKey, HubTime, MessageId, PeerId, RequestId, TaskId},
     v1,
 };
 
@@ -17,16 +18,16 @@ use super::{
 
 /// Longest label (name, owner, network) of a peer, bytes.
 pub const LABEL_BYTES_MAX: usize = 256;
-/// Most sessions one execution may change: its own and, on log-in, the one it takes over.
-pub const SESSIONS_PER_COMMAND_MAX: usize = 8;
 /// Most peer ids in one command.
 pub const REPLICAS_LISTED_MAX: usize = 64;
 /// Most peers whose presence one command notes.
 pub const PRESENCE_LISTED_MAX: usize = 256;
 /// Longest text of a receipt, bytes. A receipt echoes `msg_id`, which PHP does not bound and our shim does.
 pub const RECEIPT_TEXT_BYTES_MAX: usize = 64 << 10;
-/// Longest `user_id` of a session, bytes: varchar(16) in UTF-8.
-pub const SESSION_USER_BYTES_MAX: usize = 64;
+/// Longest display name of a session, characters.
+pub const NAME_CHARS_MAX: usize = 100;
+/// Longest latitude or longitude of a session, characters.
+pub const DEGREES_CHARS_MAX: usize = 32;
 
 /// A command with what the leader stamped on it.
 #[derive(Clone)]
@@ -46,9 +47,7 @@ pub enum Command {
     OpenForum(OpenForum),
     AppendTask(AppendTask),
     AnswerTask(AnswerTask),
-    StoreFacts(StoreFacts),
     RegisterPeer(RegisterPeer),
-    LeaseUserIds { peer: PeerId, count: u32 },
     MovePrimary { forum: ForumId, to: PeerId, expected_epoch: ForumEpoch },
     TrimTasks { through: u64, kept_through: u64 },
     InvitePeer(InvitePeer),
@@ -62,17 +61,22 @@ pub enum Command {
     SetPeerState { peer: PeerId, state: PeerState },
     AuditForum { forum: ForumId },
     NotePresence(Vec<(PeerId, bool)>),
+    NoteBreach { peer: PeerId, rule: u32 },
     ConfirmReplica { forum: ForumId, peer: PeerId, audit: Option<TaskId> },
     ReinstateReplica { forum: ForumId, peer: PeerId },
 }
 
-/// Gives a forum its id and its replicas.
+/// Gives a forum its id, its replicas and its row.
 #[derive(Clone)]
 pub struct OpenForum {
     /// Stands for the forum's name.
     pub key: ForumKey,
     /// Who shall hold it; the first is the primary.
     pub replicas: Vec<PeerId>,
+    /// Made of the name; at most [`TITLE_CHARS_MAX`] characters.
+    pub title: String,
+    /// When it decays, seconds of Unix time.
+    pub decays_at_s: Option<u64>,
 }
 
 /// Appends a request that some peer must execute.
@@ -82,12 +86,12 @@ pub struct AppendTask {
     pub forum: ForumId,
     /// An encoded [`v1::ClientRequest`].
     pub request: Bytes,
-    /// The session it was sent under.
+    /// The session it was sent under; gets a user with its first task. `None`: none, as robots have.
     pub session: Option<SessionId>,
     /// Whether it takes the next message id.
     pub creates_message: bool,
-    /// The hub that holds the client's connection.
-    pub origin_hub: u64,
+    /// The message it goes on with, as the request names it.
+    pub named_message: Option<MessageId>,
 }
 
 /// The primary's answer to the oldest open task of a forum.
@@ -103,41 +107,10 @@ pub struct AnswerTask {
     pub epoch: ForumEpoch,
     /// What re-sends are told.
     pub receipt: v1::Receipt,
-    /// What it changed.
-    pub facts: NewFacts,
-}
-
-/// Facts of one execution, as a peer reported them.
-#[derive(Clone)]
-pub struct NewFacts {
-    /// Encoded [`v1::Facts`] for the forum's stream; may be empty.
-    pub forum: Bytes,
-    /// Encoded [`v1::Facts`] for every peer; may be empty.
-    pub directory: Bytes,
-    /// Changed sessions, each id once; `version` is the one it was made from.
-    pub sessions: Vec<NewSession>,
-}
-
-/// A session record as a peer made it.
-#[derive(Clone)]
-pub struct NewSession {
-    /// Its id, checked.
-    pub id: SessionId,
-    /// The record; `version` is the one it was made from.
-    pub record: v1::SessionRecord,
-}
-
-/// What a read changed.
-#[derive(Clone)]
-pub struct StoreFacts {
-    /// The forum that was read.
-    pub forum: ForumId,
-    /// Who answered the read.
-    pub peer: PeerId,
-    /// The epoch it was answered under.
-    pub epoch: ForumEpoch,
-    /// What changed.
-    pub facts: NewFacts,
+    /// Encoded [`v1::Facts`] of the forum; may be empty.
+    pub facts: Bytes,
+    /// What changed of the task's own session.
+    pub session: Option<v1::SessionChange>,
 }
 
 /// Makes a volunteer's machine known.
@@ -242,9 +215,6 @@ pub enum Unreadable {
     /// A session id with a wrong length or character.
     #[error("not a session id")]
     BadSessionId,
-    /// One command changes the same session twice.
-    #[error("a session is listed twice")]
-    DoubledSession,
 }
 
 impl TryFrom<v1::Command> for Stamped {
@@ -267,14 +237,7 @@ impl TryFrom<v1::command::Body> for Command {
             Body::OpenForum(wire) => Self::OpenForum(wire.try_into()?),
             Body::AppendTask(wire) => Self::AppendTask(wire.try_into()?),
             Body::AnswerTask(wire) => Self::AnswerTask(wire.try_into()?),
-            Body::StoreFacts(wire) => Self::StoreFacts(wire.try_into()?),
             Body::RegisterPeer(wire) => Self::RegisterPeer(wire.try_into()?),
-            Body::LeaseUserIds(wire) => {
-                if wire.count == 0 {
-                    return Err(Unreadable::ZeroId("count"));
-                }
-                Self::LeaseUserIds { peer: peer(wire.peer_id)?, count: wire.count }
-            }
             Body::MovePrimary(wire) => Self::MovePrimary {
                 forum: forum(wire.forum_id)?,
                 to: peer(wire.to_peer)?,
@@ -315,6 +278,7 @@ impl TryFrom<v1::command::Body> for Command {
                 state: PeerState::of_wire(wire.state()).ok_or(Unreadable::UnknownValue("state"))?,
             },
             Body::AuditForum(wire) => Self::AuditForum { forum: forum(wire.forum_id)? },
+            Body::NoteBreach(wire) => Self::NoteBreach { peer: peer(wire.peer_id)?, rule: wire.rule },
             Body::NotePresence(wire) => {
                 at_most("peers", wire.connected.len() + wire.away.len(), PRESENCE_LISTED_MAX)?;
                 let connected = wire.connected.into_iter().map(|id| Ok((peer(id)?, true)));
@@ -391,7 +355,8 @@ impl TryFrom<v1::OpenForum> for OpenForum {
             .ok_or(Unreadable::BadLength { field: "key", bytes: wire.key.len() })?;
         at_most("replicas", wire.replicas.len(), REPLICAS_LISTED_MAX)?;
         let replicas = wire.replicas.into_iter().map(peer).collect::<Result<_, _>>()?;
-        Ok(Self { key, replicas })
+        at_most("title", wire.title.chars().count(), TITLE_CHARS_MAX)?;
+        Ok(Self { key, replicas, title: wire.title, decays_at_s: wire.decays_at_s })
     }
 }
 
@@ -408,7 +373,7 @@ impl TryFrom<v1::AppendTask> for AppendTask {
             request: wire.request,
             session,
             creates_message: wire.creates_message,
-            origin_hub: wire.origin_hub,
+            named_message: MessageId::new(wire.named_message),
         })
     }
 }
@@ -421,26 +386,17 @@ impl TryFrom<v1::AnswerTask> for AnswerTask {
         for text in [&receipt.sid_json, &receipt.lid].into_iter().flatten() {
             at_most("receipt", text.len(), RECEIPT_TEXT_BYTES_MAX)?;
         }
+        if let Some(change) = &wire.session {
+            check_session_change(change)?;
+        }
         Ok(Self {
             task: TaskId::new(wire.task_id).ok_or(Unreadable::ZeroId("task_id"))?,
             forum: forum(wire.forum_id)?,
             peer: peer(wire.peer_id)?,
             epoch: ForumEpoch(wire.epoch),
             receipt,
-            facts: NewFacts::read(wire.forum_facts, wire.directory_facts, wire.sessions)?,
-        })
-    }
-}
-
-impl TryFrom<v1::StoreFacts> for StoreFacts {
-    type Error = Unreadable;
-
-    fn try_from(wire: v1::StoreFacts) -> Result<Self, Unreadable> {
-        Ok(Self {
-            forum: forum(wire.forum_id)?,
-            peer: peer(wire.peer_id)?,
-            epoch: ForumEpoch(wire.epoch),
-            facts: NewFacts::read(wire.forum_facts, wire.directory_facts, wire.sessions)?,
+            facts: wire.facts,
+            session: wire.session,
         })
     }
 }
@@ -459,21 +415,11 @@ impl TryFrom<v1::RegisterPeer> for RegisterPeer {
     }
 }
 
-impl NewFacts {
-    fn read(forum: Bytes, directory: Bytes, sessions: Vec<v1::SessionRecord>) -> Result<Self, Unreadable> {
-        at_most("sessions", sessions.len(), SESSIONS_PER_COMMAND_MAX)?;
-        let mut read: Vec<NewSession> = Vec::with_capacity(sessions.len());
-        for record in sessions {
-            let id = SessionId::parse(&record.id).ok_or(Unreadable::BadSessionId)?;
-            let user_bytes = record.user_id.as_ref().map_or(0, String::len);
-            at_most("user_id", user_bytes, SESSION_USER_BYTES_MAX)?;
-            if read.iter().any(|other| other.id == id) {
-                return Err(Unreadable::DoubledSession);
-            }
-            read.push(NewSession { id, record });
-        }
-        Ok(Self { forum, directory, sessions: read })
-    }
+fn check_session_change(change: &v1::SessionChange) -> Result<(), Unreadable> {
+    let chars = |text: &Option<String>| text.as_ref().map_or(0, |text| text.chars().count());
+    at_most("name", chars(&change.name), NAME_CHARS_MAX)?;
+    at_most("latitude", chars(&change.latitude), DEGREES_CHARS_MAX)?;
+    at_most("longitude", chars(&change.longitude), DEGREES_CHARS_MAX)
 }
 
 fn forum(raw: u32) -> Result<ForumId, Unreadable> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use loop_proto::ids::{ForumId, PeerId};
 
-use super::{record::Record, sessions::SessionId};
+use super::record::Record;
 
 /// One thing that happened. Details are in the state, or in the record.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,8 +24,6 @@ pub enum Event {
     },
     /// An operator changed what a peer may hold.
     PeerStateChanged(PeerId),
-    /// A session has a new committed record.
-    SessionStored(SessionId),
     /// Records up to and including `through` are gone from the log.
     Trimmed {
         /// The newest record that is gone.

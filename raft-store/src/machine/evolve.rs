@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use loop_proto::{
     breakage::{self, Breakage},
-    ids::{ForumId, HubTime, PeerId, RequestId},
+    ids::{ForumId, HubTime, MessageId, PeerId, RequestId},
 };
 
 use super::{
     event::Event,
     forum::{Forum, Replica},
     invitations::Invitation,
+    open_messages::Step,
     peers::{Peer, PeerState},
     receipts::{Made, SeenAnswer},
     record::{Assignment, FactsBody, Record, RecordBody, TaskBody},
@@ -35,6 +36,8 @@ pub(super) enum Change {
     PeerStateSet { peer: PeerId, state: PeerState },
     /// Whether a peer is connected.
     PresenceNoted { peer: PeerId, connected: bool },
+    /// A peer has said what cannot follow from its task.
+    PeerBreached { peer: PeerId, rule: u32 },
     /// One of a peer's copies was not what the others are.
     PeerDoubted { peer: PeerId },
     /// Records up to here may be trimmed for the budget alone.
@@ -43,8 +46,12 @@ pub(super) enum Change {
     ForumOpened(Forum),
     /// A new peer, or new labels of a known one.
     PeerRegistered(Peer),
-    /// The next `count` user ids are given away.
-    UserIdsLeased { count: u32 },
+    /// A user's record joins the log, and its id is given out.
+    UserMade { user: u32, record: Arc<Record> },
+    /// A session is new, has changed, or begins its age anew.
+    SessionStored(SessionId, Session),
+    /// What facts of a forum made of the unfinished messages.
+    MessageStepped { forum: ForumId, step: Step },
     /// A hub's proposal is remembered for its retries.
     ProposalMade { proposal: RequestId, made: Made },
     /// Records up to and including `through` leave the log.
@@ -52,7 +59,6 @@ pub(super) enum Change {
 }
 
 /// What time and bounds made due.
-#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Upkeep {
     /// The new trim point.
     pub trim_through: Option<u64>,
@@ -62,6 +68,8 @@ pub(super) struct Upkeep {
     pub receipts: usize,
     /// How many proposals are forgotten.
     pub proposals: usize,
+    /// The unfinished messages that go, and the records that remove them.
+    pub messages: Vec<(MessageId, Arc<Record>)>,
 }
 
 /// Longest step of the log's time that counts as time that has passed. More is a group without requests, where nothing is
@@ -97,6 +105,11 @@ pub(super) fn evolve(state: &mut HubState, change: Change, events: &mut Vec<Even
             let now = state.steady();
             state.peers.note_presence(peer, connected, now);
         }
+        Change::PeerBreached { peer, rule } => {
+            let now = state.steady();
+            state.peers.breached(peer, rule, now);
+            events.push(Event::PeerStateChanged(peer));
+        }
         Change::PeerDoubted { peer } => {
             let now = state.steady();
             state.peers.doubt(peer, now);
@@ -110,20 +123,33 @@ pub(super) fn evolve(state: &mut HubState, change: Change, events: &mut Vec<Even
             events.push(Event::PeerRegistered(peer.id));
             state.peers.store(peer);
         }
-        Change::UserIdsLeased { count } => state.next_user += u64::from(count),
+        Change::UserMade { user, record } => {
+            state.next_user = u64::from(user) + 1;
+            append(state, record, None, events);
+        }
+        Change::SessionStored(id, session) => state.sessions.store(id, session, &state.bounds),
+        Change::MessageStepped { step: Step::Opened(id, message), .. } => {
+            state.open_messages.put(id, message)
+        }
+        Change::MessageStepped { step: Step::Closed(id), forum } => state.open_messages.close(id, forum),
         Change::ProposalMade { proposal, made } => state.receipts.remember(state.steady(), proposal, made),
         Change::Trimmed { through } => trim(state, through, events),
     }
 }
 
 /// Lets go of what has lapsed or is above the bounds.
-pub(super) fn upkeep(state: &mut HubState, upkeep: &Upkeep, events: &mut Vec<Event>) {
+pub(super) fn upkeep(state: &mut HubState, upkeep: Upkeep, events: &mut Vec<Event>) {
     if let Some(through) = upkeep.trim_through {
         trim(state, through, events);
     }
     state.sessions.forget(upkeep.sessions);
     state.receipts.forget_answered(upkeep.receipts);
     state.receipts.forget_proposals(upkeep.proposals);
+    for (message, record) in upkeep.messages {
+        let now = state.steady();
+        state.open_messages.lapse(message, now, &state.bounds);
+        append(state, record, None, events);
+    }
 }
 
 fn trim(state: &mut HubState, through: u64, events: &mut Vec<Event>) {
@@ -164,7 +190,7 @@ fn append(state: &mut HubState, record: Arc<Record>, proposal: Option<RequestId>
     events.push(Event::RecordAppended(record.clone()));
     match &record.body {
         RecordBody::Task(task) => task_appended(state, &record, task),
-        RecordBody::Facts(facts) => facts_appended(state, &record, facts, proposal, events),
+        RecordBody::Facts(facts) => facts_appended(state, &record, facts, proposal),
         RecordBody::Assignment(_) | RecordBody::Audit => {}
     }
 }
@@ -182,31 +208,25 @@ fn task_appended(state: &mut HubState, record: &Record, task: &TaskBody) {
     if let Some(forum) = record.forum {
         state.receipts.open(task.request_id, record.id, forum, task.message_id);
     }
+    if let Some(message) = task.open_message {
+        state.open_messages.begin_waiting(message);
+    }
 }
 
-fn facts_appended(
-    state: &mut HubState,
-    record: &Record,
-    facts: &FactsBody,
-    proposal: Option<RequestId>,
-    events: &mut Vec<Event>,
-) {
-    let closed = facts.task.and_then(|task| state.tasks.close(task));
-    if let (Some(task), Some(proposal)) = (closed.as_ref().and_then(|record| record.task()), proposal) {
+fn facts_appended(state: &mut HubState, record: &Record, facts: &FactsBody, proposal: Option<RequestId>) {
+    let Some(closed) = facts.task.and_then(|task| state.tasks.close(task)) else { return };
+    let Some(task) = closed.task() else { return };
+    if let Some(message) = task.open_message {
+        state.open_messages.end_waiting(message);
+    }
+    if let (Some(peer), Some(proposal)) = (facts.peer, proposal) {
         let answer = SeenAnswer {
-            peer: facts.peer,
+            peer,
             record: record.id,
             proposal,
             at: state.steady(),
             receipt: facts.receipt.clone().unwrap_or_default(),
         };
         state.receipts.answer(task.request_id, answer);
-    }
-    for session in &facts.sessions {
-        // Ids were parsed when the command was read.
-        let Some(id) = SessionId::parse(&session.id) else { continue };
-        let session = Session { record: session.clone(), stored_at: state.now };
-        state.sessions.store(id, session, &state.bounds);
-        events.push(Event::SessionStored(id));
     }
 }

@@ -6,7 +6,6 @@ use loop_proto::ids::{ForumId, PeerId, TaskId};
 
 use super::{
     bounds::{Bounds, LOG_BUDGETS_FOR_STEPS, RECORDS_PER_COMMAND_MAX},
-    command::SESSIONS_PER_COMMAND_MAX,
     forum::{Forum, JoinStage, ReplicaRole},
     invitations::{Invitation, InvitationStatus},
     record::{Assignment, Joining, RecordBody},
@@ -14,7 +13,7 @@ use super::{
     state::{BrokenInvariant, HubState},
 };
 
-/// More than a record takes besides facts, requests and session data; receipts echo at most two short texts.
+/// More than a record takes besides a peer's facts and a request. Receipts echo at most two short texts.
 const SMALL_BYTES: u64 = 4096;
 
 impl HubState {
@@ -25,6 +24,7 @@ impl HubState {
         self.tasks.check().map_err(BrokenInvariant)?;
         self.receipts.check(self.tasks.open_tasks().len()).map_err(BrokenInvariant)?;
         self.sessions.check(&self.bounds).map_err(BrokenInvariant)?;
+        self.check_messages().map_err(BrokenInvariant)?;
         self.invitations.check().map_err(BrokenInvariant)?;
         self.check_forums_and_tasks().map_err(BrokenInvariant)?;
         self.check_replicas().map_err(BrokenInvariant)?;
@@ -32,6 +32,15 @@ impl HubState {
         self.check_log().map_err(BrokenInvariant)?;
         self.check_ids().map_err(BrokenInvariant)?;
         self.check_bounds().map_err(BrokenInvariant)
+    }
+
+    fn check_messages(&self) -> Result<(), &'static str> {
+        let awaited = self.open_tasks().filter_map(|record| record.task()?.open_message);
+        self.open_messages.check(self.steady(), awaited)?;
+        if !self.open_messages.iter().all(|(_, message)| self.forum(message.forum).is_some()) {
+            return Err("an unfinished message is of no forum");
+        }
+        Ok(())
     }
 
     fn check_forums_and_tasks(&self) -> Result<(), &'static str> {
@@ -190,6 +199,7 @@ impl HubState {
             (counts.invitations_ended as u64, bounds.invitations_kept),
             (counts.sessions as u64, bounds.sessions_max),
             (counts.sessions_bytes, bounds.sessions_bytes_max),
+            (counts.open_messages as u64, bounds.open_messages_max),
         ];
         let log = (counts.records as u64, counts.records_bytes);
         if log.0 > most_records(bounds) || log.1 > most_bytes(bounds) || self.kept_through() > self.newest() {
@@ -218,10 +228,7 @@ fn most_records(bounds: &Bounds) -> u64 {
 }
 
 fn most_bytes(bounds: &Bounds) -> u64 {
-    let sessions = (SESSIONS_PER_COMMAND_MAX as u64)
-        .saturating_mul(bounds.session_bytes_max.saturating_add(SMALL_BYTES));
-    let facts = bounds.facts_bytes_max.saturating_mul(2).saturating_add(sessions);
-    let most =
-        facts.saturating_add(bounds.request_bytes_max).saturating_add(RECORDS_PER_COMMAND_MAX * SMALL_BYTES);
+    let work = bounds.facts_bytes_max.saturating_add(bounds.request_bytes_max);
+    let most = work.saturating_add(RECORDS_PER_COMMAND_MAX * SMALL_BYTES);
     bounds.records_bytes_max.saturating_mul(LOG_BUDGETS_FOR_STEPS).saturating_add(most)
 }

@@ -94,22 +94,15 @@ impl ExactSizeIterator for Iter<'_> {}
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use loop_proto::ids::{ForumEpoch, ForumId, HubTime, PeerId, TaskId};
+    use loop_proto::ids::{ForumEpoch, ForumId, HubTime, TaskId};
     use proptest::prelude::*;
 
     use super::*;
     use crate::machine::record::{FactsBody, RecordBody};
 
     fn record(id: u64) -> Arc<Record> {
-        let peer = PeerId::new(1).unwrap();
-        let facts = FactsBody {
-            task: None,
-            peer,
-            epoch: ForumEpoch(1),
-            facts: Bytes::new(),
-            sessions: Vec::new(),
-            receipt: None,
-        };
+        let facts =
+            FactsBody { task: None, peer: None, epoch: ForumEpoch(1), facts: Bytes::new(), receipt: None };
         Record::new(TaskId::new(id).unwrap(), HubTime(0), ForumId::new(1), RecordBody::Facts(facts))
     }
 

@@ -14,6 +14,7 @@ pub mod forum;
 mod invariants;
 pub mod invitations;
 mod log;
+mod open_messages;
 pub mod peers;
 pub mod receipts;
 pub mod record;
@@ -31,7 +32,7 @@ pub use command::{Command, Stamped, Unreadable};
 pub use event::Event;
 pub use forum::{Forum, JoinStage, Replica, ReplicaRole};
 pub use invitations::{Invitation, InvitationStatus};
-pub use peers::{Peer, PeerState};
+pub use peers::{Breach, Peer, PeerState};
 pub use record::{Assignment, FactsBody, Joining, Record, RecordBody, TaskBody};
 pub use sessions::SessionId;
 pub use state::{HubState, NextIds};
@@ -59,7 +60,7 @@ pub fn apply(state: &mut HubState, stamped: Stamped) -> Applied {
         Err(rejection) => v1::outcome::Kind::Rejection(rejection),
     };
     if let Some(upkeep) = decide::upkeep(state) {
-        evolve::upkeep(state, &upkeep, &mut events);
+        evolve::upkeep(state, upkeep, &mut events);
     }
     Applied { outcome: v1::Outcome { kind: Some(kind) }, events }
 }

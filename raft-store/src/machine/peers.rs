@@ -68,9 +68,50 @@ pub struct Peer {
     pub attendance: Attendance,
     /// When one of its copies was last found not to be what the others are, in steady time.
     pub doubted_at: Option<HubTime>,
+    /// The last time it said what cannot follow from its task.
+    pub breach: Option<Breach>,
+}
+
+/// A peer has broken a rule of answers, and is suspended for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breach {
+    /// How often that has happened.
+    pub count: u32,
+    /// The last rule, by its number.
+    pub rule: u32,
+    /// When it happened last, in steady time.
+    pub at: HubTime,
+}
+
+/// Longest suspension, milliseconds.
+const SUSPENDED_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+
+impl Breach {
+    /// For how long the peer is suspended still, milliseconds. `first_ms` is how long the first time is.
+    pub fn suspended_ms(&self, now: HubTime, first_ms: u64) -> u64 {
+        let doublings = self.count.saturating_sub(1).min(32);
+        let whole = first_ms.saturating_mul(1 << doublings).min(SUSPENDED_MS_MAX);
+        self.at.0.saturating_add(whole).saturating_sub(now.0)
+    }
 }
 
 impl Peer {
+    /// One that has just joined, without its labels.
+    pub(super) fn new(id: PeerId, secret_hash: [u8; 32], now: HubTime, attendance: Attendance) -> Self {
+        Self {
+            id,
+            name: String::new(),
+            secret_hash,
+            owner: String::new(),
+            network: String::new(),
+            registered_at: now,
+            state: PeerState::default(),
+            attendance,
+            doubted_at: None,
+            breach: None,
+        }
+    }
+
     /// Whether its copies are there as far as the log knows: connected and not removed.
     pub fn is_present(&self) -> bool {
         self.attendance.connected && self.state != PeerState::Removed
@@ -152,6 +193,13 @@ impl Peers {
         }
     }
 
+    pub(super) fn breached(&mut self, id: PeerId, rule: u32, now: HubTime) {
+        if let Some(peer) = self.by_id.get_mut(&id) {
+            let count = peer.breach.map_or(0, |breach| breach.count).saturating_add(1);
+            peer.breach = Some(Breach { count, rule, at: now });
+        }
+    }
+
     pub(super) fn check(&self, now: HubTime) -> Result<(), &'static str> {
         if self.by_id.len() != self.by_secret.len() {
             return Err("two peers share a secret");
@@ -166,6 +214,29 @@ impl Peers {
         if self.by_id.values().any(|peer| peer.doubted_at.is_some_and(|at| at > now)) {
             return Err("a peer is doubted from a time to come on");
         }
+        if self
+            .by_id
+            .values()
+            .filter_map(|peer| peer.breach)
+            .any(|breach| breach.at > now || breach.count == 0)
+        {
+            return Err("a peer breaks a rule in a time to come, or never");
+        }
         self.by_id.values().try_for_each(|peer| peer.attendance.check(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_suspension_is_twice_as_long_as_the_one_before_and_never_longer_than_a_day() {
+        let breach = |count, at| Breach { count, rule: 5, at: HubTime(at) };
+        assert_eq!(breach(1, 100).suspended_ms(HubTime(100), 60_000), 60_000);
+        assert_eq!(breach(1, 100).suspended_ms(HubTime(60_099), 60_000), 1);
+        assert_eq!(breach(1, 100).suspended_ms(HubTime(60_100), 60_000), 0);
+        assert_eq!(breach(3, 0).suspended_ms(HubTime(0), 60_000), 240_000);
+        assert_eq!(breach(u32::MAX, 0).suspended_ms(HubTime(0), 60_000), SUSPENDED_MS_MAX);
     }
 }

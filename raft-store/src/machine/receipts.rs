@@ -46,22 +46,6 @@ pub struct SeenAnswer {
 /// What a hub's proposal came to, to be said again to a retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Made {
-    /// Facts were stored; the newest record they made, 0 for none.
-    Facts {
-        /// The forum they were read from.
-        forum: ForumId,
-        /// The newest record.
-        record: u64,
-    },
-    /// User ids were leased.
-    Lease {
-        /// Who leased them.
-        peer: PeerId,
-        /// The first of the block.
-        first: u32,
-        /// How many.
-        count: u32,
-    },
     /// A primary was moved.
     Move {
         /// The forum it led.

@@ -54,25 +54,23 @@ pub struct TaskBody {
     pub request: Bytes,
     /// The id of the message it creates, if it creates one.
     pub message_id: Option<MessageId>,
-    /// The session as committed at this position; `None`: none yet.
+    /// The session as committed at this position, with its user; `None`: the request has none.
     pub session: Option<Arc<v1::SessionRecord>>,
-    /// The hub that holds the client's connection.
-    pub origin_hub: u64,
+    /// The unfinished message it goes on with.
+    pub open_message: Option<MessageId>,
 }
 
 /// What an execution changed.
 #[derive(Clone, PartialEq)]
 pub struct FactsBody {
-    /// The task these facts close; `None` for facts of a read and for the directory's part of an answer.
+    /// The task these facts close; `None` for facts that the hubs make.
     pub task: Option<TaskId>,
-    /// Who executed.
-    pub peer: PeerId,
-    /// Under which epoch.
+    /// Who executed; `None`: the hubs.
+    pub peer: Option<PeerId>,
+    /// Under which epoch; 0 in the directory.
     pub epoch: ForumEpoch,
     /// An encoded [`v1::Facts`].
     pub facts: Bytes,
-    /// Sessions stored with them; each `version` is this record's id.
-    pub sessions: Vec<Arc<v1::SessionRecord>>,
     /// What re-sends of the closed task are told.
     pub receipt: Option<Arc<v1::Receipt>>,
 }
@@ -197,16 +195,16 @@ impl fmt::Debug for Record {
             RecordBody::Task(task) => {
                 write!(f, "task")?;
                 task.message_id.map_or(Ok(()), |id| write!(f, " {id}"))?;
-                task.session.as_ref().map_or(Ok(()), |s| write!(f, " session@{}", s.version))
+                task.session.as_ref().map_or(Ok(()), |s| write!(f, " u{}@{}", s.user_id, s.version))?;
+                task.open_message.map_or(Ok(()), |id| write!(f, " goes on with {id}"))
             }
             RecordBody::Facts(facts) => {
-                write!(f, "facts by {} {}", facts.peer, facts.epoch)?;
-                facts.task.map_or(Ok(()), |id| write!(f, " closes {id}"))?;
-                write!(f, " {}B", facts.facts.len())?;
-                match facts.sessions.len() {
-                    0 => Ok(()),
-                    n => write!(f, " sessions={n}"),
+                match facts.peer {
+                    Some(peer) => write!(f, "facts by {peer} {}", facts.epoch)?,
+                    None => write!(f, "facts by the hubs")?,
                 }
+                facts.task.map_or(Ok(()), |id| write!(f, " closes {id}"))?;
+                write!(f, " {}B", facts.facts.len())
             }
             RecordBody::Assignment(a) => {
                 write!(f, "assignment {} primary {} replicas {:?}", a.epoch, a.primary, a.replicas)?;
@@ -233,21 +231,24 @@ pub struct BadRecord;
 
 impl TaskBody {
     fn read(wire: v1::Task) -> Result<Self, BadRecord> {
-        let message_id = match wire.message_id {
-            None => None,
-            Some(raw) => Some(MessageId::new(raw).ok_or(BadRecord)?),
-        };
+        let message = |raw: Option<u32>| raw.map(|raw| MessageId::new(raw).ok_or(BadRecord)).transpose();
         Ok(Self {
             request_id: RequestId::from_bytes(&wire.request_id).ok_or(BadRecord)?,
             request: wire.request,
-            message_id,
+            message_id: message(wire.message_id)?,
             session: wire.session.map(Arc::new),
-            origin_hub: wire.origin_hub,
+            open_message: message(wire.open_message)?,
         })
     }
 }
 
 impl FactsBody {
+    /// One row that the hubs make themselves.
+    pub(super) fn of_hubs(epoch: ForumEpoch, row: v1::fact::Kind) -> Self {
+        let facts = v1::Facts { facts: vec![v1::Fact { kind: Some(row) }] };
+        Self { task: None, peer: None, epoch, facts: Bytes::from(facts.encode_to_vec()), receipt: None }
+    }
+
     fn read(wire: v1::TaskFacts) -> Result<Self, BadRecord> {
         let task = match wire.task_id {
             None => None,
@@ -255,10 +256,9 @@ impl FactsBody {
         };
         Ok(Self {
             task,
-            peer: PeerId::new(wire.peer_id).ok_or(BadRecord)?,
+            peer: PeerId::new(wire.peer_id),
             epoch: ForumEpoch(wire.epoch),
             facts: wire.facts,
-            sessions: wire.sessions.into_iter().map(Arc::new).collect(),
             receipt: wire.receipt.map(Arc::new),
         })
     }
@@ -352,7 +352,7 @@ fn task_len(task: &TaskBody) -> usize {
         + bytes_len(&task.request)
         + task.message_id.map_or(0, |id| 1 + varint_len(u64::from(id.get())))
         + task.session.as_ref().map_or(0, |session| field_len(session.encoded_len()))
-        + number_len(task.origin_hub)
+        + task.open_message.map_or(0, |id| 1 + varint_len(u64::from(id.get())))
 }
 
 fn put_task(out: &mut BytesMut, task: &TaskBody) -> std::ops::Range<usize> {
@@ -365,17 +365,17 @@ fn put_task(out: &mut BytesMut, task: &TaskBody) -> std::ops::Range<usize> {
         put_head(out, 4, session.encoded_len());
         session.encode_raw(out);
     }
-    put_number(out, 5, task.origin_hub);
+    if let Some(id) = task.open_message {
+        put_number(out, 5, u64::from(id.get()));
+    }
     request
 }
 
 fn facts_len(body: &FactsBody) -> usize {
-    let sessions: usize = body.sessions.iter().map(|session| field_len(session.encoded_len())).sum();
     body.task.map_or(0, |id| number_len(id.get()))
-        + number_len(u64::from(body.peer.get()))
+        + number_len(body.peer.map_or(0, |peer| u64::from(peer.get())))
         + number_len(body.epoch.0)
         + bytes_len(&body.facts)
-        + sessions
         + body.receipt.as_ref().map_or(0, |receipt| field_len(receipt.encoded_len()))
 }
 
@@ -383,13 +383,9 @@ fn put_facts(out: &mut BytesMut, body: &FactsBody) -> std::ops::Range<usize> {
     if let Some(id) = body.task {
         put_number(out, 1, id.get());
     }
-    put_number(out, 2, u64::from(body.peer.get()));
+    put_number(out, 2, body.peer.map_or(0, |peer| u64::from(peer.get())));
     put_number(out, 3, body.epoch.0);
     let facts = put_bytes(out, 4, &body.facts);
-    for session in &body.sessions {
-        put_head(out, 5, session.encoded_len());
-        session.encode_raw(out);
-    }
     if let Some(receipt) = &body.receipt {
         put_head(out, 6, receipt.encoded_len());
         receipt.encode_raw(out);
@@ -455,10 +451,11 @@ mod tests {
         Arc::new(v1::SessionRecord {
             id: "abcdef".into(),
             version,
-            user_id: Some("414".into()),
+            user_id: 414,
             created_at_s: 7,
             updated_at_s: 8,
-            data: Bytes::from_static(b"secret"),
+            name: "secret".into(),
+            ..Default::default()
         })
     }
 
@@ -468,28 +465,27 @@ mod tests {
             request: Bytes::from(vec![9; 300]),
             message_id: MessageId::new(2867),
             session: Some(session(5)),
-            origin_hub: 2,
+            open_message: MessageId::new(2866),
         };
         let bare = TaskBody {
             request: Bytes::new(),
             message_id: None,
             session: None,
-            origin_hub: 0,
+            open_message: None,
             ..task.clone()
         };
         let peer = PeerId::new(200).unwrap();
         let facts = FactsBody {
             task: TaskId::new(1 << 40),
-            peer,
+            peer: Some(peer),
             epoch: ForumEpoch(u64::MAX),
             facts: Bytes::from(vec![8; 200]),
-            sessions: vec![session(6), session(7)],
             receipt: Some(Arc::new(v1::Receipt { status: 200, sid_json: Some("2867".into()), lid: None })),
         };
         let empty = FactsBody {
             task: None,
+            peer: None,
             facts: Bytes::new(),
-            sessions: Vec::new(),
             receipt: Some(Arc::default()),
             ..facts.clone()
         };

@@ -1,11 +1,13 @@
 //! The newest committed record of each browser session, until it lapses by log time.
 //!
-//! Never reads a session's content, and never prints its id: whoever has the id is the user.
+//! Owns how changes are put into a session. Never prints its id: whoever has the id is the user.
 
 use std::{fmt, sync::Arc};
 
-use bytes::Bytes;
-use loop_proto::{ids::HubTime, v1};
+use loop_proto::{
+    ids::{HubTime, TaskId},
+    v1,
+};
 
 use super::{
     bounds::Bounds,
@@ -58,7 +60,7 @@ impl fmt::Debug for SessionId {
 #[derive(Clone, PartialEq)]
 pub(super) struct Session {
     pub record: Arc<v1::SessionRecord>,
-    /// When it was stored, by the log's time; a peer's own dates decide nothing.
+    /// When it was last used or changed, by the log's time.
     pub stored_at: HubTime,
 }
 
@@ -74,11 +76,6 @@ impl Sessions {
     /// The newest committed record of a session.
     pub fn get(&self, id: &SessionId) -> Option<&Arc<v1::SessionRecord>> {
         self.by_id.get(id).map(|session| &session.record)
-    }
-
-    /// The version a change must be based on; 0: none is kept.
-    pub fn version(&self, id: &SessionId) -> u64 {
-        self.get(id).map_or(0, |record| record.version)
     }
 
     /// How many are kept.
@@ -153,22 +150,45 @@ impl Sessions {
     }
 }
 
-/// A record to be kept for long: its data is copied, so that it does not keep a network frame alive.
-pub(super) fn own(mut record: v1::SessionRecord, version: u64) -> Arc<v1::SessionRecord> {
-    record.version = version;
-    record.data = Bytes::copy_from_slice(&record.data);
-    Arc::new(record)
+/// A session that begins with this user.
+pub(super) fn new(id: &SessionId, user: u32, version: TaskId, now: HubTime) -> Arc<v1::SessionRecord> {
+    Arc::new(v1::SessionRecord {
+        id: id.as_str().to_owned(),
+        version: version.get(),
+        user_id: user,
+        created_at_s: now.seconds(),
+        updated_at_s: now.seconds(),
+        ..Default::default()
+    })
+}
+
+/// The session with what is set in `change`.
+pub(super) fn changed(
+    record: &v1::SessionRecord,
+    change: &v1::SessionChange,
+    version: TaskId,
+    now: HubTime,
+) -> Arc<v1::SessionRecord> {
+    let or = |new: &Option<String>, old: &String| new.as_ref().unwrap_or(old).clone();
+    Arc::new(v1::SessionRecord {
+        version: version.get(),
+        updated_at_s: now.seconds(),
+        name: or(&change.name, &record.name),
+        latitude: or(&change.latitude, &record.latitude),
+        longitude: or(&change.longitude, &record.longitude),
+        ..record.clone()
+    })
 }
 
 /// When a session lapses.
 fn expiry(session: &Session, bounds: &Bounds) -> HubTime {
-    let has_user = session.record.user_id.as_ref().is_some_and(|user| !user.is_empty());
-    let age = if has_user { bounds.session_age_ms } else { bounds.session_without_user_age_ms };
-    HubTime(session.stored_at.0.saturating_add(age))
+    HubTime(session.stored_at.0.saturating_add(bounds.session_age_ms))
 }
 
 fn bytes(record: &v1::SessionRecord) -> u64 {
-    record.data.len() as u64 + SESSION_OVERHEAD_BYTES
+    let texts = [&record.name, &record.latitude, &record.longitude, &record.email];
+    let texts: usize = texts.into_iter().map(String::len).sum();
+    (texts + 4 * record.forums_granted.len()) as u64 + SESSION_OVERHEAD_BYTES
 }
 
 #[cfg(test)]
@@ -188,25 +208,36 @@ mod tests {
 
     #[test]
     fn a_stored_session_replaces_the_one_before_in_count_bytes_and_expiry() {
-        let bounds = Bounds { session_age_ms: 100, session_without_user_age_ms: 10, ..Bounds::STANDARD };
-        let id = SessionId::parse("abc").unwrap();
-        let record = |user: &str, data: &'static [u8]| {
-            let user_id = Some(user.to_owned());
-            let data = Bytes::from_static(data);
-            own(v1::SessionRecord { id: "abc".into(), user_id, data, ..Default::default() }, 1)
-        };
+        let bounds = Bounds { session_age_ms: 100, ..Bounds::STANDARD };
+        let (id, at) = (SessionId::parse("abc").unwrap(), HubTime);
+        let first = new(&id, 414, TaskId::new(1).unwrap(), at(0));
+        let change = v1::SessionChange { name: Some("Ann".into()), ..Default::default() };
+        let named = changed(&first, &change, TaskId::new(2).unwrap(), at(5));
         let mut sessions = Sessions::default();
-        let at = |ms| HubTime(ms);
-        sessions.store(id, Session { record: record("", b"long data"), stored_at: at(0) }, &bounds);
-        assert_eq!(sessions.due(at(9), &bounds, 8), 0);
-        assert_eq!(sessions.due(at(10), &bounds, 8), 1);
-        sessions.store(id, Session { record: record("414", b""), stored_at: at(5) }, &bounds);
+        sessions.store(id, Session { record: named, stored_at: at(0) }, &bounds);
+        assert_eq!((sessions.bytes(), sessions.due(at(99), &bounds, 8)), (SESSION_OVERHEAD_BYTES + 3, 0));
+        assert_eq!(sessions.due(at(100), &bounds, 8), 1);
+        sessions.store(id, Session { record: first, stored_at: at(5) }, &bounds);
         assert_eq!((sessions.len(), sessions.bytes()), (1, SESSION_OVERHEAD_BYTES));
-        assert_eq!(sessions.due(at(104), &bounds, 8), 0);
-        assert_eq!(sessions.due(at(105), &bounds, 8), 1);
+        assert_eq!((sessions.due(at(104), &bounds, 8), sessions.due(at(105), &bounds, 8)), (0, 1));
         sessions.check(&bounds).unwrap();
         sessions.forget(3);
         assert!(sessions.is_empty() && sessions.bytes() == 0);
         sessions.check(&bounds).unwrap();
+    }
+
+    #[test]
+    fn a_change_leaves_alone_what_it_does_not_name() {
+        let id = SessionId::parse("abc").unwrap();
+        let first = new(&id, 414, TaskId::new(1).unwrap(), HubTime(1_000));
+        let place = v1::SessionChange { latitude: Some("48.5".into()), ..Default::default() };
+        let name = v1::SessionChange { name: Some("Ann".into()), ..Default::default() };
+        let at = |raw| TaskId::new(raw).unwrap();
+        let both = changed(&changed(&first, &place, at(2), HubTime(2_000)), &name, at(3), HubTime(3_000));
+        assert_eq!(
+            (both.name.as_str(), both.latitude.as_str(), both.longitude.as_str()),
+            ("Ann", "48.5", "")
+        );
+        assert_eq!((both.user_id, both.version, both.created_at_s, both.updated_at_s), (414, 3, 1, 3));
     }
 }

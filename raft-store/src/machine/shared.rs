@@ -9,9 +9,9 @@ use std::{
     sync::Arc,
 };
 
-use loop_proto::ids::{ForumId, ForumKey, HubTime, PeerId, RequestId, TaskId};
+use loop_proto::ids::{ForumId, ForumKey, HubTime, MessageId, PeerId, RequestId, TaskId};
 
-use super::sessions::SessionId;
+use super::{open_messages::Age, sessions::SessionId};
 
 /// Parts of a map. At 200,000 entries a part holds 200, which is copied in microseconds.
 const PARTS: usize = 1024;
@@ -99,6 +99,12 @@ impl Keyed for TaskId {
     }
 }
 
+impl Keyed for MessageId {
+    fn spread(&self) -> u64 {
+        self.get().into()
+    }
+}
+
 impl Keyed for SessionId {
     fn spread(&self) -> u64 {
         fold(self.padded())
@@ -180,6 +186,15 @@ impl Blocked for (HubTime, SessionId) {
 
     fn block(&self) -> Self::Block {
         self.0.0 >> 20
+    }
+}
+
+/// Unfinished messages by age, cut into the same blocks.
+impl Blocked for Age {
+    type Block = (bool, u64);
+
+    fn block(&self) -> Self::Block {
+        (self.is_awaited, self.at.0 >> 20)
     }
 }
 

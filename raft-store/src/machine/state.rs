@@ -11,6 +11,7 @@ use super::{
     bounds::Bounds,
     forum::{Forum, Forums},
     invitations::{Invitation, InvitationStatus, Invitations},
+    open_messages::OpenMessages,
     peers::{Peer, Peers},
     receipts::Receipts,
     record::Record,
@@ -35,6 +36,7 @@ pub struct HubState {
     pub(super) tasks: Tasks,
     pub(super) receipts: Receipts,
     pub(super) sessions: Sessions,
+    pub(super) open_messages: OpenMessages,
 }
 
 /// The ids given out next. One above the last when a number range is used up.
@@ -46,7 +48,7 @@ pub struct NextIds {
     pub message_max: u64,
     /// Next record of the log.
     pub task: u64,
-    /// Next user of the next lease.
+    /// Next user.
     pub user: u64,
     /// Next forum.
     pub forum: u64,
@@ -69,6 +71,7 @@ pub struct Counts {
     pub invitations_ended: usize,
     pub sessions: usize,
     pub sessions_bytes: u64,
+    pub open_messages: usize,
 }
 
 /// A rule of the state that does not hold. The process must stop: it would answer wrongly.
@@ -100,6 +103,7 @@ impl HubState {
             tasks: Tasks::default(),
             receipts: Receipts::default(),
             sessions: Sessions::default(),
+            open_messages: OpenMessages::default(),
         }
     }
 
@@ -162,6 +166,12 @@ impl HubState {
     /// The peer of that id.
     pub fn peer(&self, id: PeerId) -> Option<&Peer> {
         self.peers.get(id)
+    }
+
+    /// For how long a peer is suspended still, milliseconds; 0: it is not.
+    pub fn suspended_ms(&self, peer: PeerId) -> u64 {
+        let breach = self.peer(peer).and_then(|peer| peer.breach);
+        breach.map_or(0, |breach| breach.suspended_ms(self.steady(), self.bounds.suspension_ms))
     }
 
     /// All peers, by id.
@@ -267,6 +277,7 @@ impl HubState {
             invitations_ended: self.invitations.ended_len(),
             sessions: self.sessions.len(),
             sessions_bytes: self.sessions.bytes(),
+            open_messages: self.open_messages.len(),
         }
     }
 }

@@ -1,18 +1,21 @@
 //! What holds for every history of commands, and for every string of bytes.
 
+#[path = "../executor/mod.rs"]
+mod executor;
 mod model;
 mod ops;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use executor::Copies;
 use loop_proto::{
     ids::{ForumEpoch, ForumId, PeerId, TaskId},
-    v1::{self, command::Body, outcome::Kind},
+    v1::{self, command::Body, fact::Kind as FactKind, outcome::Kind},
 };
 use loop_raft_store::machine::{
-    Applied, Assignment, Bounds, Event, HubState, InvitationStatus, JoinStage, RecordBody, apply_bytes,
-    apply_command, snapshot,
+    Applied, Assignment, Bounds, Event, HubState, InvitationStatus, JoinStage, NextIds, Record, RecordBody,
+    apply_bytes, apply_command, snapshot,
 };
 use ops::{Step, View};
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
@@ -24,13 +27,14 @@ fn run(
     steps: &[Step],
     mut look: impl FnMut(&v1::Command, &Applied, &HubState),
 ) -> (HubState, Vec<v1::Command>) {
-    let mut state = HubState::new(bounds);
+    let (mut state, mut copies) = (HubState::new(bounds), Copies::default());
     let mut clock_ms = 1_000u64;
     let mut commands = Vec::new();
     for step in steps {
         clock_ms = clock_ms.saturating_add_signed(step.clock_ms.into());
-        let command = View { state: &state, clock_ms }.command(&step.op);
+        let command = View { state: &state, copies: &copies, clock_ms }.command(&step.op);
         let applied = apply_command(&mut state, command.clone());
+        records(&applied).for_each(|record| copies.apply(record));
         look(&command, &applied, &state);
         commands.push(command);
     }
@@ -39,6 +43,20 @@ fn run(
 
 fn kind(applied: &Applied) -> &Kind {
     applied.outcome.kind.as_ref().expect("every command has an outcome")
+}
+
+fn records(applied: &Applied) -> impl Iterator<Item = &Record> {
+    applied.events.iter().filter_map(|event| match event {
+        Event::RecordAppended(record) => Some(record.as_ref()),
+        _ => None,
+    })
+}
+
+/// The one row that a record of the hubs themselves brings.
+fn row_of_hubs(record: &Record) -> Option<FactKind> {
+    let body = record.facts().filter(|facts| facts.peer.is_none())?;
+    let [fact] = <[v1::Fact; 1]>::try_from(v1::Facts::decode(body.facts.clone()).unwrap().facts).unwrap();
+    Some(fact.kind.unwrap())
 }
 
 /// What may become of a forum's replicas in one step. A dumb reading of the records alone, as a peer has them.
@@ -121,9 +139,13 @@ proptest! {
             state.check_invariants().unwrap();
             assert!(state.now() >= before.now() && state.kept_through() >= before.kept_through());
             if matches!(kind(applied), Kind::Rejection(_)) {
-                let trims_only = |event: &Event| matches!(event, Event::Trimmed { .. });
-                assert!(applied.events.iter().all(trims_only));
-                assert_eq!(state.ids(), before.ids());
+                // Time trims, and lets go of what was abandoned.
+                let is_time = |event: &Event| matches!(event, Event::Trimmed { .. } | Event::RecordAppended(_));
+                assert!(applied.events.iter().all(is_time));
+                let removed = |record| matches!(row_of_hubs(record), Some(FactKind::MessageRemoved(_)));
+                assert!(records(applied).all(removed));
+                let task = before.ids().task + records(applied).count() as u64;
+                assert_eq!(state.ids(), NextIds { task, ..before.ids() });
             }
             before = state.clone();
         });
@@ -132,7 +154,7 @@ proptest! {
     #[test]
     fn records_are_dense_ids_rise_and_each_task_is_answered_once(steps in ops::history()) {
         let (mut newest, mut message, mut trimmed) = (0, 0, 0);
-        let (mut tasks, mut requests, mut sessions) = (BTreeSet::new(), BTreeSet::new(), 0);
+        let (mut tasks, mut requests, mut users) = (BTreeSet::new(), BTreeSet::new(), 0);
         let (state, _) = run(ops::tight(), &steps, |command, applied, state| {
             // What the budget takes by itself is what every forum has on disk somewhere.
             let may_go = match command.body.as_ref() {
@@ -156,6 +178,10 @@ proptest! {
                             RecordBody::Facts(facts) => {
                                 let closed = facts.task.is_none_or(|task| tasks.remove(&task.get()));
                                 assert!(closed, "closed twice, or never open");
+                                if let Some(FactKind::UserStored(user)) = row_of_hubs(record) {
+                                    assert_eq!(user.id, 414 + users, "users are given out in order");
+                                    users += 1;
+                                }
                             }
                             RecordBody::Assignment(_) | RecordBody::Audit => {}
                         }
@@ -164,7 +190,6 @@ proptest! {
                         assert!(*through > trimmed && *through <= newest && *through <= may_go);
                         trimmed = *through;
                     }
-                    Event::SessionStored(_) => sessions += 1,
                     Event::ForumOpened(id) => assert!(state.forum(*id).is_some()),
                     Event::PeerRegistered(id) | Event::PeerStateChanged(id) => {
                         assert!(state.peer(*id).is_some());
@@ -179,7 +204,8 @@ proptest! {
         });
         let open: BTreeSet<u64> = state.open_tasks().map(|record| record.id.get()).collect();
         prop_assert_eq!(open, tasks);
-        prop_assert!(state.counts().sessions <= sessions);
+        prop_assert!(state.counts().sessions <= users as usize);
+        prop_assert_eq!(state.ids().user, u64::from(414 + users));
     }
 
     #[test]
@@ -201,8 +227,8 @@ proptest! {
                         assert_eq!(facts.epoch, held.epoch);
                         let before = answered_under.insert(forum.id, facts.epoch).unwrap_or_default();
                         assert!(facts.epoch >= before);
-                        assert!(held.replicas.contains(&facts.peer));
-                        assert!(facts.task.is_none() || facts.peer == held.primary);
+                        let is_answer = facts.peer == Some(held.primary) && facts.task.is_some();
+                        assert!(is_answer || facts.peer.is_none() && facts.task.is_none());
                     }
                     RecordBody::Task(_) | RecordBody::Audit => {}
                 }
@@ -240,14 +266,18 @@ proptest! {
     fn ids_receipts_and_refusals_are_those_of_a_model_that_forgets_nothing(steps in ops::history()) {
         let mut model = model::Model::new();
         let (state, _) = run(ops::wide(), &steps, |command, applied, state| {
-            model.follow(command, kind(applied));
+            model.follow(command, kind(applied), records(applied));
             assert_eq!(state.newest(), model.records());
         });
         let open: Vec<u64> = state.open_tasks().map(|record| record.id.get()).collect();
         prop_assert_eq!(open, model.open());
-        for (id, version) in model.sessions() {
-            prop_assert_eq!(state.session(id).map(|session| session.version), Some(version));
+        prop_assert_eq!(state.counts().sessions, model.sessions().len());
+        for (id, session) in model.sessions() {
+            let kept = state.session(id).cloned().unwrap();
+            prop_assert_eq!(v1::SessionRecord { created_at_s: 0, updated_at_s: 0, ..kept }, session.clone());
         }
+        prop_assert_eq!(state.counts().open_messages, model.open_messages());
+        model.check_rows();
     }
 
     #[test]
@@ -276,7 +306,7 @@ proptest! {
         if let Ok(mut read) = snapshot::decode(&bytes) {
             read.check_invariants().unwrap();
             for step in &steps {
-                let command = View { state: &read, clock_ms: 0 }.command(&step.op);
+                let command = View { state: &read, copies: &Copies::default(), clock_ms: 0 }.command(&step.op);
                 apply_command(&mut read, command);
             }
             let _ = snapshot::encode(&read);
@@ -286,12 +316,10 @@ proptest! {
     #[test]
     fn any_bytes_are_refused_as_a_snapshot(bytes: Vec<u8>) {
         prop_assert!(snapshot::decode(&bytes).is_err());
-        for head in [&b"LOOPHUB\0\x01\0\0\0"[..], b"LOOPHUB\0\x02\0\0\0"] {
-            let framed = [head, &bytes].concat();
-            let framed = [&framed[..], &crc32fast::hash(&framed).to_le_bytes()].concat();
-            if let Ok(state) = snapshot::decode(&framed) {
-                state.check_invariants().unwrap();
-            }
+        let framed = [&b"LOOPHUB\0\x03\0\0\0"[..], &bytes].concat();
+        let framed = [&framed[..], &crc32fast::hash(&framed).to_le_bytes()].concat();
+        if let Ok(state) = snapshot::decode(&framed) {
+            state.check_invariants().unwrap();
         }
     }
 
@@ -331,9 +359,7 @@ fn histories_reach_every_outcome_and_refusal() {
                 Kind::TaskAppended(appended) if appended.duplicate => "task known",
                 Kind::TaskAppended(_) => "task appended",
                 Kind::TaskAnswered(_) => "task answered",
-                Kind::FactsStored(_) => "facts stored",
                 Kind::PeerRegistered(_) => "peer registered",
-                Kind::UserIdsLeased(_) => "user ids leased",
                 Kind::PrimaryMoved(_) => "primary moved",
                 Kind::TasksTrimmed(_) => "tasks trimmed",
                 Kind::PeerInvited(_) => "peer invited",
@@ -371,14 +397,22 @@ fn histories_reach_every_outcome_and_refusal() {
                 seen.insert("session lapsed");
             }
             sessions = state.counts().sessions;
+            seen.extend(records(applied).filter_map(|record| match row_of_hubs(record) {
+                Some(FactKind::MessageRemoved(_)) => Some("message abandoned"),
+                Some(FactKind::UserStored(_)) => Some("user made"),
+                Some(_) => None,
+                None => record.task()?.open_message.map(|_| "message gone on with"),
+            }));
         });
     }
     let codes = (1..=19).filter_map(|code| v1::RejectionCode::try_from(code).ok());
     let mut expected: BTreeSet<&str> = codes.map(|code| code.as_str_name()).collect();
-    expected.extend(["forum opened", "task known", "task appended", "task answered", "facts stored"]);
+    expected.extend(["forum opened", "task known", "task appended", "task answered"]);
     expected.extend([
         "peer registered",
-        "user ids leased",
+        "user made",
+        "message gone on with",
+        "message abandoned",
         "primary moved",
         "tasks trimmed",
         "session lapsed",
@@ -405,6 +439,6 @@ fn an_older_or_newer_layout_is_named() {
     let mut bytes = snapshot::encode(&HubState::new(Bounds::STANDARD));
     bytes[8] = 7;
     let refused = snapshot::decode(&bytes).unwrap_err();
-    assert_eq!(refused.to_string(), "snapshot version 7, this hub reads versions 1 to 2");
+    assert_eq!(refused.to_string(), "snapshot version 7, this hub reads versions 3 to 3");
     assert_eq!(snapshot::decode(b"LOOP").unwrap_err(), snapshot::BadSnapshot::Foreign);
 }

@@ -2,7 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use loop_proto::v1::{self, RejectionCode, command::Body, outcome::Kind};
+use loop_atomjump::Executed;
+use loop_proto::v1::{
+    self, MessageStatus, RejectionCode, command::Body, fact::Kind as FactKind, outcome::Kind,
+};
+use loop_raft_store::machine::{Record, RecordBody};
+use prost::Message;
+
+use crate::executor::Copies;
 
 /// One task as the model remembers it.
 struct Task {
@@ -10,6 +17,9 @@ struct Task {
     forum: u32,
     request: Vec<u8>,
     message: Option<u32>,
+    session: String,
+    /// Its record, as soon as it was seen.
+    record: Option<Record>,
     /// Who answered, with which proposal, in which record, and what the client is told.
     answer: Option<(u32, Vec<u8>, u64, Option<v1::Receipt>)>,
 }
@@ -21,7 +31,11 @@ pub struct Model {
     users: u32,
     tasks: Vec<Task>,
     primaries: BTreeMap<u32, (u64, u32)>,
-    sessions: BTreeMap<String, u64>,
+    /// Without their dates.
+    sessions: BTreeMap<String, v1::SessionRecord>,
+    /// Forum and author of every unfinished message.
+    unfinished: BTreeMap<u32, (u32, Option<u32>)>,
+    copies: Copies,
     /// Forum and peer of every open invitation.
     invited: BTreeSet<(u32, u32)>,
 }
@@ -35,25 +49,37 @@ impl Model {
             tasks: Vec::new(),
             primaries: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            unfinished: BTreeMap::new(),
+            copies: Copies::default(),
             invited: BTreeSet::new(),
         }
     }
 
-    /// Checks an outcome against the model, and follows it.
-    pub fn follow(&mut self, command: &v1::Command, outcome: &Kind) {
+    /// Checks an outcome and its records against the model, and follows them.
+    pub fn follow<'a>(
+        &mut self,
+        command: &v1::Command,
+        outcome: &Kind,
+        records: impl Iterator<Item = &'a Record>,
+    ) {
+        self.follow_outcome(command, outcome);
+        for record in records {
+            self.check_record(command, record);
+            self.copies.apply(record);
+        }
+    }
+
+    fn follow_outcome(&mut self, command: &v1::Command, outcome: &Kind) {
         match (command.body.as_ref().unwrap(), outcome) {
             (Body::AppendTask(append), outcome) => self.append(command, append, outcome),
             (Body::AnswerTask(answer), outcome) => self.answer(command, answer, outcome),
             (Body::OpenForum(_), Kind::ForumOpened(opened)) if !opened.existed => {
-                self.records += 1;
+                // Who holds it, and its row.
+                self.records += 2;
                 let assignment = opened.assignment.as_ref().unwrap();
                 assert_eq!(assignment.epoch, 1);
                 let held = (1, assignment.primary);
                 assert_eq!(self.primaries.insert(opened.forum_id, held), None, "a forum id given twice");
-            }
-            (Body::StoreFacts(store), Kind::FactsStored(stored)) if stored.record_id > self.records => {
-                self.facts(&store.directory_facts, &store.forum_facts, &store.sessions, false);
-                assert_eq!(stored.record_id, self.records);
             }
             (Body::MovePrimary(moved), Kind::PrimaryMoved(to)) => {
                 let held = self.primaries.get_mut(&moved.forum_id).unwrap();
@@ -62,10 +88,6 @@ impl Model {
                     self.records += 1;
                 }
                 assert!(to.epoch <= held.0, "an epoch skipped");
-            }
-            (Body::LeaseUserIds(_), Kind::UserIdsLeased(lease)) if lease.first >= self.users => {
-                assert_eq!(lease.first, self.users);
-                self.users += lease.count;
             }
             (Body::InvitePeer(invite), Kind::PeerInvited(invited))
                 if invited.invitation_id > self.records =>
@@ -126,12 +148,14 @@ impl Model {
                 receipt: task.answer.as_ref().and_then(|(_, _, _, receipt)| receipt.clone()),
             }),
             (true, None) => {
+                self.first_task_of(&append.session_id);
                 self.records += 1;
                 let message = append.creates_message.then_some(self.messages);
                 self.messages += u32::from(append.creates_message);
                 let (id, forum) = (self.records, append.forum_id);
                 let request = command.request_id.to_vec();
-                self.tasks.push(Task { id, forum, request, message, answer: None });
+                let session = append.session_id.clone();
+                self.tasks.push(Task { id, forum, request, message, session, record: None, answer: None });
                 Kind::TaskAppended(v1::TaskAppended {
                     task_id: id,
                     message_id: message,
@@ -171,9 +195,11 @@ impl Model {
             Some(None) if oldest != Some(answer.task_id) => {
                 rejected(RejectionCode::OutOfOrder, answer.task_id, oldest.unwrap())
             }
+            Some(None) if self.is_refused_lie(answer, outcome) => return,
             Some(None) => {
-                self.facts(&answer.directory_facts, &answer.forum_facts, &answer.sessions, true);
+                self.records += 1;
                 let record_id = self.records;
+                self.change_session(answer, record_id);
                 let won = (answer.peer_id, command.request_id.to_vec(), record_id, answer.receipt.clone());
                 let task = self.tasks.iter_mut().find(|task| task.id == answer.task_id);
                 task.unwrap().answer = Some(won);
@@ -183,23 +209,115 @@ impl Model {
         assert_eq!(*outcome, expected);
     }
 
-    fn facts(&mut self, directory: &[u8], forum: &[u8], sessions: &[v1::SessionRecord], closes: bool) {
-        self.records += u64::from(!directory.is_empty());
-        if !closes {
-            for session in sessions {
-                let current = self.sessions.get(&session.id).copied().unwrap_or(0);
-                assert_eq!(session.version, current, "a stale session was stored");
-            }
+    /// A session gets its user with its first task, for ever.
+    fn first_task_of(&mut self, session: &str) {
+        if session.is_empty() || self.sessions.contains_key(session) {
+            return;
         }
-        if closes || !forum.is_empty() || !sessions.is_empty() {
-            self.records += 1;
-            self.sessions.extend(sessions.iter().map(|session| (session.id.clone(), self.records)));
+        self.records += 1;
+        let (id, user_id) = (session.to_owned(), self.users);
+        self.users += 1;
+        let record =
+            v1::SessionRecord { id: id.clone(), version: self.records, user_id, ..Default::default() };
+        self.sessions.insert(id, record);
+    }
+
+    /// Whether the answer is not what an honest peer says, and was refused for it. Honest ones are never refused; a lie
+    /// may be one that only the other replicas can tell.
+    fn is_refused_lie(&self, answer: &v1::AnswerTask, outcome: &Kind) -> bool {
+        let task = self.tasks.iter().find(|task| task.id == answer.task_id).unwrap();
+        let record = task.record.as_ref().unwrap();
+        let honest = self.copies.execute(record, record.task().unwrap());
+        let Ok(facts) = v1::Facts::decode(answer.facts.clone()) else {
+            let held = answer.facts.len() as u64;
+            assert_eq!(*outcome, rejected(RejectionCode::Malformed, held, 0));
+            return true;
+        };
+        let (facts, session) = (facts.facts, answer.session.clone());
+        let said = Executed { facts, session, receipt: answer.receipt.clone().unwrap() };
+        let code = match outcome {
+            Kind::Rejection(no) => Some(no.code()),
+            _ => None,
+        };
+        said != honest && code == Some(RejectionCode::BreaksRules)
+    }
+
+    /// Changes of one session's tasks add up, field by field.
+    fn change_session(&mut self, answer: &v1::AnswerTask, version: u64) {
+        let Some(change) = answer.session.clone() else { return };
+        let task = self.tasks.iter().find(|task| task.id == answer.task_id).unwrap();
+        let session = self.sessions.get_mut(&task.session).unwrap();
+        session.version = version;
+        let fields = [
+            (&mut session.name, change.name),
+            (&mut session.latitude, change.latitude),
+            (&mut session.longitude, change.longitude),
+        ];
+        for (field, value) in fields {
+            *field = value.unwrap_or(std::mem::take(field));
         }
     }
 
-    /// The version of every session, as the model has it.
-    pub fn sessions(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.sessions.iter().map(|(id, version)| (id.as_str(), *version))
+    fn check_record(&mut self, command: &v1::Command, record: &Record) {
+        let forum = record.forum.map_or(0, |forum| forum.get());
+        match &record.body {
+            RecordBody::Task(body) => {
+                let Some(Body::AppendTask(append)) = &command.body else { panic!("a task of no append") };
+                let session = self.sessions.get(&append.session_id);
+                let shown = body.session.as_deref().cloned();
+                let undated = |session| v1::SessionRecord { created_at_s: 0, updated_at_s: 0, ..session };
+                assert_eq!(shown.map(undated), session.cloned(), "one session, one user, its newest record");
+                let author = session.map(|session| session.user_id);
+                let may = self.unfinished.get(&append.named_message) == Some(&(forum, author));
+                let goes_on_with = body.open_message.map(|id| id.get());
+                assert_eq!(goes_on_with, may.then_some(append.named_message));
+                let task = self.tasks.iter_mut().find(|task| task.id == record.id.get()).unwrap();
+                task.record = Some(record.clone());
+            }
+            RecordBody::Facts(body) => {
+                let facts = v1::Facts::decode(body.facts.clone()).unwrap().facts;
+                facts.into_iter().for_each(|fact| self.follow_fact(forum, fact.kind.unwrap()));
+            }
+            RecordBody::Assignment(_) | RecordBody::Audit => {}
+        }
+    }
+
+    fn follow_fact(&mut self, forum: u32, kind: FactKind) {
+        let closed = match kind {
+            FactKind::MessageStored(message) if message.status() == MessageStatus::Typing => {
+                self.unfinished.insert(message.id, (forum, message.author_id));
+                return;
+            }
+            FactKind::MessageStored(message) => message.id,
+            FactKind::MessageHidden(hidden) if hidden.finished => hidden.id,
+            FactKind::MessageRemoved(removed) => removed.id,
+            _ => return,
+        };
+        if self.unfinished.get(&closed).is_some_and(|(of, _)| *of == forum) {
+            self.unfinished.remove(&closed);
+        }
+    }
+
+    /// Every session, as the model has it, without its dates.
+    pub fn sessions(&self) -> &BTreeMap<String, v1::SessionRecord> {
+        &self.sessions
+    }
+
+    /// Every session's user and every unfinished message has its row.
+    pub fn check_rows(&self) {
+        for (id, session) in &self.sessions {
+            let user = self.copies.user(session.user_id).expect("its row came before its first task");
+            assert!(user.last_ip.starts_with(&format!("192.{}.", id.as_bytes()[0])));
+        }
+        for (id, (forum, author)) in &self.unfinished {
+            let row = self.copies.message(*id).expect("it is there until it is removed");
+            assert_eq!((row.status(), row.forum_id, row.author_id), (MessageStatus::Typing, *forum, *author));
+        }
+    }
+
+    /// How many messages are not finished.
+    pub fn open_messages(&self) -> usize {
+        self.unfinished.len()
     }
 
     /// Open tasks, oldest first.

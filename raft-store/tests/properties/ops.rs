@@ -1,12 +1,16 @@
 //! Random but sensible histories: small numbers, so that requests repeat, sessions race and bounds are hit.
 
 use bytes::Bytes;
+use loop_atomjump::Executed;
 use loop_proto::{
-    ids::PeerId,
-    v1::{self, command::Body},
+    ids::{PeerId, TaskId},
+    v1::{self, Endpoint, command::Body, fact::Kind},
 };
 use loop_raft_store::machine::{Bounds, InvitationStatus, JoinStage};
 use proptest::prelude::*;
+use prost::Message;
+
+use crate::executor::{self, Copies};
 
 /// One step of a history. Ids are drawn from small ranges and may be wrong.
 #[derive(Clone, Debug)]
@@ -23,7 +27,7 @@ pub enum Op {
         forum: u32,
         request: u8,
         session: Option<u8>,
-        creates: bool,
+        asks: Asks,
     },
     Answer {
         forum: u32,
@@ -31,19 +35,7 @@ pub enum Op {
         peer: Option<u32>,
         epoch: i8,
         proposal: u8,
-        facts: FactsOp,
-    },
-    Store {
-        forum: u32,
-        peer: Option<u32>,
-        epoch: i8,
-        proposal: u8,
-        facts: FactsOp,
-    },
-    Lease {
-        peer: u32,
-        count: u32,
-        proposal: u8,
+        lie: Lie,
     },
     Move {
         forum: u32,
@@ -139,12 +131,31 @@ pub enum Pick {
     Number(u64),
 }
 
-#[derive(Clone, Debug)]
-pub struct FactsOp {
-    pub forum: u8,
-    pub directory: u8,
-    /// A session, whether it has a user, and whether it is based on the current version.
-    pub session: Option<(u8, bool, bool)>,
+/// What a browser asks.
+#[derive(Clone, Copy, Debug)]
+pub enum Asks {
+    /// A new message, finished at once or not.
+    New { typing: bool },
+    /// To go on with the forum's newest unfinished message, whose ever it is.
+    GoOn { typing: bool },
+    /// To hide or delete it.
+    Hide { just_typing: bool },
+    /// Something that nobody answers by executing it.
+    Nonsense,
+}
+
+/// How an answer differs from what an honest peer would say.
+#[derive(Clone, Copy, Debug)]
+pub enum Lie {
+    None,
+    NoFacts,
+    FactsTwice,
+    OtherAuthor,
+    OtherForum,
+    Finished,
+    Renamed,
+    Receipt,
+    NotFacts,
 }
 
 /// A step and how long after the one before it comes; the leader's clock may stand back.
@@ -166,7 +177,7 @@ pub fn tight() -> Bounds {
         open_tasks_per_forum_max: 4,
         open_tasks_bytes_max: 2_500,
         records_max: 20,
-        records_bytes_max: 6_000,
+        records_bytes_max: 7_000,
         receipts_max: 5,
         receipts_bytes_max: 900,
         receipt_age_ms: 2_000,
@@ -175,17 +186,22 @@ pub fn tight() -> Bounds {
         sessions_max: 3,
         sessions_bytes_max: 1_200,
         session_age_ms: 3_000,
-        session_without_user_age_ms: 500,
-        user_id_block_max: 3,
+        open_messages_max: 2,
+        open_message_age_ms: 1_500,
         message_id_max: 2867 + 20,
-        user_id_max: 414 + 4,
+        user_id_max: 414 + 6,
         ..Bounds::STANDARD
     }
 }
 
 /// Bounds no history reaches, and windows that never close: for the model that forgets nothing.
 pub fn wide() -> Bounds {
-    Bounds { receipt_age_ms: u64::MAX, proposal_age_ms: u64::MAX, ..Bounds::STANDARD }
+    Bounds {
+        receipt_age_ms: u64::MAX,
+        proposal_age_ms: u64::MAX,
+        open_message_age_ms: u64::MAX,
+        ..Bounds::STANDARD
+    }
 }
 
 pub fn history() -> impl Strategy<Value = Vec<Step>> {
@@ -207,27 +223,32 @@ fn op() -> impl Strategy<Value = Op> {
     let proposal = || 100..130u8;
     let pick =
         prop_oneof![6 => Just(Pick::Oldest), 1 => Just(Pick::Newest), 2 => (1..60u64).prop_map(Pick::Number)];
-    let session = || prop::option::of((0..5u8, any::<bool>(), prop::bool::weighted(0.8)));
-    let facts = move || {
-        (0..4u8, 0..2u8, session()).prop_map(|(forum, directory, session)| FactsOp {
-            forum,
-            directory,
-            session,
-        })
-    };
+    let asks = prop_oneof![
+        4 => any::<bool>().prop_map(|typing| Asks::New { typing }),
+        4 => any::<bool>().prop_map(|typing| Asks::GoOn { typing }),
+        1 => any::<bool>().prop_map(|just_typing| Asks::Hide { just_typing }),
+        1 => Just(Asks::Nonsense),
+    ];
+    let lie = prop_oneof![
+        12 => Just(Lie::None),
+        1 => Just(Lie::NoFacts),
+        1 => Just(Lie::FactsTwice),
+        1 => Just(Lie::OtherAuthor),
+        1 => Just(Lie::OtherForum),
+        1 => Just(Lie::Finished),
+        1 => Just(Lie::Renamed),
+        1 => Just(Lie::Receipt),
+        1 => Just(Lie::NotFacts),
+    ];
     prop_oneof![
         1 => (0..6u8, 0..2u8).prop_map(|(name, label)| Op::Register { name, label }),
         1 => (0..5u8, prop::collection::vec(1..6u32, 0..5))
             .prop_map(|(key, replicas)| Op::Open { key, replicas }),
-        10 => (forum(), 0..30u8, prop::option::of(0..5u8), any::<bool>())
-            .prop_map(|(forum, request, session, creates)| Op::Append { forum, request, session, creates }),
-        12 => (forum(), pick, peer(), epoch(), proposal(), facts()).prop_map(
-            |(forum, task, peer, epoch, proposal, facts)|
-            Op::Answer { forum, task, peer, epoch, proposal, facts }),
-        3 => (forum(), peer(), epoch(), proposal(), facts()).prop_map(
-            |(forum, peer, epoch, proposal, facts)| Op::Store { forum, peer, epoch, proposal, facts }),
-        1 => (1..6u32, 0..5u32, proposal()).prop_map(
-            |(peer, count, proposal)| Op::Lease { peer, count, proposal }),
+        10 => (forum(), 0..30u8, prop::option::weighted(0.8, 0..5u8), asks)
+            .prop_map(|(forum, request, session, asks)| Op::Append { forum, request, session, asks }),
+        14 => (forum(), pick, peer(), epoch(), proposal(), lie).prop_map(
+            |(forum, task, peer, epoch, proposal, lie)|
+            Op::Answer { forum, task, peer, epoch, proposal, lie }),
         2 => (forum(), 1..6u32, epoch(), proposal()).prop_map(
             |(forum, to, epoch, proposal)| Op::Move { forum, to, epoch, proposal }),
         1 => (0..80u64, any::<bool>()).prop_map(|(through, kept)| Op::Trim { through, kept }),
@@ -282,6 +303,7 @@ fn replica_op() -> impl Strategy<Value = Op> {
 /// What a history's author sees of the state when he makes the next command.
 pub struct View<'a> {
     pub state: &'a loop_raft_store::machine::HubState,
+    pub copies: &'a Copies,
     pub clock_ms: u64,
 }
 
@@ -292,19 +314,22 @@ impl View<'_> {
             Op::Register { name, label } => (0, self.register(*name, *label)),
             Op::Open { key, replicas } => {
                 let key = Bytes::from(vec![*key; 16]);
-                (0, Body::OpenForum(v1::OpenForum { key, replicas: replicas.clone() }))
+                let title = "a forum".to_owned();
+                (
+                    0,
+                    Body::OpenForum(v1::OpenForum {
+                        key,
+                        title,
+                        replicas: replicas.clone(),
+                        decays_at_s: None,
+                    }),
+                )
             }
-            Op::Append { forum, request, session, creates } => {
-                (*request, append(*forum, *request, *session, *creates))
+            Op::Append { forum, request, session, asks } => {
+                (*request, self.append(*forum, *request, *session, *asks))
             }
-            Op::Answer { forum, task, peer, epoch, proposal, facts } => {
-                (*proposal, self.answer(*forum, *task, *peer, *epoch, facts))
-            }
-            Op::Store { forum, peer, epoch, proposal, facts } => {
-                (*proposal, self.store(*forum, *peer, *epoch, facts))
-            }
-            Op::Lease { peer, count, proposal } => {
-                (*proposal, Body::LeaseUserIds(v1::LeaseUserIds { peer_id: *peer, count: *count }))
+            Op::Answer { forum, task, peer, epoch, proposal, lie } => {
+                (*proposal, self.answer(*forum, *task, *peer, *epoch, *lie))
             }
             Op::Move { forum, to, epoch, proposal } => (
                 *proposal,
@@ -370,7 +395,37 @@ impl View<'_> {
         })
     }
 
-    fn answer(&self, forum: u32, task: Pick, peer: Option<u32>, epoch: i8, facts: &FactsOp) -> Body {
+    /// What is asked follows from the request's number too, so that sessions change in one field and another.
+    fn append(&self, forum: u32, request: u8, session: Option<u8>, asks: Asks) -> Body {
+        let named = self.copies.unfinished(forum).next_back().map_or(2867, |message| message.id);
+        let text = match request % 3 {
+            0 => format!("message={request}&your_name=n{request}"),
+            1 => format!("message={request}&lat={request}"),
+            _ => format!("message=x&lon={request}&msg_id={request}"),
+        };
+        let typing = |typing: bool| if typing { "&typing=on" } else { "" };
+        let (endpoint, params, named_message) = match asks {
+            Asks::New { typing: is_typing } => (Endpoint::Shout, format!("{text}{}", typing(is_typing)), 0),
+            Asks::GoOn { typing: is_typing } => {
+                (Endpoint::Shout, format!("{text}&shout_id={named}{}", typing(is_typing)), named)
+            }
+            Asks::Hide { just_typing: true } => {
+                (Endpoint::HideMessage, format!("mid={named}&just_typing=1"), 0)
+            }
+            Asks::Hide { just_typing: false } => (Endpoint::HideMessage, format!("mid={named}"), 0),
+            Asks::Nonsense => (Endpoint::Index, "a".repeat(70_000 * usize::from(request % 2)), 0),
+        };
+        let session_id = session.map_or(String::new(), session_id);
+        Body::AppendTask(v1::AppendTask {
+            forum_id: forum,
+            request: executor::request(endpoint, &params, &session_id),
+            session_id,
+            creates_message: matches!(asks, Asks::New { .. }),
+            named_message,
+        })
+    }
+
+    fn answer(&self, forum: u32, task: Pick, peer: Option<u32>, epoch: i8, lie: Lie) -> Body {
         let oldest = || self.forum(forum).and_then(|forum| forum.oldest_open_task());
         let newest = || self.forum(forum).and_then(|forum| forum.open_tasks.last().copied());
         let task_id = match task {
@@ -378,27 +433,23 @@ impl View<'_> {
             Pick::Newest => newest().map_or(1, |task| task.get()),
             Pick::Number(task) => task,
         };
-        let sid_json = Some(task_id.to_string());
+        let open = TaskId::new(task_id).and_then(|task| self.state.open_task(task));
+        let open = open.and_then(|record| Some((record, record.task()?)));
+        let mut made =
+            open.map_or_else(Executed::default, |(record, task)| self.copies.execute(record, task));
+        lie.tell(&mut made);
+        let mut facts = v1::Facts { facts: made.facts }.encode_to_vec();
+        if matches!(lie, Lie::NotFacts) {
+            facts.extend([0xff, 0xff]);
+        }
         Body::AnswerTask(v1::AnswerTask {
             task_id,
             forum_id: forum,
             peer_id: peer.unwrap_or_else(|| self.primary(forum)),
             epoch: self.epoch(forum, epoch),
-            receipt: Some(v1::Receipt { status: 200, sid_json, lid: None }),
-            forum_facts: Bytes::from(vec![1; facts.forum.into()]),
-            directory_facts: Bytes::from(vec![2; facts.directory.into()]),
-            sessions: self.sessions(facts),
-        })
-    }
-
-    fn store(&self, forum: u32, peer: Option<u32>, epoch: i8, facts: &FactsOp) -> Body {
-        Body::StoreFacts(v1::StoreFacts {
-            forum_id: forum,
-            peer_id: peer.unwrap_or_else(|| self.primary(forum)),
-            epoch: self.epoch(forum, epoch),
-            forum_facts: Bytes::from(vec![1; facts.forum.into()]),
-            directory_facts: Bytes::from(vec![2; facts.directory.into()]),
-            sessions: self.sessions(facts),
+            receipt: Some(made.receipt),
+            facts: Bytes::from(facts),
+            session: made.session,
         })
     }
 
@@ -491,31 +542,29 @@ impl View<'_> {
         let peer_id = peer.or(drains.map(PeerId::get)).unwrap_or(1);
         Body::ReinstateReplica(v1::ReinstateReplica { forum_id, peer_id })
     }
-
-    fn sessions(&self, facts: &FactsOp) -> Vec<v1::SessionRecord> {
-        let record = |(id, has_user, is_current): (u8, bool, bool)| {
-            let id = session_id(id);
-            let version = self.state.session(&id).map_or(0, |session| session.version);
-            v1::SessionRecord {
-                id,
-                version: if is_current { version } else { version + 1 },
-                user_id: has_user.then(|| "414".to_owned()),
-                data: Bytes::from_static(b"data"),
-                ..v1::SessionRecord::default()
-            }
-        };
-        facts.session.map(record).into_iter().collect()
-    }
 }
 
-fn append(forum_id: u32, request: u8, session: Option<u8>, creates_message: bool) -> Body {
-    Body::AppendTask(v1::AppendTask {
-        forum_id,
-        request: Bytes::from(vec![request; 40]),
-        session_id: session.map_or(String::new(), session_id),
-        creates_message,
-        origin_hub: 1,
-    })
+impl Lie {
+    fn tell(self, made: &mut Executed) {
+        let message = made.facts.iter_mut().find_map(|fact| match &mut fact.kind {
+            Some(Kind::MessageStored(message)) => Some(message),
+            _ => None,
+        });
+        match (self, message) {
+            (Self::None | Self::NotFacts, _) => {}
+            (Self::NoFacts, _) => made.facts.clear(),
+            (Self::FactsTwice, _) => made.facts.extend_from_within(..),
+            (Self::OtherAuthor, Some(message)) => message.author_id = Some(9),
+            (Self::OtherForum, Some(message)) => message.forum_id += 1,
+            (Self::Finished, Some(message)) => message.status ^= 3,
+            (Self::OtherAuthor | Self::OtherForum | Self::Finished, None) => {}
+            (Self::Renamed, _) => {
+                let name = Some("nobody".to_owned());
+                made.session = Some(v1::SessionChange { name, ..Default::default() });
+            }
+            (Self::Receipt, _) => made.receipt.sid_json = Some("7".to_owned()),
+        }
+    }
 }
 
 fn session_id(id: u8) -> String {

@@ -3,9 +3,12 @@
 
 mod bounds;
 mod copies;
+#[path = "../executor/mod.rs"]
+mod executor;
 mod failover;
 mod interruptions;
 mod invitations;
+mod open_messages;
 mod replicas;
 mod retention;
 mod sessions;

@@ -3,36 +3,59 @@
 use std::fmt::Write;
 
 use bytes::Bytes;
+use loop_atomjump::Executed;
 use loop_proto::{
-    ids::{ForumKey, PeerId, RequestId},
-    v1::{self, command::Body, outcome::Kind},
+    ids::{ForumKey, PeerId, RequestId, TaskId},
+    v1::{self, Endpoint, command::Body, outcome::Kind},
 };
-use loop_raft_store::machine::{Bounds, Event, HubState, Invitation, apply_command, snapshot};
+use loop_raft_store::machine::{Applied, Bounds, Event, HubState, Invitation, apply_command, snapshot};
+use prost::Message;
+
+use crate::executor::{self, Copies};
 
 /// A hub group of one, and the tale so far.
 pub struct Story {
     pub state: HubState,
+    pub copies: Copies,
     told: String,
     now_ms: u64,
     proposals: u8,
 }
 
-/// What a task's answer carries, the rest being empty.
-#[derive(Default)]
+/// A change of what an honest peer would say.
+pub type Lie = fn(&mut Executed);
+
+/// Who answers what; executed honestly, and then changed by the lie.
+#[derive(Clone, Copy, Default)]
 pub struct Answer {
     pub task: u64,
     pub forum: u32,
     pub peer: u32,
     pub epoch: u64,
-    pub sid: Option<&'static str>,
-    pub facts: &'static str,
-    pub directory: &'static str,
-    pub sessions: Vec<v1::SessionRecord>,
+    pub lie: Option<Lie>,
+}
+
+/// A browser's write.
+#[derive(Clone, Copy)]
+pub struct Sent {
+    pub forum: u32,
+    pub endpoint: Endpoint,
+    pub params: &'static str,
+    pub session: &'static str,
+    pub creates: bool,
+    /// The message it goes on with; 0: none.
+    pub named: u32,
 }
 
 impl Story {
     pub fn new(bounds: Bounds) -> Self {
-        Self { state: HubState::new(bounds), told: String::new(), now_ms: 1_000_000, proposals: 0 }
+        Self {
+            state: HubState::new(bounds),
+            copies: Copies::default(),
+            told: String::new(),
+            now_ms: 1_000_000,
+            proposals: 0,
+        }
     }
 
     /// Three peers and a forum that all of them hold, not told.
@@ -64,15 +87,21 @@ impl Story {
         writeln!(self.told, "… {ms} ms later").unwrap();
     }
 
-    /// So many minutes pass, with something said in each.
+    /// So many minutes pass, with something said in each; told is only what happens by itself.
     pub fn minutes_pass(&mut self, minutes: u64) {
+        writeln!(self.told, "… {minutes} minutes pass").unwrap();
         for _ in 0..minutes {
             self.now_ms += 60_000;
-            let told = self.told.len();
-            self.trim(0);
-            self.told.truncate(told);
+            self.proposals += 1;
+            let body = Body::NotePresence(v1::NotePresence::default());
+            let applied = self.apply(RequestId([self.proposals; 16]), body);
+            self.tell(&applied);
         }
-        writeln!(self.told, "… {minutes} minutes pass").unwrap();
+    }
+
+    /// Nothing is asked, so that only what is due happens.
+    pub fn tick(&mut self) -> Kind {
+        self.propose("time goes on", Body::NotePresence(v1::NotePresence::default()))
     }
 
     /// The leader's clock stands back; log time must not.
@@ -92,66 +121,81 @@ impl Story {
 
     pub fn open(&mut self, name: &str, replicas: &[u32]) -> Kind {
         let key = Bytes::copy_from_slice(&ForumKey::of_name(name.as_bytes()).0);
-        let body = Body::OpenForum(v1::OpenForum { key, replicas: replicas.to_vec() });
+        let body = Body::OpenForum(v1::OpenForum {
+            key,
+            replicas: replicas.to_vec(),
+            title: name.into(),
+            decays_at_s: None,
+        });
         self.propose(&format!("open forum {name} on {replicas:?}"), body)
     }
 
-    /// Appends a write of a client; `request` names it, however often it is sent.
-    pub fn write(&mut self, forum: u32, request: &str, session: &str) -> Kind {
+    /// Appends a new message of a client; its text names it, however often it is sent.
+    pub fn write(&mut self, forum: u32, text: &str, session: &str) -> Kind {
+        let request = executor::request(Endpoint::Shout, &format!("message={text}"), session);
         let body = Body::AppendTask(v1::AppendTask {
             forum_id: forum,
-            request: Bytes::copy_from_slice(request.as_bytes()),
+            request,
             session_id: session.into(),
             creates_message: true,
-            origin_hub: 1,
+            named_message: 0,
         });
-        self.command(&format!("write {request:?} to f{forum}"), request_id(request), body)
+        self.command(&format!("write {text:?} to f{forum}"), request_id(text), body)
+    }
+
+    /// Appends a request of a session that creates no message.
+    pub fn hide(&mut self, forum: u32, name: &str, session: &str) -> Kind {
+        let body = Body::AppendTask(v1::AppendTask {
+            forum_id: forum,
+            request: executor::request(Endpoint::HideMessage, "mid=1", session),
+            session_id: session.into(),
+            creates_message: false,
+            named_message: 0,
+        });
+        self.command(&format!("hide {name:?} in f{forum}"), request_id(name), body)
+    }
+
+    /// Appends whatever a client asks; each is a request of its own.
+    pub fn send(&mut self, write: Sent) -> Kind {
+        let Sent { forum, endpoint, params, session, creates, named } = write;
+        let body = Body::AppendTask(v1::AppendTask {
+            forum_id: forum,
+            request: executor::request(endpoint, params, session),
+            session_id: session.into(),
+            creates_message: creates,
+            named_message: named,
+        });
+        let named = if named == 0 { String::new() } else { format!(", naming m{named}") };
+        self.propose(&format!("send {params:?} to f{forum}{named}"), body)
     }
 
     pub fn answer(&mut self, answer: Answer) -> Kind {
-        let title = format!("p{} answers t{} under e{}", answer.peer, answer.task, answer.epoch);
+        let lying = if answer.lie.is_some() { ", lying" } else { "" };
+        let title = format!("p{} answers t{} under e{}{lying}", answer.peer, answer.task, answer.epoch);
         self.proposals += 1;
         let proposal = RequestId([self.proposals; 16]);
         self.answer_as(&title, proposal, answer)
     }
 
     pub fn answer_as(&mut self, title: &str, proposal: RequestId, answer: Answer) -> Kind {
-        let sid_json = answer.sid.map(String::from);
+        // Nothing is told of a task that is not open.
+        let task = TaskId::new(answer.task).and_then(|task| self.state.open_task(task));
+        let task = task.and_then(|record| Some((record, record.task()?)));
+        let mut executed =
+            task.map_or_else(Executed::default, |(record, task)| self.copies.execute(record, task));
+        if let Some(lie) = answer.lie {
+            lie(&mut executed);
+        }
         let body = Body::AnswerTask(v1::AnswerTask {
             task_id: answer.task,
             forum_id: answer.forum,
             peer_id: answer.peer,
             epoch: answer.epoch,
-            receipt: Some(v1::Receipt { status: 200, sid_json, lid: None }),
-            forum_facts: Bytes::from_static(answer.facts.as_bytes()),
-            directory_facts: Bytes::from_static(answer.directory.as_bytes()),
-            sessions: answer.sessions,
+            receipt: Some(executed.receipt),
+            facts: Bytes::from(v1::Facts { facts: executed.facts }.encode_to_vec()),
+            session: executed.session,
         });
         self.command(title, proposal, body)
-    }
-
-    /// What a read changed; `facts.task` and `facts.sid` do not count.
-    pub fn store(&mut self, facts: Answer) -> Kind {
-        let title = format!("p{} stores facts of a read under e{}", facts.peer, facts.epoch);
-        self.proposals += 1;
-        self.store_as(&title, RequestId([self.proposals; 16]), facts)
-    }
-
-    pub fn store_as(&mut self, title: &str, proposal: RequestId, facts: Answer) -> Kind {
-        let body = Body::StoreFacts(v1::StoreFacts {
-            forum_id: facts.forum,
-            peer_id: facts.peer,
-            epoch: facts.epoch,
-            forum_facts: Bytes::from_static(facts.facts.as_bytes()),
-            directory_facts: Bytes::from_static(facts.directory.as_bytes()),
-            sessions: facts.sessions,
-        });
-        self.command(title, proposal, body)
-    }
-
-    pub fn lease(&mut self, peer: u32, count: u32) -> Kind {
-        let body = Body::LeaseUserIds(v1::LeaseUserIds { peer_id: peer, count });
-        self.propose(&format!("lease {count} user ids to p{peer}"), body)
     }
 
     pub fn move_primary(&mut self, forum: u32, to: u32, expected_epoch: u64) -> Kind {
@@ -249,6 +293,11 @@ impl Story {
         self.propose(&format!("connected {connected:?}, away {away:?}"), Body::NotePresence(body))
     }
 
+    pub fn breach(&mut self, peer: u32, rule: u32) -> Kind {
+        let body = Body::NoteBreach(v1::NoteBreach { peer_id: peer, rule });
+        self.propose(&format!("p{peer} breaks rule {rule}"), body)
+    }
+
     pub fn restart(&mut self, forum: u32, peer: u32) -> Kind {
         let body = v1::RestartReplica { forum_id: forum, peer_id: peer };
         self.propose(&format!("restart p{peer} of f{forum}"), Body::RestartReplica(body))
@@ -283,6 +332,14 @@ impl Story {
     }
 
     pub fn command(&mut self, title: &str, request: RequestId, body: Body) -> Kind {
+        let applied = self.apply(request, body);
+        let kind = applied.outcome.kind.clone().expect("every command has an outcome");
+        writeln!(self.told, "> {title}\n  {}", outcome(&kind)).unwrap();
+        self.tell(&applied);
+        kind
+    }
+
+    fn apply(&mut self, request: RequestId, body: Body) -> Applied {
         let command = v1::Command {
             request_id: Bytes::copy_from_slice(&request.0),
             at_ms: self.now_ms,
@@ -292,12 +349,18 @@ impl Story {
         self.state.check_invariants().unwrap();
         let read = snapshot::decode(&snapshot::encode(&self.state)).unwrap();
         assert!(read == self.state, "the snapshot of {:?} reads as {read:?}", self.state);
-        let kind = applied.outcome.kind.expect("every command has an outcome");
-        writeln!(self.told, "> {title}\n  {}", outcome(&kind)).unwrap();
+        for event in &applied.events {
+            if let Event::RecordAppended(record) = event {
+                self.copies.apply(record);
+            }
+        }
+        applied
+    }
+
+    fn tell(&mut self, applied: &Applied) {
         for event in &applied.events {
             writeln!(self.told, "  - {}", shown(event)).unwrap();
         }
-        kind
     }
 }
 
@@ -334,18 +397,6 @@ pub fn request_id(request: &str) -> RequestId {
     RequestId(id)
 }
 
-/// A session as a peer changed it.
-pub fn session(id: &str, based_on: u64, user: Option<&str>, data: &'static str) -> v1::SessionRecord {
-    v1::SessionRecord {
-        id: id.into(),
-        version: based_on,
-        user_id: user.map(String::from),
-        created_at_s: 1000,
-        updated_at_s: 1000,
-        data: Bytes::from_static(data.as_bytes()),
-    }
-}
-
 fn outcome(kind: &Kind) -> String {
     match kind {
         Kind::Rejection(no) => {
@@ -365,9 +416,7 @@ fn outcome(kind: &Kind) -> String {
             format!("t{}{message}{known}{answered}", appended.task_id)
         }
         Kind::TaskAnswered(answered) => format!("answered by t{}", answered.record_id),
-        Kind::FactsStored(stored) => format!("stored by t{}", stored.record_id),
         Kind::PeerRegistered(peer) => PeerId::new(peer.peer_id).unwrap().to_string(),
-        Kind::UserIdsLeased(lease) => format!("{} users from u{}", lease.count, lease.first),
         Kind::PrimaryMoved(moved) => format!("now e{}", moved.epoch),
         Kind::TasksTrimmed(trimmed) => format!("trimmed through t{}", trimmed.through),
         Kind::PeerInvited(invited) => format!("invited by t{}", invited.invitation_id),
@@ -386,7 +435,6 @@ fn shown(event: &Event) -> String {
         Event::ReplicasChanged { forum, left } if left.is_empty() => format!("{forum} is held differently"),
         Event::ReplicasChanged { forum, left } => format!("{forum} is held differently, {left:?} left"),
         Event::PeerStateChanged(id) => format!("{id} is to be used differently"),
-        Event::SessionStored(id) => format!("session {} stored", id.as_str()),
         Event::Trimmed { through } => format!("trimmed through t{through}"),
     }
 }

@@ -145,7 +145,7 @@ async fn open(
     messages: u64,
 ) -> Result<Arc<Forum>> {
     let name = unique("ajps_guests_");
-    let visitor = Visitor::arrive(&hubs[at % hubs.len()], &name).await?;
+    let visitor = Visitor::open(&hubs[at % hubs.len()], &name).await?;
     let key = loop_proto::ids::ForumKey::of_name(name.as_bytes()).0.to_vec();
     let which = loop_proto::v1::show_forum_request::Which::Key(key.into());
     let visitor = visitor.patient_for(READ_WITHIN);

@@ -18,7 +18,8 @@ pub struct CopiesFollowTheLog {
 
 #[derive(Default)]
 struct Forum {
-    rows: HashMap<u32, u64>,
+    /// Each message's text, whether it is shown and whether it is finished.
+    rows: HashMap<u32, (String, bool, bool)>,
     /// The sum of the rows' hashes, so that it can be kept as rows come and go.
     sum: u64,
     /// The sum and the number of rows after each record that changed them, ascending.
@@ -32,12 +33,20 @@ fn hash(id: u64, text: &str, active: bool, is_final: bool) -> u64 {
 }
 
 impl Forum {
-    fn put(&mut self, id: u32, hash: Option<u64>) {
-        let before = match hash {
-            Some(hash) => self.rows.insert(id, hash),
+    fn put(&mut self, id: u32, row: Option<(String, bool, bool)>) {
+        let hash_of = |row: &(String, bool, bool)| hash(id.into(), &row.0, row.1, row.2);
+        let added = row.as_ref().map_or(0, hash_of);
+        let before = match row {
+            Some(row) => self.rows.insert(id, row),
             None => self.rows.remove(&id),
         };
-        self.sum = self.sum.wrapping_sub(before.unwrap_or(0)).wrapping_add(hash.unwrap_or(0));
+        self.sum = self.sum.wrapping_sub(before.as_ref().map_or(0, hash_of)).wrapping_add(added);
+    }
+
+    fn hide(&mut self, id: u32, finished: bool) {
+        if let Some((text, _, is_final)) = self.rows.get(&id).cloned() {
+            self.put(id, Some((text, false, is_final || finished)));
+        }
     }
 }
 
@@ -56,8 +65,9 @@ impl Invariant for CopiesFollowTheLog {
             match fact {
                 Kind::MessageStored(row) => {
                     let is_final = row.status() == v1::MessageStatus::Final;
-                    forum.put(row.id, Some(hash(row.id.into(), &row.text, row.active, is_final)));
+                    forum.put(row.id, Some((row.text, row.active, is_final)));
                 }
+                Kind::MessageHidden(row) => forum.hide(row.id, row.finished),
                 Kind::MessageRemoved(row) => forum.put(row.id, None),
                 _ => {}
             }
@@ -125,6 +135,9 @@ mod tests {
         rule.on_record(&record(6, says(10, "c"))).unwrap();
         let removed = v1::MessageRemoved { id: 11, ..Default::default() };
         rule.on_record(&record(8, Kind::MessageRemoved(removed))).unwrap();
+        let hidden = v1::MessageHidden { id: 10, ..Default::default() };
+        rule.on_record(&record(10, Kind::MessageHidden(hidden))).unwrap();
+        assert!(rule.on_copy(&copy(10, &[(10, "c")])).is_err(), "shown");
         let both = [(10, "a"), (11, "b")];
         assert_eq!(rule.on_copy(&copy(1, &[])), Ok(()));
         assert_eq!(rule.on_copy(&copy(3, &both[..1])), Ok(()));

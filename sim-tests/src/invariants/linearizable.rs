@@ -17,8 +17,10 @@ mod view;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use loop_proto::v1::{self, fact::Kind, record::Body};
+
 use self::view::View;
-use super::{Commit, Hide, Invariant, Look, Shown, Typing};
+use super::{Commit, Hide, Invariant, Look, Shown, Typing, facts_of};
 
 /// Reads that may run beside one another and be told apart; visitors of a run are fewer by far.
 const RECENT_MAX: usize = 256;
@@ -85,6 +87,22 @@ pub struct Linearizable {
 impl Invariant for Linearizable {
     fn name(&self) -> &'static str {
         "each forum is linearizable"
+    }
+
+    /// The hubs themselves take away what somebody typed and left behind.
+    fn on_record(&mut self, record: &v1::Record) -> Result<(), String> {
+        if !matches!(&record.body, Some(Body::Facts(facts)) if facts.peer_id == 0) {
+            return Ok(());
+        }
+        for fact in facts_of(record) {
+            let Kind::MessageRemoved(removed) = fact else { continue };
+            let id = u64::from(removed.id);
+            let forum = self.homes.get(&id).and_then(|home| self.forums.get_mut(home));
+            if let Some(message) = forum.and_then(|forum| forum.messages.get_mut(&id)) {
+                message.hidden.asked.get_or_insert(0);
+            }
+        }
+        Ok(())
     }
 
     fn on_sent(&mut self, commit: &Commit) -> Result<(), String> {

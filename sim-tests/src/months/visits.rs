@@ -1,4 +1,4 @@
-//! Machines come, read the log, and go. Owns what happens on a machine and at the hub it hangs on then.
+//! Machines come, read the log, and go. Owns what happens on a machine and at the hub it is connected to then.
 
 use loop_proto::{
     ids::{ForumId, PeerId},

@@ -5,6 +5,7 @@ use loop_proto::{
     ids::ForumId,
     v1::{self, command, outcome},
 };
+use prost::Message;
 use rand::RngExt;
 
 use super::{
@@ -19,6 +20,11 @@ use super::{
 const MESSAGE_BYTES: u64 = 1_000;
 /// Rows of a forum that was just opened.
 const NEW_BYTES: u64 = 20_000;
+/// A request that everybody may answer in the same way, without rows: what it is about plays no part here.
+fn removal() -> v1::ClientRequest {
+    v1::ClientRequest { endpoint: v1::Endpoint::HideMessage.into(), ..Default::default() }
+}
+
 /// A busy forum's reads per minute, and its tasks.
 const CROWD: ForumRate = ForumRate { tasks_per_minute: 60, reads_per_minute: 6_000 };
 
@@ -47,7 +53,8 @@ impl World {
         let number = self.topics.len() as u64 + 1;
         let mut key = vec![0; 8];
         key.extend(number.to_be_bytes());
-        let body = command::Body::OpenForum(v1::OpenForum { key: key.into(), replicas });
+        let body =
+            command::Body::OpenForum(v1::OpenForum { key: key.into(), replicas, ..Default::default() });
         if let outcome::Kind::ForumOpened(opened) = self.apply(body)
             && let Some(id) = ForumId::new(opened.forum_id)
         {
@@ -86,10 +93,8 @@ impl World {
         let Some(forum) = chosen.map(|topic| topic.id) else { return };
         let body = command::Body::AppendTask(v1::AppendTask {
             forum_id: forum.get(),
-            request: vec![b'm'; 64].into(),
-            session_id: String::new(),
-            creates_message: true,
-            origin_hub: 1,
+            request: removal().encode_to_vec().into(),
+            ..Default::default()
         });
         if let outcome::Kind::TaskAppended(_) = self.apply(body) {
             self.answer_open_tasks(forum);
@@ -110,10 +115,8 @@ impl World {
                 forum_id: id.get(),
                 peer_id: forum.primary.get(),
                 epoch: forum.epoch.0,
-                receipt: Some(v1::Receipt { status: 200, sid_json: None, lid: None }),
-                forum_facts: vec![b'f'; 128].into(),
-                directory_facts: Default::default(),
-                sessions: Vec::new(),
+                receipt: Some(v1::Receipt { status: 200, ..Default::default() }),
+                ..Default::default()
             });
             let outcome::Kind::TaskAnswered(answered) = self.apply(body) else { return };
             let topic = &mut self.topics[Self::topic_at(id)];

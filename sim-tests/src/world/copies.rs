@@ -16,6 +16,8 @@ use crate::invariants::{Begun, Disks, Dropped, Ended, Levelled, Other};
 
 /// Who is away for less may only be changing hubs or starting again.
 const MOMENT: Duration = Duration::from_secs(20);
+/// Between a proposal and when it is applied, while nothing is wrong.
+const APPLIED_WITHIN: Duration = Duration::from_millis(100);
 /// How often the live copies of each forum are counted.
 const COUNT_EVERY: Duration = Duration::from_millis(200);
 
@@ -207,7 +209,8 @@ impl World {
     fn is_confirmed(&self, forum: u32, held: &Assignment, id: u32) -> bool {
         let grace = Duration::from_secs(self.tuning.lock().copy_grace_s);
         let since = self.copies.serving_since.get(&(forum, id));
-        let has_served = since.is_none_or(|since| *since + grace <= self.sim.elapsed());
+        // The leader counts from the log's time, which is that of the proposal; the world from when it was applied.
+        let has_served = since.is_none_or(|since| *since + grace <= self.sim.elapsed() + APPLIED_WITHIN);
         has_served && !held.unconfirmed.contains(&id)
     }
 

@@ -32,6 +32,8 @@ use super::{
 /// What the hubs' clocks show when a run begins, Unix milliseconds.
 const EPOCH_MS: u64 = 1_795_000_000_000;
 const TOKEN: &str = "simulated-token";
+/// For how long a peer is suspended that lies for the first time: runs are short.
+const SUSPENSION_MS: u64 = 500;
 /// What hubs show one another.
 pub const GROUP_SECRET: &str = "simulated-group-secret";
 /// What operators show the hubs.
@@ -221,7 +223,12 @@ impl HubHost {
         };
         let config = HubConfig::try_from(options)?;
         // Less than an operator may choose: a simulated run is short.
-        Ok(HubConfig { retained_records: tuning.retained_records, peer_queue: tuning.peer_queue, ..config })
+        Ok(HubConfig {
+            retained_records: tuning.retained_records,
+            peer_queue: tuning.peer_queue,
+            suspension_ms: SUSPENSION_MS,
+            ..config
+        })
     }
 
     fn io(&self, seed: u64) -> loop_hub::io::Io {

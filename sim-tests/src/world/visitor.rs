@@ -12,6 +12,7 @@ use tokio::{
 
 use super::{
     hosts::Roster,
+    liar::SCRIPT,
     net::{HTTP_PORT, Net},
     oracle::Oracle,
 };
@@ -162,6 +163,9 @@ impl Visitor {
         let Some(rows) = client::rows(answer) else {
             return self.oracle.wronged(&self.name, "an answer without a list of messages".into());
         };
+        if rows.iter().any(|(_, html)| html.contains(SCRIPT)) {
+            return self.oracle.wronged(&self.name, "script in a message".into());
+        }
         let rows: Vec<_> = rows.into_iter().map(|(id, html)| (id, look(&html))).collect();
         let mine = format!("{}-n", self.name);
         let is_others = |look: &Look| matches!(look, Look::Says(text) if !text.contains(&mine));

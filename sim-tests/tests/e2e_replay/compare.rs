@@ -1,9 +1,7 @@
 //! One answer over HTTP beside the captured one.
 
-use loop_proto::v1;
-
 use crate::{
-    answers,
+    answers::{self, Answered},
     capture::Capture,
     http::Answer,
     names::{self, Names},
@@ -14,9 +12,8 @@ use crate::{
 /// Headers the contract names, beside the type. A browser sees no difference in any other.
 const HEADERS: [&str; 5] = ["cache-control", "expires", "pragma", "set-cookie", "last-modified"];
 
-/// Where our fast reader is reached, and what it sends browsers to where theirs sends them to the PHP.
+/// Where our fast reader is reached.
 pub const FAST_HOST: &str = "fast.loop.test";
-const PHP_OF_FAST: &str = "http://fast.loop.test/api";
 pub const PHP_HOST: &str = "127.0.0.1:18080";
 
 /// How an answer differs from the captured one.
@@ -47,12 +44,12 @@ pub fn answer(capture: &Capture, ours: &Answer, names: &mut Names) -> Compared {
     // A JSONP value travels without its envelope between the parts of the system, and is compared so.
     let is_jsonp = capture.unwrapped().is_some();
     let unwrapped = text.strip_prefix(callback).and_then(|rest| rest.strip_prefix('(')?.strip_suffix(')'));
-    let body = v1::ResponseBody {
+    let body = Answered {
         status: ours.status.into(),
         content_type: spelled(&capture.response_header("Content-Type"), ours.header("content-type")),
         jsonp: is_jsonp && unwrapped.is_some(),
-        body: unwrapped.filter(|_| is_jsonp).unwrap_or(&text).to_owned().into(),
-        headers: location(capture, &ours).into_iter().collect(),
+        body: unwrapped.filter(|_| is_jsonp).unwrap_or(&text).to_owned(),
+        location: ours.all("location").first().map(|location| (*location).to_owned()),
     };
     if capture.path() == "/search-secure.php" {
         page::compare(capture, &with_their_date(capture, body, &mut differences), &mut differences);
@@ -124,19 +121,9 @@ fn spelled(theirs: &str, ours: &str) -> String {
     if theirs.eq_ignore_ascii_case(ours) { theirs.to_owned() } else { ours.to_owned() }
 }
 
-fn location(capture: &Capture, ours: &Answer) -> Option<v1::Header> {
-    let theirs = capture.response_header("Location");
-    let ours = ours.all("location").first()?.replace(PHP_OF_FAST, &format!("http://{PHP_HOST}"));
-    Some(v1::Header { name: "location".to_owned(), value: spelled(&theirs, &ours).into() })
-}
-
 /// The page tells when the forum began: ours must be a date of today, and then becomes theirs.
-fn with_their_date(
-    capture: &Capture,
-    body: v1::ResponseBody,
-    differences: &mut Vec<String>,
-) -> v1::ResponseBody {
-    let page = String::from_utf8_lossy(&body.body).into_owned();
+fn with_their_date(capture: &Capture, body: Answered, differences: &mut Vec<String>) -> Answered {
+    let page = body.body.clone();
     let theirs = &capture.json["response"]["body_facts"]["hidden_inputs"]["date-owner-start"];
     let Some(theirs) = theirs.as_str() else { return body };
     let tag = page.split('<').find(|tag| tag.contains("name=\"date-owner-start\""));
@@ -151,7 +138,7 @@ fn with_their_date(
         differences.push(format!("date {ours} instead of {theirs}"));
     }
     let page = page.replace(tag, &tag.replace(ours, theirs));
-    v1::ResponseBody { body: page.into(), ..body }
+    Answered { body: page, ..body }
 }
 
 /// What stays different on purpose, as they have it.

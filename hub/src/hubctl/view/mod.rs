@@ -293,7 +293,6 @@ mod tests {
             forum_id: 4_000_000_000,
             message_id: Some(u32::MAX),
             received_at_ms: 1,
-            origin_hub: 1 << 30,
             ..Default::default()
         };
         fits(&TasksView::from(vec![task]));

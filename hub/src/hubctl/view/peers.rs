@@ -35,6 +35,9 @@ struct PeerView {
     away_ms: Option<u64>,
     present_permille: u32,
     proven: bool,
+    breaches: u32,
+    breach: String,
+    suspended_ms: u64,
 }
 
 /// What a volunteer gives; nothing where there is no limit, or the peer is away.
@@ -106,6 +109,9 @@ impl From<Vec<v1::PeerInfo>> for PeersView {
             away_ms: peer.away_ms,
             present_permille: peer.present_permille,
             proven: peer.proven,
+            breaches: peer.breaches,
+            breach: peer.breach,
+            suspended_ms: peer.suspended_ms,
         };
         Self { peers: peers.into_iter().map(view).collect() }
     }
@@ -119,6 +125,26 @@ impl PeerView {
             (None, Some(ms)) => format!("away {}", lasting(ms)),
             (None, None) => "away".to_owned(),
         }
+    }
+
+    /// What it may do now.
+    fn state(&self) -> String {
+        match self.suspended_ms {
+            0 => self.state.to_owned(),
+            ms => format!("suspended, {} more", lasting(ms.next_multiple_of(1000))),
+        }
+    }
+
+    /// What it said that cannot be.
+    fn broke(&self) -> Option<String> {
+        let times = match self.breaches {
+            0 => return None,
+            1 => "once".to_owned(),
+            times => format!("{times} times"),
+        };
+        let owner = if self.owner.is_empty() { String::new() } else { format!(" of {}", self.owner) };
+        let (peer, name, breach) = (self.peer, &self.name, &self.breach);
+        Some(format!("p{peer} {name}{owner} was suspended {times}, last for {breach}\n"))
     }
 
     /// How much of the time it is there, as far as the hubs know.
@@ -165,7 +191,7 @@ impl View for PeersView {
                 format!("p{}", peer.peer),
                 peer.name.clone(),
                 peer.at(),
-                peer.state.to_owned(),
+                peer.state(),
                 peer.forums.to_string(),
                 peer.primaries.to_string(),
                 dash(&peer.owner),
@@ -182,13 +208,32 @@ impl View for PeersView {
                 ago(peer.registered_at_ms, now_ms),
             ]);
         }
-        table.render_within(width)
+        let broke: String = self.peers.iter().filter_map(PeerView::broke).collect();
+        table.render_within(width) + &broke
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peer_that_said_what_cannot_be_is_named_with_its_owner_and_what_it_said() {
+        let liar = v1::PeerInfo {
+            peer_id: 3,
+            name: "attic".into(),
+            owner: "mallory".into(),
+            breaches: 2,
+            breach: "an answer with a row of another forum".into(),
+            suspended_ms: 53_001,
+            ..Default::default()
+        };
+        let text = PeersView::from(vec![liar]).text(0);
+        assert!(text.contains("suspended, 54 s more"), "{text}");
+        let told =
+            "p3 attic of mallory was suspended 2 times, last for an answer with a row of another forum\n";
+        assert!(text.ends_with(told), "{text}");
+    }
 
     #[test]
     fn a_peer_that_is_away_is_listed_as_away() {

@@ -17,7 +17,6 @@ struct TaskView {
     kind: &'static str,
     message: Option<u32>,
     received_at_ms: u64,
-    origin_hub: u64,
 }
 
 impl From<Vec<v1::TaskInfo>> for TasksView {
@@ -28,7 +27,6 @@ impl From<Vec<v1::TaskInfo>> for TasksView {
             kind: kind(task.endpoint()),
             message: task.message_id,
             received_at_ms: task.received_at_ms,
-            origin_hub: task.origin_hub,
         };
         Self { tasks: tasks.into_iter().map(view).collect() }
     }
@@ -48,7 +46,7 @@ impl View for TasksView {
         if self.tasks.is_empty() {
             return "no open task: everything that was accepted has been answered\n".to_owned();
         }
-        let mut table = Table::new(&["TASK", "FORUM", "KIND", "MESSAGE", "RECEIVED", "HUB"]);
+        let mut table = Table::new(&["TASK", "FORUM", "KIND", "MESSAGE", "RECEIVED"]);
         for task in &self.tasks {
             table.row(vec![
                 format!("t{}", task.task),
@@ -56,7 +54,6 @@ impl View for TasksView {
                 task.kind.to_owned(),
                 task.message.map_or_else(|| "-".to_owned(), |message| format!("m{message}")),
                 ago(task.received_at_ms, now_ms),
-                format!("h{}", task.origin_hub),
             ]);
         }
         table.render()

@@ -54,7 +54,8 @@ impl Patience {
 
     /// Whether one of its copies was not what the others are, lately: it gets no more, and those it has do not count.
     pub fn is_doubted(&self, peer: &Peer) -> bool {
-        peer.doubted_at.is_some_and(|at| self.now.0.saturating_sub(at.0) < DOUBTED_FOR_MS)
+        let last = peer.doubted_at.max(peer.breach.map(|breach| breach.at));
+        last.is_some_and(|at| self.now.0.saturating_sub(at.0) < DOUBTED_FOR_MS)
     }
 
     /// Orders those who are not proven: by how long they have been there, doubling by doubling. Whoever is doubted is the last.

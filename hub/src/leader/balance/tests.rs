@@ -61,7 +61,7 @@ impl World {
         let number = u32::try_from(self.state.forums().len()).unwrap();
         let mut key = vec![0; 12];
         key.extend(number.to_be_bytes());
-        let open = v1::OpenForum { key: key.into(), replicas: replicas.to_vec() };
+        let open = v1::OpenForum { key: key.into(), replicas: replicas.to_vec(), ..Default::default() };
         self.apply(command::Body::OpenForum(open));
     }
 

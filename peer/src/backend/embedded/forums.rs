@@ -1,18 +1,15 @@
-//! Which forums are in memory, and the view of one that endpoints get.
+//! Which forums are in memory, and the view of one that an execution gets.
 //!
 //! Owns loading and forgetting. A forum is read from disk only when the disk has everything that was applied to it
 //! while it was not in memory.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use loop_atomjump::{ForumWindow, Row, View, Viewer};
+use loop_atomjump::{ForumWindow, Row, WriteView};
 use loop_proto::v1;
 use parking_lot::{Mutex, RwLock};
 
-use super::{
-    directory::Directory,
-    store::{DeepQuery, Store},
-};
+use super::store::Store;
 use crate::backend::BackendError;
 
 /// A forum's place in memory; `None` until it is loaded.
@@ -181,99 +178,45 @@ impl Table {
     }
 }
 
-/// One forum as an endpoint sees it, or none.
+/// One forum as an execution sees it: what is committed, and what was executed on top of it.
 pub struct ForumView<'a> {
-    window: Option<&'a ForumWindow>,
-    forum: u32,
-    /// Whether pending executions count.
-    pending: bool,
-    store: &'a Store,
-    directory: &'a Directory,
+    /// What is in memory.
+    pub window: &'a ForumWindow,
+    /// Which forum.
+    pub forum: u32,
+    /// Where the rest is.
+    pub store: &'a Store,
 }
 
-impl<'a> ForumView<'a> {
-    /// No forum.
-    pub fn of_none(store: &'a Store, directory: &'a Directory) -> Self {
-        Self { window: None, forum: 0, pending: false, store, directory }
-    }
-
-    /// What is committed.
-    pub fn committed(
-        window: &'a ForumWindow,
-        forum: u32,
-        store: &'a Store,
-        directory: &'a Directory,
-    ) -> Self {
-        Self { window: Some(window), forum, pending: false, store, directory }
-    }
-
-    /// What is committed, and what was executed on top of it.
-    pub fn pending(window: &'a ForumWindow, forum: u32, store: &'a Store, directory: &'a Directory) -> Self {
-        Self { window: Some(window), forum, pending: true, store, directory }
-    }
-}
-
-impl View for ForumView<'_> {
+impl WriteView for ForumView<'_> {
     type Error = BackendError;
 
     fn forum(&self) -> Option<&v1::ForumStored> {
-        self.window?.forum(self.pending)
+        self.window.forum()
     }
 
     fn is_subscriber(&self, user: u32) -> bool {
-        self.window.is_some_and(|window| window.is_subscriber(user))
+        self.window.is_subscriber(user)
     }
 
     fn message(&self, id: u32) -> Result<Option<Arc<Row>>, BackendError> {
-        let Some(window) = self.window else { return Ok(None) };
-        if let Some(known) = window.message(id, self.pending) {
+        if let Some(known) = self.window.message(id, true) {
             return Ok(known);
         }
-        if let Some((_, through)) = window.below() {
+        if let Some((_, through)) = self.window.below() {
             self.store.wait_durable(through)?;
         }
         Ok(self.store.message(self.forum, id)?.map(Row::new))
     }
 
-    fn newest(
-        &self,
-        viewer: &Viewer<'_>,
-        limit: usize,
-        visit: &mut dyn FnMut(&Row),
-    ) -> Result<(), BackendError> {
-        let Some(window) = self.window else { return Ok(()) };
-        let mut left = limit - window.newest(viewer, self.pending, limit, visit);
-        let Some((mut before, through)) = window.below().filter(|_| left > 0) else { return Ok(()) };
-        self.store.wait_durable(through)?;
-        while left > 0 {
-            let query = DeepQuery { forum: self.forum, before, viewer, limit: left };
-            let rows = self.store.older(&query)?;
-            let Some(last) = rows.last() else { break };
-            before = (last.shouted_at_s, last.id);
-            for message in rows {
-                // Shown above, as its execution left it.
-                if !(self.pending && window.is_overlaid(message.id)) {
-                    visit(&Row::new(message));
-                    left -= 1;
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn authors_named(&self, name: &str) -> Result<Vec<Option<u32>>, BackendError> {
-        let Some(window) = self.window else { return Ok(Vec::new()) };
-        window.authors_named(name, |floor, through| {
+        self.window.authors_named(name, |floor, through| {
             self.store.wait_durable(through)?;
             self.store.names_before(self.forum, floor)
         })
     }
 
     fn was_said(&self, ip: &str, text: &str, since_s: u64, except: u32) -> bool {
-        self.window.is_some_and(|window| window.was_said(ip, text, since_s, except))
-    }
-
-    fn user(&self, id: u32) -> Result<Option<v1::UserStored>, BackendError> {
-        self.directory.user(self.store, id)
+        self.window.was_said(ip, text, since_s, except)
     }
 }

@@ -7,16 +7,14 @@ mod checkpoint;
 mod directory;
 mod forums;
 mod joining;
+mod page;
 mod recent;
 mod record;
 mod store;
 
 use std::path::{Path, PathBuf};
 
-use loop_atomjump::{
-    Answer, Call, ForumWindow, Rendered, StoredSession, UserIds, View, execute, refused, render,
-    render_plain, written,
-};
+use loop_atomjump::{Call, Session, WriteView, execute, execute_refused};
 use loop_proto::{
     ids::{ForumId, TaskId},
     v1::{self, fact::Kind},
@@ -25,7 +23,8 @@ use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    AppliedRecord, Backend, BackendError, Digest, Execution, InstallError, Joining, Progress, Scope, Work,
+    AppliedRecord, Backend, BackendError, Digest, Execution, ForumPage, InstallError, Joining, Progress,
+    Scope, Work,
 };
 pub use checkpoint::Imported;
 use directory::Directory;
@@ -44,8 +43,6 @@ pub struct EmbeddedConfig {
     pub window_messages: usize,
     /// Forums kept in memory; at least 1. Those with executions under way come on top.
     pub resident_forums_max: usize,
-    /// Public address of the cluster, for links inside messages; `None`: the address the writing browser used.
-    pub web_root: Option<String>,
     /// Who writes to the database; anything but a thread is for simulations.
     pub writes: WriteMode,
 }
@@ -53,13 +50,7 @@ pub struct EmbeddedConfig {
 impl EmbeddedConfig {
     /// The usual sizes: about 3 MB for each forum whose window is full.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self {
-            dir: dir.into(),
-            window_messages: 1000,
-            resident_forums_max: 128,
-            web_root: None,
-            writes: WriteMode::Thread,
-        }
+        Self { dir: dir.into(), window_messages: 1000, resident_forums_max: 128, writes: WriteMode::Thread }
     }
 }
 
@@ -68,7 +59,6 @@ pub struct EmbeddedBackend {
     store: Store,
     forums: Forums,
     directory: Directory,
-    web_root: Option<String>,
     /// Held while records are applied, so that queue and memory take them in the same order.
     applying: Mutex<JoiningForums>,
 }
@@ -82,7 +72,6 @@ impl EmbeddedBackend {
             store,
             forums: Forums::new(config.window_messages.max(1), config.resident_forums_max.max(1)),
             directory: Directory::new(),
-            web_root: config.web_root,
             applying: Mutex::new(joining),
         })
     }
@@ -95,77 +84,6 @@ impl EmbeddedBackend {
     /// Waits until everything asked for so far is on disk: records, and the beginnings and ends of invitations.
     pub fn flush(&self) -> Result<(), BackendError> {
         self.store.flush()
-    }
-
-    /// The request decoded, or the answer to one that is too large.
-    fn call(&self, work: &Work) -> Result<Call, Answer> {
-        let web_root = self.web_root.as_deref();
-        Call::read(&work.request, work.forum, work.message_id, work.now, web_root)
-            .map_err(|too_much| refused(&too_much))
-    }
-
-    /// Calls `use_view` with a view of the forum; an empty one for requests that name none.
-    fn with_view<T>(
-        &self,
-        forum: Option<ForumId>,
-        use_view: impl FnOnce(&ForumView<'_>) -> Result<T, BackendError>,
-    ) -> Result<T, BackendError> {
-        let Some(forum) = forum else {
-            return use_view(&ForumView::of_none(&self.store, &self.directory));
-        };
-        self.forums.read(&self.store, forum.get(), |window| {
-            use_view(&ForumView::committed(window, forum.get(), &self.store, &self.directory))
-        })
-    }
-
-    fn session_of(&self, call: &Call, work: &Work) -> Result<StoredSession, BackendError> {
-        if call.is_robot() {
-            return Ok(StoredSession::default());
-        }
-        let newest = self.directory.newest_session(&self.store, call.session_id(), work.session.as_ref())?;
-        Ok(StoredSession::of(newest))
-    }
-
-    /// The session an execution works on: what an earlier one of this forum left, before it is committed, else the
-    /// newest that is.
-    fn session_in(
-        &self,
-        window: &ForumWindow,
-        call: &Call,
-        work: &Work,
-    ) -> Result<StoredSession, BackendError> {
-        match window.pending_session(call.session_id()).filter(|_| !call.is_robot()) {
-            Some(pending) => Ok(StoredSession::of(Some(pending.clone()))),
-            None => self.session_of(call, work),
-        }
-    }
-
-    /// Executes a write on top of the forum's earlier executions, and keeps it with them until it is committed.
-    fn execute_in(
-        &self,
-        forum: ForumId,
-        task: TaskId,
-        call: &Call,
-        work: &Work,
-        ids: &mut dyn UserIds,
-    ) -> Result<Execution, BackendError> {
-        let forum = forum.get();
-        self.forums.write(&self.store, forum, |window| {
-            window.drop_pending_from(task.get());
-            let stored = self.session_in(window, call, work)?;
-            let view = ForumView::pending(window, forum, &self.store, &self.directory);
-            let executed = execute(call, &stored, &view, ids)?;
-            window.push_pending(task.get(), &executed.forum_facts, executed.record.as_ref());
-            let view = ForumView::pending(window, forum, &self.store, &self.directory);
-            let body = written(call, &executed, &view)?.into();
-            Ok(Execution {
-                forum_facts: executed.forum_facts,
-                directory_facts: executed.directory_facts,
-                session: executed.record,
-                receipt: executed.receipt,
-                body,
-            })
-        })
     }
 }
 
@@ -200,58 +118,47 @@ impl Backend for EmbeddedBackend {
                     self.directory.apply_user(user, record.id, durable);
                 }
             }
-            for session in record.sessions {
-                self.directory.apply_session(session, record.id, durable);
-            }
         }
         self.forums.set_applied_through(through);
         Ok(())
     }
 
-    fn execute(&self, task: TaskId, work: &Work, ids: &mut dyn UserIds) -> Result<Execution, BackendError> {
+    fn execute(&self, task: TaskId, work: &Work) -> Result<Execution, BackendError> {
         self.store.check()?;
-        let call = match self.call(work) {
-            Ok(call) => call,
-            Err(refusal) => return Ok(not_looked_at(refusal)),
-        };
-        if let Some(forum) = work.forum.filter(|_| call.is_write()) {
-            return self.execute_in(forum, task, &call, work, ids);
-        }
-        let stored = self.session_of(&call, work)?;
-        let nowhere = ForumView::of_none(&self.store, &self.directory);
-        let executed = execute(&call, &stored, &nowhere, ids)?;
-        let body = written(&call, &executed, &nowhere)?.into();
-        Ok(Execution { receipt: executed.receipt, body, ..Execution::default() })
+        let forum = work.forum.get();
+        let call = Call::read(&work.request, Some(work.forum), work.given, work.now);
+        self.forums.write(&self.store, forum, |window| {
+            window.drop_pending_from(task.get());
+            let executed = match call {
+                Ok(call) => {
+                    let view = ForumView { window, forum, store: &self.store };
+                    execute(&call, Session::of(work.session.as_ref()), &view)?
+                }
+                Err(_) => execute_refused(),
+            };
+            window.push_pending(task.get(), &executed.facts);
+            Ok(Execution { facts: executed.facts, session: executed.session, receipt: executed.receipt })
+        })
     }
 
     fn forget_pending(&self, forum: ForumId) {
         self.forums.forget_pending(forum.get());
     }
 
-    fn read(
+    fn forum_rows(
         &self,
-        work: &Work,
-        receipt: Option<&v1::Receipt>,
-        ids: &mut dyn UserIds,
-    ) -> Result<Execution, BackendError> {
+        forum: ForumId,
+        before: Option<(u64, u32)>,
+        limit: usize,
+    ) -> Result<ForumPage, BackendError> {
         self.store.check()?;
-        let call = match self.call(work) {
-            Ok(call) => call,
-            Err(refusal) => return Ok(not_looked_at(refusal)),
-        };
-        if let Some(answer) = render_plain(&call) {
-            return Ok(Execution { body: answer.into(), ..Execution::default() });
-        }
-        let stored = self.session_of(&call, work)?;
-        let rendered = self.with_view(work.forum, |view| render(&call, &stored, receipt, view, ids))?;
-        let Rendered { answer, forum_facts, directory_facts, record } = rendered;
-        Ok(Execution {
-            forum_facts,
-            directory_facts,
-            session: record,
-            body: answer.into(),
-            ..Execution::default()
-        })
+        let forum = forum.get();
+        self.forums.read(&self.store, forum, |window| page::of(window, forum, &self.store, before, limit))
+    }
+
+    fn user(&self, id: u32) -> Result<Option<v1::UserStored>, BackendError> {
+        self.store.check()?;
+        self.directory.user(&self.store, id)
     }
 
     fn joining(&self) -> Result<Vec<Joining>, BackendError> {
@@ -322,7 +229,10 @@ impl Backend for EmbeddedBackend {
         // What the forum's first writer would otherwise wait for at the cut-over: its newest messages, and the names
         // used in all older ones.
         if let Some(forum) = ForumId::new(header.forum_id) {
-            self.with_view(Some(forum), |view| view.authors_named("").map(drop))?;
+            let forum = forum.get();
+            self.forums.read(&self.store, forum, |window| {
+                ForumView { window, forum, store: &self.store }.authors_named("").map(drop)
+            })?;
         }
         Ok(())
     }
@@ -342,12 +252,6 @@ impl Backend for EmbeddedBackend {
     fn close(&self) {
         self.store.close();
     }
-}
-
-/// A request that is refused for its size.
-fn not_looked_at(answer: Answer) -> Execution {
-    let receipt = v1::Receipt { status: answer.status, ..Default::default() };
-    Execution { receipt, body: answer.into(), ..Execution::default() }
 }
 
 #[cfg(test)]

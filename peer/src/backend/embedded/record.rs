@@ -31,8 +31,6 @@ pub struct Decoded {
     pub closes: Option<u64>,
     /// Its facts, apart from those that do not belong to its stream.
     pub facts: Vec<v1::Fact>,
-    /// Its sessions, versioned.
-    pub sessions: Vec<v1::SessionRecord>,
     /// The facts as they came.
     encoded: Bytes,
 }
@@ -43,17 +41,13 @@ impl Decoded {
         let id = record.id.get();
         let forum = record.forum.map(ForumId::get);
         let facts = facts(id, forum, &record.facts)?;
-        let mut sessions = record.sessions;
-        for session in &mut sessions {
-            session.version = session.version.max(id);
-        }
         let closes = record.closes.map(TaskId::get);
-        Ok(Self { id, forum, closes, facts, sessions, encoded: record.facts })
+        Ok(Self { id, forum, closes, facts, encoded: record.facts })
     }
 
-    /// What it changes on disk. Sessions are nobody's copy: they are stored in any case.
+    /// What it changes on disk.
     pub fn changes(&self, fate: Fate) -> Vec<Change> {
-        let mut changes = match (fate, self.forum) {
+        match (fate, self.forum) {
             (Fate::Apply, _) | (Fate::Stage, None) => changes_of(&self.facts),
             (Fate::Stage, Some(forum)) => vec![Change::Staged {
                 forum,
@@ -62,9 +56,7 @@ impl Decoded {
                 rows: changes_of(&self.facts),
             }],
             (Fate::Skip, _) => Vec::new(),
-        };
-        changes.extend(self.sessions.iter().cloned().map(Change::Session));
-        changes
+        }
     }
 }
 
@@ -90,6 +82,7 @@ fn changes_of(facts: &[v1::Fact]) -> Vec<Change> {
     let changes = facts.iter().filter_map(|fact| match fact.kind.clone()? {
         Kind::MessageStored(message) => Some(Change::Message(message)),
         Kind::MessageRemoved(removed) => Some(Change::MessageRemoved(removed.id, removed.forum_id)),
+        Kind::MessageHidden(hidden) => Some(Change::MessageHidden(hidden)),
         Kind::UserStored(user) => Some(Change::User(user)),
         Kind::ForumStored(forum) => Some(Change::Forum(forum)),
         Kind::SubscriptionStored(subscription) => Some(Change::Subscription(subscription)),
@@ -102,6 +95,7 @@ fn belongs(fact: &v1::Fact, stream: Option<u32>) -> bool {
     match &fact.kind {
         Some(Kind::MessageStored(message)) => stream == Some(message.forum_id),
         Some(Kind::MessageRemoved(removed)) => stream == Some(removed.forum_id),
+        Some(Kind::MessageHidden(hidden)) => stream == Some(hidden.forum_id),
         Some(Kind::ForumStored(forum)) => stream == Some(forum.id),
         Some(Kind::SubscriptionStored(subscription)) => stream == Some(subscription.forum_id),
         Some(Kind::UserStored(_)) => stream.is_none(),

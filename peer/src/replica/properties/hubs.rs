@@ -97,7 +97,6 @@ impl Hubs {
             peer: Some(peer(by)),
             epoch: ForumEpoch(epoch),
             rows: rows.clone(),
-            sessions: Vec::new(),
         };
         let id = self.append(EntryBody::Facts(facts));
         self.history.push((id, rows));

@@ -9,7 +9,7 @@ use crate::{
     escape::{attr, script_json},
     request::Request,
     session::Session,
-    view::View,
+    view::ReadView,
 };
 
 const PAGE: &str = include_str!("chat_page.html");
@@ -31,7 +31,7 @@ const PASSWORD_ENTRY: &str = r#"<div class="compose">
 </div>"#;
 
 /// Renders the page for whoever holds `session`.
-pub fn answer(request: &Request, session: &Session, view: &impl View) -> Answer {
+pub fn answer(request: &Request, session: Session<'_>, view: &impl ReadView) -> Answer {
     let forum_name = request.params.text("uniqueFeedbackId").or_else(|| request.params.text("passcode"));
     let forum_name = forum_name.unwrap_or_default();
     let forum = view.forum();

@@ -7,11 +7,15 @@ use loop_proto::v1::{self, fact::Kind};
 use super::{Answer, HTML};
 use crate::{
     request::{Request, message_id},
-    view::{View, Viewer},
+    view::{Viewer, WriteView},
 };
 
 /// What the request changes.
-pub fn facts<V: View>(request: &Request, viewer: &Viewer<'_>, view: &V) -> Result<Vec<v1::Fact>, V::Error> {
+pub fn facts<V: WriteView>(
+    request: &Request,
+    viewer: &Viewer<'_>,
+    view: &V,
+) -> Result<Vec<v1::Fact>, V::Error> {
     let Some(id) = message_id(request.params.get("mid")) else { return Ok(Vec::new()) };
     if request.params.non_empty("passcode").is_none() {
         return Ok(Vec::new());
@@ -23,7 +27,11 @@ pub fn facts<V: View>(request: &Request, viewer: &Viewer<'_>, view: &V) -> Resul
     let kind = if !request.params.has("just_typing") {
         Kind::MessageRemoved(v1::MessageRemoved { id: id.get(), forum_id: row.message.forum_id })
     } else if row.message.active {
-        Kind::MessageStored(v1::MessageStored { active: false, ..row.message.clone() })
+        Kind::MessageHidden(v1::MessageHidden {
+            id: id.get(),
+            forum_id: row.message.forum_id,
+            finished: false,
+        })
     } else {
         return Ok(Vec::new());
     };

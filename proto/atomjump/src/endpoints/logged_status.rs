@@ -6,13 +6,13 @@ use crate::{
     json,
     request::Request,
     session::Session,
-    view::View,
+    view::ReadView,
 };
 
 const HINT: &str = "Enter your email to subscribe to messages from this forum.";
 
 /// Renders the three pieces.
-pub fn answer<V: View>(request: &Request, session: &Session, view: &V) -> Result<Answer, V::Error> {
+pub fn answer<V: ReadView>(request: &Request, session: Session<'_>, view: &V) -> Result<Answer, V::Error> {
     let status = Status::of(request, session, view)?;
     let mut out = Vec::with_capacity(1024);
     out.extend_from_slice(b"{\"subscribe\":");
@@ -35,7 +35,7 @@ struct Status {
 }
 
 impl Status {
-    fn of<V: View>(request: &Request, session: &Session, view: &V) -> Result<Self, V::Error> {
+    fn of<V: ReadView>(request: &Request, session: Session<'_>, view: &V) -> Result<Self, V::Error> {
         let user = session.user();
         let forum = view.forum();
         let cookie_email = request.cookie("email").unwrap_or_default();

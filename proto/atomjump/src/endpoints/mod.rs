@@ -9,9 +9,6 @@ pub mod logged_status;
 pub mod message_buttons;
 pub mod search;
 pub mod shout;
-pub mod visit;
-
-use loop_proto::v1;
 
 /// What AtomJump's readers and JSONP endpoints call their JSON.
 pub const HTML: &str = "text/html; charset=UTF-8";
@@ -29,8 +26,6 @@ pub struct Answer {
     pub content_type: &'static str,
     /// Whether the hub wraps the body in a callback.
     pub jsonp: bool,
-    /// Name and value.
-    pub headers: Vec<(&'static str, String)>,
     /// The body, not wrapped.
     pub body: Vec<u8>,
 }
@@ -38,12 +33,12 @@ pub struct Answer {
 impl Answer {
     /// JSON for a callback.
     pub fn jsonp(content_type: &'static str, body: Vec<u8>) -> Self {
-        Self { status: 200, content_type, jsonp: true, headers: Vec::new(), body }
+        Self { status: 200, content_type, jsonp: true, body }
     }
 
     /// A page.
     pub fn html(body: String) -> Self {
-        Self { status: 200, content_type: HTML, jsonp: false, headers: Vec::new(), body: body.into_bytes() }
+        Self { status: 200, content_type: HTML, jsonp: false, body: body.into_bytes() }
     }
 
     /// Nothing, as AtomJump answers where it expects no reader.
@@ -54,20 +49,5 @@ impl Answer {
     /// A refusal in one sentence.
     pub fn refused(status: u32, sentence: &str) -> Self {
         Self { status, content_type: "text/plain; charset=UTF-8", body: sentence.into(), ..Self::default() }
-    }
-}
-
-impl From<Answer> for v1::ResponseBody {
-    fn from(answer: Answer) -> Self {
-        let headers = answer.headers.into_iter();
-        Self {
-            status: answer.status,
-            content_type: answer.content_type.to_owned(),
-            jsonp: answer.jsonp,
-            headers: headers
-                .map(|(name, value)| v1::Header { name: name.to_owned(), value: value.into_bytes().into() })
-                .collect(),
-            body: answer.body.into(),
-        }
     }
 }

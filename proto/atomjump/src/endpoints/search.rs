@@ -6,7 +6,7 @@ use crate::{
     request::Request,
     session::Session,
     text::ago::{self, Language},
-    view::{Row, View, Viewer},
+    view::{ReadView, Row, Viewer},
 };
 
 /// AtomJump always takes at least this many rows before it cuts the list.
@@ -42,9 +42,9 @@ pub fn limit(records: i64) -> usize {
 }
 
 /// Writes `{"title":…,"res":[…],"ses":…,"sid":…,"lid":…}`.
-pub fn body<V: View>(
+pub fn body<V: ReadView>(
     request: &Request,
-    session: &Session,
+    session: Session<'_>,
     view: &V,
     records: i64,
     extra: Extra<'_>,
@@ -71,14 +71,8 @@ pub fn body<V: View>(
     Ok(out)
 }
 
-/// loop-server-fast's answer. A session that PHP has not seen since is sent there.
-pub fn fast<V: View>(request: &Request, session: &Session, view: &V) -> Result<Answer, V::Error> {
-    if session.user().is_none()
-        || session.text("user-ip").is_empty()
-        || session.number("view-count").is_none()
-    {
-        return Ok(to_php(request));
-    }
+/// loop-server-fast's answer. Unlike that one, it also serves sessions that have not written yet.
+pub fn fast<V: ReadView>(request: &Request, session: Session<'_>, view: &V) -> Result<Answer, V::Error> {
     let limit =
         if request.params.non_empty("records").is_some() { limit(request.records()) } else { ROWS_MIN };
     let language = request.params.text("lang").filter(|lang| !lang.is_empty());
@@ -96,33 +90,28 @@ pub fn fast<V: View>(request: &Request, session: &Session, view: &V) -> Result<A
     Ok(Answer::jsonp(FAST_HTML, out))
 }
 
-fn to_php(request: &Request) -> Answer {
-    let query: String =
-        loop_proto::php_params::text(&request.query).chars().filter(|c| !c.is_control()).collect();
-    let location = format!("{}/search-chat.php?{query}", request.base_url);
-    Answer {
-        status: 302,
-        content_type: FAST_HTML,
-        headers: vec![("location", location)],
-        ..Answer::default()
-    }
+/// Who reads. The whispers to a forum's group are its subscribers'.
+fn viewer<'a, V: ReadView>(request: &'a Request, session: Session<'_>, view: &V) -> Viewer<'a> {
+    let user = session.user();
+    let is_subscriber = user.is_some_and(|user| view.is_subscriber(user));
+    let group = view.forum().and_then(|forum| forum.group_user_id).filter(|_| is_subscriber);
+    Viewer { user, ip: &request.ip, group }
 }
 
 /// Writes `"res":[…]`; empty where the session may not read the forum.
-fn write_list<V: View>(
+fn write_list<V: ReadView>(
     out: &mut Vec<u8>,
     request: &Request,
-    session: &Session,
+    session: Session<'_>,
     view: &V,
     limit: usize,
     dialect: Dialect,
     language: Language,
 ) -> Result<(), V::Error> {
     out.extend_from_slice(b"\"res\":[");
-    let may_read =
-        view.forum().is_some_and(|forum| forum.password_hash.is_none() || session.may_read(forum.id));
+    let may_read = view.forum().is_some_and(|forum| session.may_read(forum));
     if may_read && limit > 0 {
-        let viewer = Viewer { user: session.user(), ip: &request.ip, group: session.group() };
+        let viewer = viewer(request, session, view);
         let mut is_first = true;
         view.newest(&viewer, limit, &mut |row| {
             if !std::mem::take(&mut is_first) {

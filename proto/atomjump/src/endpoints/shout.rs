@@ -1,6 +1,7 @@
 //! `index.php?action=ssshout`: a message begun, committed, or both at once.
 //!
-//! Owns the table of what `sid` says. Unlike the PHP, a `shout_id` reaches only a message of this forum by this author.
+//! Owns the table of what `sid` says. Unlike the PHP, a `shout_id` reaches only an unfinished message of this forum by this
+//! author. Whoever checks an execution drafts the same message once more, without the rows.
 
 use loop_proto::{
     ids::MessageId,
@@ -9,15 +10,17 @@ use loop_proto::{
 };
 
 use crate::{
+    call::Call,
+    execute::{Executed, lid, status},
     peano,
     request::{Request, message_id},
     session::Session,
     text::{self, Author, Links},
-    view::{View, Viewer},
+    view::{Viewer, WriteView},
 };
 
-/// What every honest form sends as `cs`.
-const CHECKSUM: &[u8] = b"21633478";
+/// What every honest form sends as `cs`, to be told from a stray link. Not a secret: it is in every page.
+pub const CHECKSUM: &[u8] = b"21633478";
 /// Messages AtomJump shows after a write.
 pub const RECORDS_AFTER_WRITE: i64 = 25;
 /// The same text from the same address within this time is a repetition, seconds.
@@ -29,17 +32,59 @@ const NAME_CHARS_MAX: usize = 100;
 /// Longest address a whisper may go to, characters.
 const ADDRESS_CHARS_MAX: usize = 64;
 /// Where a whisper to all subscribers goes.
-const GROUP_ADDRESS: &str = "1.1.2.1";
+pub const GROUP_ADDRESS: &str = "1.1.2.1";
 /// AtomJump's place for those who give none, degrees.
-const DEFAULT_PLACE: (i64, i64) = (51, 0);
+const DEFAULT_PLACE: (f64, f64) = (51.0, 0.0);
+/// Greatest latitude and longitude, degrees.
+pub const DEGREES_MAX: (f64, f64) = (90.0, 180.0);
+/// Longest latitude or longitude that is read, characters.
+const DEGREES_CHARS_MAX: usize = 32;
 
-/// What a write came to.
-#[derive(Debug, Default)]
-pub struct Shout {
-    /// Changed messages.
-    pub facts: Vec<v1::Fact>,
-    /// `sid` as JSON; `None`: the answer has no such key.
-    pub sid_json: Option<String>,
+/// Executes the request.
+pub fn execute<V: WriteView>(call: &Call, session: Session<'_>, view: &V) -> Result<Executed, V::Error> {
+    let draft = Draft::of(call, session);
+    let mut executed =
+        Executed { session: draft.change(session), receipt: status(200), ..Executed::default() };
+    executed.receipt.lid = lid(call);
+    let Some(forum) = view.forum() else { return Ok(executed) };
+    let is_subscriber = session.user().is_some_and(|user| view.is_subscriber(user));
+    let is_read_only = forum.access() == v1::ForumAccess::PublicAdminWriteOnly && !is_subscriber;
+    if !draft.may_write() || is_read_only {
+        return Ok(executed);
+    }
+    let marker = marker(&view.authors_named(draft.author_name())?, session.user());
+    let written = match target(call) {
+        Target::New(id) => Written::Stored(Box::new(draft.message(id, forum.group_user_id, &marker))),
+        Target::Named(id) => match call.open_message {
+            Some(open) if open == id => draft.update(id, forum.group_user_id, &marker, view)?,
+            _ => Written::Unchanged,
+        },
+        Target::Nothing => Written::Unchanged,
+    };
+    executed.receipt.sid_json = draft.sid_json(&written);
+    executed.facts = written.into_fact().into_iter().collect();
+    Ok(executed)
+}
+
+/// What becomes of the message.
+pub enum Written {
+    /// It is stored.
+    Stored(Box<v1::MessageStored>),
+    /// It repeats another one and is hidden.
+    Repeats(v1::MessageHidden),
+    /// It is not touched.
+    Unchanged,
+}
+
+impl Written {
+    fn into_fact(self) -> Option<v1::Fact> {
+        let kind = match self {
+            Self::Stored(message) => Kind::MessageStored(*message),
+            Self::Repeats(hidden) => Kind::MessageHidden(hidden),
+            Self::Unchanged => return None,
+        };
+        Some(v1::Fact { kind: Some(kind) })
+    }
 }
 
 /// Which message the request is about.
@@ -51,164 +96,170 @@ enum Target {
     Nothing,
 }
 
-/// Decides what the request changes. `forum` is the forum's row, also if this very request makes it.
-pub fn decide<V: View>(
-    request: &Request,
-    session: &mut Session,
-    view: &V,
-    forum: &v1::ForumStored,
-    new_id: Option<MessageId>,
-) -> Result<Shout, V::Error> {
-    session.set_text("authenticated-layer", &forum.id.to_string());
-    let name = display_name(request, session);
-    let place = place(request, session);
-    let is_subscriber = session.user().is_some_and(|user| view.is_subscriber(user));
-    let is_read_only = forum.access() == v1::ForumAccess::PublicAdminWriteOnly && !is_subscriber;
-    if request.params.get("cs") != Some(CHECKSUM) || is_read_only {
-        return Ok(Shout::default());
-    }
-    let draft = Draft::new(request, session, view, forum, &name)?;
-    match target(request, new_id) {
-        Target::New(id) => Ok(draft.insert(id, place)),
-        Target::Named(id) => draft.update(id, view),
-        Target::Nothing => Ok(Shout { sid_json: Some("false".to_owned()), ..Shout::default() }),
-    }
-}
-
-fn target(request: &Request, new_id: Option<MessageId>) -> Target {
-    match (message_id(request.params.get("shout_id")), new_id) {
+fn target(call: &Call) -> Target {
+    match (message_id(call.request.params.get("shout_id")), call.message_id) {
+        // What it names was taken away before its author came back.
+        (Some(_), Some(new)) if call.open_message.is_none() => Target::New(new),
         (Some(named), _) => Target::Named(named),
         (None, Some(new)) => Target::New(new),
         (None, None) => Target::Nothing,
     }
 }
 
-/// Everything about the message but its id and its place.
-struct Draft<'a> {
-    request: &'a Request,
-    viewer: Viewer<'a>,
+/// Everything about the message that follows from the request and its session.
+pub struct Draft<'a> {
+    call: &'a Call,
+    user: Option<u32>,
     is_typing: bool,
-    message: v1::MessageStored,
-    visible_name: String,
+    name: String,
+    place: (f64, f64),
     body: String,
 }
 
 impl<'a> Draft<'a> {
-    fn new<V: View>(
-        request: &'a Request,
-        session: &Session,
-        view: &V,
-        forum: &v1::ForumStored,
-        name: &str,
-    ) -> Result<Self, V::Error> {
-        let author_id = session.user();
-        let author_name = text::cut_bytes(name, USERNAME_BYTES_MAX).to_owned();
-        let marker = marker(&view.authors_named(&author_name)?, author_id);
+    /// Drafts the message.
+    pub fn of(call: &'a Call, session: Session<'_>) -> Self {
+        let request = &call.request;
         let is_typing = request.params.get("typing") == Some(b"on");
-        let (whisper_to_address, whisper_to_id) = whisper_target(request, forum);
-        let message = v1::MessageStored {
-            forum_id: forum.id,
-            shouted_at_s: request.now_s,
-            active: true,
-            status: if is_typing { v1::MessageStatus::Typing } else { v1::MessageStatus::Final }.into(),
-            author_address: request.ip.clone(),
-            author_id,
-            author_name,
-            whisper_to_address,
-            whisper_to_id,
-            ..Default::default()
-        };
-        Ok(Self {
-            request,
-            viewer: Viewer { user: author_id, ip: &request.ip, group: session.group() },
+        Self {
+            call,
+            user: session.user(),
             is_typing,
-            message,
-            visible_name: format!("{name}{marker}"),
+            name: display_name(request, session),
+            place: place(request, session),
             body: if is_typing {
                 text::TYPING.to_owned()
             } else {
                 request.params.text("message").unwrap_or_default()
             },
-        })
+        }
     }
 
-    fn insert(self, id: MessageId, (latitude, longitude): (f64, f64)) -> Shout {
+    /// Whether the page that sent it knew the checksum.
+    pub fn may_write(&self) -> bool {
+        self.call.request.params.get("cs") == Some(CHECKSUM)
+    }
+
+    /// Whether it stays unfinished.
+    pub fn is_typing(&self) -> bool {
+        self.is_typing
+    }
+
+    /// What the request changes of its session: the name and the place it gives.
+    pub fn change(&self, session: Session<'_>) -> Option<v1::SessionChange> {
+        session.user()?;
+        let request = &self.call.request;
+        let name = Some(&self.name).filter(|name| *name != session.name()).cloned();
+        let latitude =
+            degrees_given(request, "lat", DEGREES_MAX.0).filter(|text| *text != session.latitude());
+        let longitude =
+            degrees_given(request, "lon", DEGREES_MAX.1).filter(|text| *text != session.longitude());
+        let change = v1::SessionChange { name, latitude, longitude };
+        (change != v1::SessionChange::default()).then_some(change)
+    }
+
+    /// The name as it is kept with the message.
+    pub fn author_name(&self) -> &str {
+        text::cut_bytes(&self.name, USERNAME_BYTES_MAX)
+    }
+
+    /// The name as it is shown.
+    pub fn visible_name(&self, marker: &str) -> String {
+        format!("{}{marker}", self.name)
+    }
+
+    /// The message, whole. `group` is the forum's group user, `marker` tells the author from others of the same name.
+    pub fn message(&self, id: MessageId, group: Option<u32>, marker: &str) -> v1::MessageStored {
+        let request = &self.call.request;
+        let is_new = self.call.message_id == Some(id);
+        let visible = self.visible_name(marker);
+        let author = Author { ip: &request.ip, user: self.user, name: &visible };
+        let message = (!is_new).then_some(id.get());
+        let shouted = text::shouted(
+            author,
+            &self.body,
+            Links { base_url: &request.base_url, user: self.user, message },
+        );
+        let status = if self.is_typing { v1::MessageStatus::Typing } else { v1::MessageStatus::Final };
+        let (whisper_to_address, whisper_to_id) = whisper_target(request, group);
+        let (latitude, longitude) = self.place;
         let codes = peano::codes(latitude, longitude);
-        let shouted = self.shouted(None);
-        let message = v1::MessageStored {
+        v1::MessageStored {
             id: id.get(),
+            forum_id: self.call.forum.map_or(0, |forum| forum.get()),
             text: shouted.text,
             html: shouted.html,
+            shouted_at_s: request.now_s,
+            active: true,
+            status: status.into(),
+            author_address: request.ip.clone(),
+            author_id: self.user,
+            author_name: self.author_name().to_owned(),
+            whisper_to_address,
+            whisper_to_id,
             latitude: format!("{latitude:.7}"),
             longitude: format!("{longitude:.7}"),
             peano1: codes.peano1,
             peano2: codes.peano2,
             peano1inv: codes.peano1inv,
             peano2inv: codes.peano2inv,
-            ..self.message
-        };
-        Shout { facts: vec![stored(message)], sid_json: Some(id.get().to_string()) }
-    }
-
-    fn update<V: View>(self, id: MessageId, view: &V) -> Result<Shout, V::Error> {
-        let sid_json = if self.is_typing { format!("\"{}\"", id.get()) } else { "\"\"".to_owned() };
-        let held = view.message(id.get())?.filter(|row| {
-            row.message.status() == v1::MessageStatus::Typing && self.viewer.is_author(&row.message)
-        });
-        let Some(held) = held else {
-            return Ok(Shout { facts: Vec::new(), sid_json: Some(sid_json) });
-        };
-        let held = held.message.clone();
-        let shouted = self.shouted(Some(id.get()));
-        let since_s = (self.request.now_s + 1).saturating_sub(REPETITION_S);
-        if !self.is_typing && view.was_said(&self.request.ip, &shouted.text, since_s, id.get()) {
-            let hidden = v1::MessageStored { active: false, status: v1::MessageStatus::Final.into(), ..held };
-            return Ok(Shout { facts: vec![stored(hidden)], sid_json: Some("false".to_owned()) });
+            sentiment: None,
         }
-        let message = v1::MessageStored {
-            id: held.id,
-            text: shouted.text,
-            html: shouted.html,
-            author_address: held.author_address,
-            latitude: held.latitude,
-            longitude: held.longitude,
-            peano1: held.peano1,
-            peano2: held.peano2,
-            peano1inv: held.peano1inv,
-            peano2inv: held.peano2inv,
-            sentiment: held.sentiment,
-            ..self.message
-        };
-        Ok(Shout { facts: vec![stored(message)], sid_json: Some(sid_json) })
     }
 
-    fn shouted(&self, message: Option<u32>) -> text::Shouted {
-        let author = Author { ip: &self.request.ip, user: self.viewer.user, name: &self.visible_name };
-        let links = Links { base_url: &self.request.base_url, user: self.viewer.user, message };
-        text::shouted(author, &self.body, links)
+    /// Goes on with an unfinished message. It stays where it was begun.
+    fn update<V: WriteView>(
+        &self,
+        id: MessageId,
+        group: Option<u32>,
+        marker: &str,
+        view: &V,
+    ) -> Result<Written, V::Error> {
+        let request = &self.call.request;
+        let viewer = Viewer { user: self.user, ip: &request.ip, group: None };
+        let held = view.message(id.get())?.filter(|row| {
+            row.message.status() == v1::MessageStatus::Typing && viewer.is_author(&row.message)
+        });
+        let Some(held) = held else { return Ok(Written::Unchanged) };
+        let message = self.message(id, group, marker);
+        let since_s = (request.now_s + 1).saturating_sub(REPETITION_S);
+        if !self.is_typing && view.was_said(&request.ip, &message.text, since_s, id.get()) {
+            let forum_id = message.forum_id;
+            return Ok(Written::Repeats(v1::MessageHidden { id: id.get(), forum_id, finished: true }));
+        }
+        let place = held.message.clone();
+        Ok(Written::Stored(Box::new(v1::MessageStored {
+            latitude: place.latitude,
+            longitude: place.longitude,
+            peano1: place.peano1,
+            peano2: place.peano2,
+            peano1inv: place.peano1inv,
+            peano2inv: place.peano2inv,
+            ..message
+        })))
+    }
+
+    /// What `sid` says.
+    pub fn sid_json(&self, written: &Written) -> Option<String> {
+        Some(match (target(self.call), written) {
+            (_, Written::Repeats(_)) | (Target::Nothing, _) => "false".to_owned(),
+            (Target::New(id), _) => id.get().to_string(),
+            (Target::Named(id), _) if self.is_typing => format!("\"{}\"", id.get()),
+            (Target::Named(_), _) => "\"\"".to_owned(),
+        })
     }
 }
 
-fn stored(message: v1::MessageStored) -> v1::Fact {
-    v1::Fact { kind: Some(Kind::MessageStored(message)) }
-}
-
-/// The name given, else the session's, else one made of the address; kept in the session without tags, which would
-/// make the PHP destroy it.
-fn display_name(request: &Request, session: &mut Session) -> String {
+/// The name given, else the session's, else one made of the address.
+fn display_name(request: &Request, session: Session<'_>) -> String {
     let given = request.params.non_empty("your_name").filter(|name| *name != b"Your Name");
     // The page sends the name encoded twice.
     let given =
         given.map(|name| clean_name(&php_params::text(&php_params::decode(name)))).unwrap_or_default();
-    let held = if given.is_empty() { clean_name(session.text("temp-user-name")) } else { given };
-    let name = if held.is_empty() {
+    let name = if given.is_empty() { clean_name(session.name()) } else { given };
+    if name.is_empty() {
         let end = request.ip.len().saturating_sub(2);
-        format!("Anon {}", &request.ip[end..])
-    } else {
-        held
-    };
-    if !request.is_robot && session.text("temp-user-name") != name {
-        session.set_text("temp-user-name", &name);
+        return format!("Anon {}", &request.ip[end..]);
     }
     name
 }
@@ -219,38 +270,38 @@ fn clean_name(name: &str) -> String {
 }
 
 /// Latitude and longitude: the request's where it is a number, else the session's, else the default.
-fn place(request: &Request, session: &mut Session) -> (f64, f64) {
-    let latitude = coordinate(request, session, "lat", 90.0, DEFAULT_PLACE.0);
-    let longitude = coordinate(request, session, "lon", 180.0, DEFAULT_PLACE.1);
-    (latitude, longitude)
+fn place(request: &Request, session: Session<'_>) -> (f64, f64) {
+    let degrees = |key: &str, held: &str, most: f64, default: f64| {
+        let given = degrees_given(request, key, most).and_then(|text| degrees_of(&text, most));
+        given.or_else(|| degrees_of(held, most)).unwrap_or(default)
+    };
+    (
+        degrees("lat", session.latitude(), DEGREES_MAX.0, DEFAULT_PLACE.0),
+        degrees("lon", session.longitude(), DEGREES_MAX.1, DEFAULT_PLACE.1),
+    )
 }
 
-fn coordinate(request: &Request, session: &mut Session, key: &str, most: f64, default: i64) -> f64 {
-    let sensible = |degrees: &f64| degrees.is_finite() && degrees.abs() <= most;
-    let given = request.params.text(key).unwrap_or_default();
+/// The text of a parameter that is a sensible number of degrees.
+fn degrees_given(request: &Request, key: &str, most: f64) -> Option<String> {
+    let given = request.params.text(key)?;
     let given = given.trim();
-    if let Some(degrees) = given.parse::<f64>().ok().filter(sensible).filter(|_| given.len() <= 32) {
-        if session.text(key) != given {
-            session.set_text(key, given);
-        }
-        return degrees;
-    }
-    if let Some(degrees) = session.degrees(key).filter(sensible) {
-        return degrees;
-    }
-    session.set_int(key, default);
-    default as f64
+    degrees_of(given, most).is_some().then(|| given.to_owned())
+}
+
+/// A number of at most `most` degrees to either side.
+pub fn degrees_of(text: &str, most: f64) -> Option<f64> {
+    let fits = text.len() <= DEGREES_CHARS_MAX;
+    text.parse::<f64>().ok().filter(|degrees| fits && degrees.is_finite() && degrees.abs() <= most)
 }
 
 /// Whom the message is for: address and user; an empty address is everybody.
-fn whisper_target(request: &Request, forum: &v1::ForumStored) -> (String, Option<u32>) {
+fn whisper_target(request: &Request, group: Option<u32>) -> (String, Option<u32>) {
     let to = request.params.text("whisper_to").unwrap_or_default();
     let to = to.trim();
     if to.is_empty() {
         return (String::new(), None);
     }
-    let is_to_site = request.params.text("whisper_site").is_some_and(|site| site.trim() == to);
-    if let Some(group) = forum.group_user_id.filter(|_| is_to_site) {
+    if let Some(group) = group.filter(|_| is_to_site(request)) {
         return (GROUP_ADDRESS.to_owned(), Some(group));
     }
     let first = to.split(',').next().unwrap_or_default();
@@ -260,6 +311,25 @@ fn whisper_target(request: &Request, forum: &v1::ForumStored) -> (String, Option
     // A whisper without an address would be public; nobody has this one.
     let address = if address.is_empty() { "0.0.0.0".to_owned() } else { address };
     (address, message_id(Some(id.trim().as_bytes())).map(MessageId::get))
+}
+
+/// Whether the request whispers to the site's owners, who are the forum's group if it has one.
+fn is_to_site(request: &Request) -> bool {
+    let text = |name| request.params.text(name).unwrap_or_default().trim().to_owned();
+    let to = text("whisper_to");
+    !to.is_empty() && text("whisper_site") == to
+}
+
+/// The group user a message of this request may be for, if the stored row says it is for the group.
+pub fn group_of(call: &Call, row: &v1::MessageStored) -> Option<u32> {
+    let is_for_group = row.whisper_to_address == GROUP_ADDRESS && is_to_site(&call.request);
+    row.whisper_to_id.filter(|_| is_for_group)
+}
+
+/// Every marker there is, the usual one first.
+pub fn markers() -> impl Iterator<Item = String> {
+    let after = (0..=9).map(Some).collect::<Vec<_>>();
+    (0..=9).map(move |before| marker(&after[..before], Some(u32::MAX)))
 }
 
 /// What tells an author from earlier ones of the same name.
@@ -287,6 +357,12 @@ mod tests {
         let many: Vec<_> = (1..=12).map(Some).collect();
         assert_eq!(marker(&many, Some(9)), " ➈");
         assert_eq!(marker(&many, Some(10)), " ()");
+    }
+
+    #[test]
+    fn all_markers_are_known() {
+        let all: Vec<_> = markers().collect();
+        assert_eq!((all.len(), all[0].as_str(), all[1].as_str(), all[9].as_str()), (10, "", " ➁", " ()"));
     }
 
     #[test]

@@ -35,13 +35,29 @@ fn window(capacity: usize) -> ForumWindow {
 }
 
 #[test]
+fn whoever_hands_rows_on_sees_all_active_committed_ones_older_than_a_place() {
+    let mut window = window(10);
+    let whisper = v1::MessageStored { whisper_to_address: "192.3.3.3".into(), ..message(3, 101) };
+    let subscribed = v1::SubscriptionStored { forum_id: 178, user_id: 9, active: false, sms: false };
+    let row = v1::Fact { kind: Some(Kind::SubscriptionStored(subscribed)) };
+    let hidden = v1::MessageStored { active: false, ..message(4, 102) };
+    for fact in [stored(message(1, 100)), stored(message(2, 101)), stored(whisper), stored(hidden), row] {
+        window.apply(&fact, 1);
+    }
+    window.push_pending(2, &[stored(message(5, 103)), removed(1)]);
+    let ids = |before| window.active_before(before).map(|message| message.id).collect::<Vec<_>>();
+    assert_eq!((ids(None), ids(Some((101, 3))), ids(Some((100, 1)))), (vec![3, 2, 1], vec![2, 1], vec![]));
+    assert_eq!(window.subscriptions().collect::<Vec<_>>(), [&subscribed]);
+}
+
+#[test]
 fn reads_see_what_is_committed_and_executions_what_is_pending_too() {
     let mut window = window(10);
     window.apply(&stored(message(1, 100)), 1);
     window.apply(&stored(message(2, 101)), 2);
-    window.push_pending(3, &[stored(message(3, 101))], None);
-    window.push_pending(4, &[stored(v1::MessageStored { active: false, ..message(2, 101) })], None);
-    window.push_pending(5, &[removed(1)], None);
+    window.push_pending(3, &[stored(message(3, 101))]);
+    window.push_pending(4, &[stored(v1::MessageStored { active: false, ..message(2, 101) })]);
+    window.push_pending(5, &[removed(1)]);
     assert_eq!((shown(&window, false), shown(&window, true)), (vec![2, 1], vec![3]));
     assert!(window.message(1, true).unwrap().is_none());
 
@@ -59,7 +75,7 @@ fn an_overlaid_message_takes_its_new_place() {
     for id in 1..=3 {
         window.apply(&stored(message(id, u64::from(id))), id.into());
     }
-    window.push_pending(9, &[stored(message(1, 50))], None);
+    window.push_pending(9, &[stored(message(1, 50))]);
     assert_eq!(shown(&window, true), [1, 3, 2]);
     window.apply(&stored(message(1, 50)), 9);
     window.close_pending(9);
@@ -86,11 +102,7 @@ fn names_are_counted_over_window_disk_and_pending() {
     for id in 1..=3 {
         window.apply(&stored(message(id, u64::from(id))), id.into());
     }
-    window.push_pending(
-        9,
-        &[stored(v1::MessageStored { author_name: "jANE".into(), ..message(4, 9) })],
-        None,
-    );
+    window.push_pending(9, &[stored(v1::MessageStored { author_name: "jANE".into(), ..message(4, 9) })]);
     let old = |_, _| Ok::<_, ()>(vec![("JANE".to_owned(), Some(1), 1), ("other".to_owned(), Some(8), 5)]);
     let authors = window.authors_named("Jane", old).unwrap();
     assert_eq!(authors, [Some(1), Some(2), Some(3), Some(4)]);
@@ -111,7 +123,7 @@ fn a_name_is_its_authors_only_while_one_of_their_active_messages_bears_it() {
     window.apply(&stored(v1::MessageStored { active: false, ..message(1, 1) }), 4);
     window.apply(&stored(v1::MessageStored { author_name: "Joe".into(), ..message(2, 2) }), 5);
     assert_eq!(authors(&window), [Some(3)]);
-    window.push_pending(6, &[removed(3)], None);
+    window.push_pending(6, &[removed(3)]);
     assert_eq!(authors(&window), []);
     window.forget_pending();
     window.apply(&removed(3), 7);
@@ -127,15 +139,4 @@ fn a_repetition_is_another_message_with_the_same_text_and_address() {
     assert!(!window.was_said("192.1.1.1", "text 1", 100, 1));
     assert!(!window.was_said("192.1.1.1", "text 1", 101, 2));
     assert!(!window.was_said("192.1.1.2", "text 1", 100, 2));
-}
-
-#[test]
-fn an_execution_sees_the_session_an_earlier_one_left() {
-    let mut window = window(10);
-    let session = v1::SessionRecord { id: "s".into(), version: 3, ..Default::default() };
-    window.push_pending(1, &[], Some(&session));
-    assert_eq!(window.pending_session("s"), Some(&session));
-    assert!(window.has_pending() && window.pending_session("t").is_none());
-    window.close_pending(1);
-    assert!(!window.has_pending() && window.pending_session("s").is_none());
 }

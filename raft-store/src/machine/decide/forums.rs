@@ -1,8 +1,9 @@
 //! Opening a forum, moving its primary, its settings and marks.
 
+use loop_atomjump::new_rows;
 use loop_proto::{
     ids::{ForumEpoch, ForumId, PeerId, RequestId},
-    v1::{self, RejectionCode, outcome::Kind},
+    v1::{self, RejectionCode, fact::Kind as FactKind, outcome::Kind},
 };
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
         forum::{Forum, ReplicaRole},
         peers::PeerState,
         receipts::Made,
-        record::{Assignment, Record, RecordBody},
+        record::{Assignment, FactsBody, Record, RecordBody},
         state::HubState,
     },
     Decided, Decision, check_room_for_work, exhausted, full, known_forum, next_record, not_taking,
@@ -44,9 +45,18 @@ pub(super) fn open_forum(state: &HubState, command: &OpenForum) -> Decided {
     };
     let answer = forum_opened(id, &assignment, false);
     let forum = Forum::new(id, command.key, &assignment, state.now);
-    let body = RecordBody::Assignment(assignment);
-    let record = Record::new(next_record(state, 0)?, state.now, Some(id), body);
-    Ok(Decision { answer, changes: vec![Change::ForumOpened(forum), Change::RecordAppended(record)] })
+    let row = new_rows::new_forum(id, command.key, &command.title, command.decays_at_s, state.now);
+    // Whoever reads the stream learns first who holds the forum.
+    let bodies = [
+        RecordBody::Assignment(assignment),
+        RecordBody::Facts(FactsBody::of_hubs(epoch, FactKind::ForumStored(row))),
+    ];
+    let mut changes = vec![Change::ForumOpened(forum)];
+    for (ahead, body) in (0..).zip(bodies) {
+        let record = Record::new(next_record(state, ahead)?, state.now, Some(id), body);
+        changes.push(Change::RecordAppended(record));
+    }
+    Ok(Decision { answer, changes })
 }
 
 fn check_replicas(state: &HubState, replicas: &[PeerId]) -> Result<(), v1::Rejection> {

@@ -1,15 +1,18 @@
 //! Decides what a command means. Owns every rule about who may do what.
 //! Never changes state: a rule that also wrote could half-apply and make the hubs diverge.
 
+mod answers;
 mod forums;
 mod invitations;
 mod peers;
 mod replicas;
 mod tasks;
 
+use std::sync::Arc;
+
 use loop_proto::{
     ids::{ForumId, MessageId, PeerId, TaskId},
-    v1::{self, RejectionCode, outcome::Kind},
+    v1::{self, RejectionCode, fact::Kind as FactKind, outcome::Kind},
 };
 
 use super::{
@@ -18,6 +21,7 @@ use super::{
     evolve::{Change, Upkeep},
     forum::Forum,
     peers::{Peer, PeerState},
+    record::{FactsBody, Record, RecordBody},
     state::HubState,
 };
 
@@ -44,10 +48,8 @@ pub(super) fn decide(state: &HubState, stamped: Stamped) -> Decided {
     match stamped.command {
         Command::OpenForum(command) => forums::open_forum(state, &command),
         Command::AppendTask(command) => tasks::append_task(state, request, command),
-        Command::AnswerTask(command) => tasks::answer_task(state, request, command),
-        Command::StoreFacts(command) => tasks::store_facts(state, request, command),
+        Command::AnswerTask(command) => answers::answer_task(state, request, command),
         Command::RegisterPeer(command) => peers::register_peer(state, command),
-        Command::LeaseUserIds { peer, count } => peers::lease_user_ids(state, request, peer, count),
         Command::MovePrimary { forum, to, expected_epoch } => {
             forums::move_primary(state, request, forum, to, expected_epoch)
         }
@@ -66,6 +68,7 @@ pub(super) fn decide(state: &HubState, stamped: Stamped) -> Decided {
         Command::SetForumReplicas { forum, replicas } => forums::set_forum_replicas(state, forum, replicas),
         Command::SetPeerState { peer, state: to } => peers::set_peer_state(state, peer, to),
         Command::AuditForum { forum } => forums::audit_forum(state, request, forum),
+        Command::NoteBreach { peer, rule } => peers::note_breach(state, peer, rule),
         Command::NotePresence(peers) => Ok(peers::note_presence(state, peers)),
         Command::ConfirmReplica { forum, peer, audit } => {
             replicas::confirm_replica(state, forum, peer, audit)
@@ -88,12 +91,32 @@ pub(super) fn upkeep(state: &HubState) -> Option<Upkeep> {
         sessions: state.sessions.due(state.now, bounds, LAPSED_PER_APPLY_MAX),
         receipts: state.receipts.answered_due(steady, bounds, LAPSED_PER_APPLY_MAX),
         proposals: state.receipts.proposals_due(steady, bounds, LAPSED_PER_APPLY_MAX),
+        messages: abandoned_messages(state),
     };
     let idle = upkeep.trim_through.is_none()
         && upkeep.sessions == 0
         && upkeep.receipts == 0
-        && upkeep.proposals == 0;
+        && upkeep.proposals == 0
+        && upkeep.messages.is_empty();
     if idle { None } else { Some(upkeep) }
+}
+
+/// The unfinished messages that go, each with the record that removes it. Those that have lapsed wait for room in the
+/// log. One above the bound does not: it is there because of the command that has just been applied, which had room.
+fn abandoned_messages(state: &HubState) -> Vec<(MessageId, Arc<Record>)> {
+    let has_room = check_room(state, LOG_BUDGETS_FOR_STEPS).is_ok();
+    let lapsed_max = if has_room { LAPSED_PER_APPLY_MAX } else { 0 };
+    let due = state.open_messages.due(state.steady(), &state.bounds, lapsed_max);
+    // Numbered once it is certain that each is there: ids are dense.
+    let due = due.into_iter().filter_map(|(message, forum)| Some((message, state.forum(forum)?)));
+    let removed = due.zip(1..).map_while(|((message, forum), ahead)| {
+        let id = state.newest().checked_add(ahead).and_then(TaskId::new)?;
+        let (epoch, forum) = (forum.epoch, forum.id);
+        let row = v1::MessageRemoved { id: message.get(), forum_id: forum.get() };
+        let body = FactsBody::of_hubs(epoch, FactKind::MessageRemoved(row));
+        Some((message, Record::new(id, state.now, Some(forum), RecordBody::Facts(body))))
+    });
+    removed.collect()
 }
 
 fn known_forum(state: &HubState, id: ForumId) -> Result<&Forum, v1::Rejection> {
@@ -146,6 +169,13 @@ fn next_message(state: &HubState) -> Result<MessageId, v1::Rejection> {
         return Err(exhausted());
     }
     u32::try_from(state.next_message).ok().and_then(MessageId::new).ok_or_else(exhausted)
+}
+
+fn next_user(state: &HubState) -> Result<u32, v1::Rejection> {
+    if state.next_user > u64::from(state.bounds.user_id_max) {
+        return Err(exhausted());
+    }
+    u32::try_from(state.next_user).map_err(|_| exhausted())
 }
 
 /// An id that names one command was used for another.

@@ -1,7 +1,7 @@
-//! Peers: joining, user ids, and what an operator lets them hold.
+//! Peers: joining, and what an operator lets them hold.
 
 use loop_proto::{
-    ids::{PeerId, RequestId},
+    ids::PeerId,
     v1::{self, outcome::Kind},
 };
 
@@ -13,67 +13,30 @@ use super::{
         evolve::Change,
         invitations::InvitationStatus,
         peers::{Peer, PeerState},
-        receipts::Made,
         state::HubState,
     },
-    Decided, Decision, exhausted, full, known_peer, next_record, other_command, present_peer,
+    Decided, Decision, exhausted, full, known_peer, next_record,
     replicas::NextSet,
 };
 
 pub(super) fn register_peer(state: &HubState, command: RegisterPeer) -> Decided {
     let known = state.peer_by_secret_hash(&command.secret_hash);
-    let (id, registered_at, peer_state, attendance, doubted_at) = match known {
-        Some(peer) => (peer.id, peer.registered_at, peer.state, peer.attendance, peer.doubted_at),
+    let peer = match known {
+        Some(peer) => peer.clone(),
         None if state.peers.len() as u64 >= state.bounds.peers_max => {
             return Err(full(state.bounds.peers_max));
         }
         None => {
             let id = state.peers.next_id().ok_or_else(exhausted)?;
-            (id, state.now, PeerState::default(), Attendance::joined(state.steady()), None)
+            Peer::new(id, command.secret_hash, state.now, Attendance::joined(state.steady()))
         }
     };
-    let peer = Peer {
-        id,
-        name: command.name,
-        secret_hash: command.secret_hash,
-        owner: command.owner,
-        network: command.network,
-        registered_at,
-        state: peer_state,
-        attendance,
-        doubted_at,
-    };
-    let answer = Kind::PeerRegistered(v1::PeerRegistered { peer_id: id.get() });
+    let peer = Peer { name: command.name, owner: command.owner, network: command.network, ..peer };
+    let answer = Kind::PeerRegistered(v1::PeerRegistered { peer_id: peer.id.get() });
     if known == Some(&peer) {
         return Ok(Decision::unchanged(answer));
     }
     Ok(Decision { answer, changes: vec![Change::PeerRegistered(peer)] })
-}
-
-pub(super) fn lease_user_ids(state: &HubState, proposal: RequestId, peer: PeerId, count: u32) -> Decided {
-    match state.receipts.proposal(proposal) {
-        Some(Made::Lease { peer: to, first, count }) if to == peer => {
-            return Ok(Decision::unchanged(leased(first, count)));
-        }
-        Some(_) => return Err(other_command()),
-        None => {}
-    }
-    present_peer(state, peer)?;
-    let left = (u64::from(state.bounds.user_id_max) + 1).saturating_sub(state.next_user);
-    let count = u64::from(count.min(state.bounds.user_id_block_max)).min(left);
-    let (Ok(first), Ok(count)) = (u32::try_from(state.next_user), u32::try_from(count)) else {
-        return Err(exhausted());
-    };
-    if count == 0 {
-        return Err(exhausted());
-    }
-    Ok(Decision {
-        answer: leased(first, count),
-        changes: vec![
-            Change::UserIdsLeased { count },
-            Change::ProposalMade { proposal, made: Made::Lease { peer, first, count } },
-        ],
-    })
 }
 
 /// How many invitations one command ends at most. Those of a removed peer that are left take no further step; the
@@ -99,6 +62,16 @@ pub(super) fn set_peer_state(state: &HubState, peer: PeerId, to: PeerState) -> D
     Ok(Decision { answer: Kind::Done(v1::Done {}), changes })
 }
 
+/// One that is suspended already has said nothing new: what was under way came with it.
+pub(super) fn note_breach(state: &HubState, peer: PeerId, rule: u32) -> Decided {
+    known_peer(state, peer)?;
+    let mut changes = Vec::new();
+    if state.suspended_ms(peer) == 0 {
+        changes.push(Change::PeerBreached { peer, rule });
+    }
+    Ok(Decision { answer: Kind::Done(v1::Done {}), changes })
+}
+
 /// Peers that are not known are left out: a leader cannot have seen them.
 pub(super) fn note_presence(state: &HubState, peers: Vec<(PeerId, bool)>) -> Decision {
     let changed = |(id, connected): &(PeerId, bool)| {
@@ -107,8 +80,4 @@ pub(super) fn note_presence(state: &HubState, peers: Vec<(PeerId, bool)>) -> Dec
     let changes = peers.into_iter().filter(changed);
     let changes = changes.map(|(peer, connected)| Change::PresenceNoted { peer, connected }).collect();
     Decision { answer: Kind::Done(v1::Done {}), changes }
-}
-
-fn leased(first: u32, count: u32) -> Kind {
-    Kind::UserIdsLeased(v1::UserIdsLeased { first, count })
 }

@@ -1,25 +1,25 @@
-//! Tasks, their answers, facts of reads, and the log's end.
+//! Tasks, the users that their sessions get, and the log's end.
 
 use std::sync::Arc;
 
+use loop_atomjump::new_rows;
 use loop_proto::{
     breakage::{self, Breakage},
-    ids::{ForumEpoch, ForumId, MessageId, PeerId, RequestId, TaskId},
-    v1::{self, RejectionCode, outcome::Kind},
+    ids::{MessageId, RequestId, TaskId},
+    v1::{self, RejectionCode, fact::Kind as FactKind, outcome::Kind},
 };
 
 use super::{
     super::{
-        command::{AnswerTask, AppendTask, NewFacts, NewSession, StoreFacts},
+        command::AppendTask,
         evolve::Change,
         forum::Forum,
-        receipts::Made,
         record::{FactsBody, Record, RecordBody, TaskBody},
-        sessions,
+        sessions::{self, Session, SessionId},
         state::HubState,
     },
-    Decided, Decision, check_room_for_work, full, known_forum, known_peer, next_message, next_record,
-    other_command, present_peer, rejection,
+    Decided, Decision, check_room_for_work, full, known_forum, next_message, next_record, next_user,
+    other_command, rejection,
 };
 
 /// How many records one command trims at most: milliseconds of freeing memory, which every command behind it waits for.
@@ -37,25 +37,65 @@ pub(super) fn append_task(state: &HubState, request: RequestId, command: AppendT
     }
     check_task_bounds(state, forum, command.request.len() as u64)?;
     check_room_for_work(state)?;
-    let message_id = if command.creates_message { Some(next_message(state)?) } else { None };
-    let id = next_record(state, 0)?;
-    let session = command.session.and_then(|id| state.sessions.get(&id).map(Arc::clone));
+    let session = command.session.map(|id| SessionOfTask::find(state, id)).transpose()?;
+    let ahead = session.as_ref().map_or(0, |session| u64::from(session.made_user.is_some()));
+    let id = next_record(state, ahead)?;
+    let user = session.as_ref().map(|session| session.record.user_id);
+    let (table, address) = (&state.open_messages, address_without_session(state));
+    let is_open = |named: &MessageId| table.is_of(*named, command.forum, user, &address);
+    // What was begun and has lapsed since is sent anew: its author must not be told that it was kept.
+    let comes_late = |named: MessageId| table.has_lapsed(named, command.forum, user, &address);
+    let creates = command.creates_message || command.named_message.is_some_and(comes_late);
+    let message_id = if creates { Some(next_message(state)?) } else { None };
     let body = RecordBody::Task(TaskBody {
         request_id: request,
         request: command.request,
         message_id,
-        session,
-        origin_hub: command.origin_hub,
+        session: session.as_ref().map(|session| Arc::clone(&session.record)),
+        open_message: command.named_message.filter(is_open),
     });
     let record = Record::new(id, state.now, Some(command.forum), body);
     let bytes = state.tasks.open_bytes().saturating_add(record.bytes());
     if bytes > state.bounds.open_tasks_bytes_max {
         return Err(full(state.bounds.open_tasks_bytes_max));
     }
-    Ok(Decision {
-        answer: task_appended(id, message_id, false, None),
-        changes: vec![Change::RecordAppended(record)],
-    })
+    let mut changes = session.map_or(Vec::new(), |session| session.changes(state));
+    changes.push(Change::RecordAppended(record));
+    Ok(Decision { answer: task_appended(id, message_id, false, None), changes })
+}
+
+/// The address that authors without a session, which are robots, have in common.
+fn address_without_session(state: &HubState) -> String {
+    new_rows::anonymous_user(0, "", state.now).last_ip
+}
+
+/// A task's session, and the user made for it if it had none.
+struct SessionOfTask {
+    id: SessionId,
+    record: Arc<v1::SessionRecord>,
+    made_user: Option<(u32, Arc<Record>)>,
+}
+
+impl SessionOfTask {
+    /// The session as it is kept, else a new one with a new user.
+    fn find(state: &HubState, id: SessionId) -> Result<Self, v1::Rejection> {
+        if let Some(record) = state.sessions.get(&id) {
+            return Ok(Self { id, record: Arc::clone(record), made_user: None });
+        }
+        let (user, at) = (next_user(state)?, next_record(state, 0)?);
+        let row = new_rows::anonymous_user(user, id.as_str(), state.now);
+        let body = RecordBody::Facts(FactsBody::of_hubs(Default::default(), FactKind::UserStored(row)));
+        let made = Record::new(at, state.now, None, body);
+        Ok(Self { id, record: sessions::new(&id, user, at, state.now), made_user: Some((user, made)) })
+    }
+
+    /// The user first, then what refers to it. The session's age begins anew with each task.
+    fn changes(self, state: &HubState) -> Vec<Change> {
+        let made = self.made_user.map(|(user, record)| Change::UserMade { user, record });
+        let session = Session { record: self.record, stored_at: state.now };
+        let kept = !breakage::is_on(Breakage::ForgottenSession);
+        made.into_iter().chain(kept.then_some(Change::SessionStored(self.id, session))).collect()
+    }
 }
 
 fn check_task_bounds(state: &HubState, forum: &Forum, request_bytes: u64) -> Result<(), v1::Rejection> {
@@ -70,149 +110,6 @@ fn check_task_bounds(state: &HubState, forum: &Forum, request_bytes: u64) -> Res
         return Err(full(bounds.open_tasks_per_forum_max));
     }
     Ok(())
-}
-
-pub(super) fn answer_task(state: &HubState, proposal: RequestId, command: AnswerTask) -> Decided {
-    let forum = known_forum(state, command.forum)?;
-    known_peer(state, command.peer)?;
-    let open = state.open_task(command.task).filter(|record| record.forum == Some(command.forum));
-    if open.is_none() {
-        return answer_again(state, proposal, &command);
-    }
-    present_peer(state, command.peer)?;
-    let fenced = !breakage::is_on(Breakage::EpochUnchecked);
-    if command.epoch != forum.epoch && fenced {
-        return Err(rejection(RejectionCode::StaleEpoch, command.epoch.0, forum.epoch.0));
-    }
-    if command.peer != forum.primary && fenced {
-        let (held, current) = (command.peer.get(), forum.primary.get());
-        return Err(rejection(RejectionCode::NotPrimary, held.into(), current.into()));
-    }
-    if forum.oldest_open_task() != Some(command.task) {
-        let oldest = forum.oldest_open_task().map_or(0, TaskId::get);
-        return Err(rejection(RejectionCode::OutOfOrder, command.task.get(), oldest));
-    }
-    check_facts_bounds(state, &command.facts)?;
-    let closes = Closes { task: command.task, receipt: command.receipt, proposal };
-    let made = facts_records(state, command.peer, command.epoch, command.forum, command.facts, Some(closes))?;
-    Ok(Decision { answer: task_answered(made.newest), changes: made.changes })
-}
-
-/// An answer to a task that is not open: a retry of the answer that won, one that came too late, or nonsense.
-fn answer_again(state: &HubState, proposal: RequestId, command: &AnswerTask) -> Decided {
-    let won = state.receipts.answer_of(command.task).filter(|(seen, _)| seen.forum == command.forum);
-    if let Some((_, answer)) = won {
-        if answer.proposal == proposal {
-            return Ok(Decision::unchanged(task_answered(answer.record.get())));
-        }
-        let winner = u64::from(answer.peer.get());
-        return Err(rejection(RejectionCode::AlreadyAnswered, command.peer.get().into(), winner));
-    }
-    let record = state.record(command.task).filter(|record| record.forum == Some(command.forum));
-    if record.is_some_and(|record| record.task().is_some()) {
-        // Answered so long ago that the winner is forgotten.
-        return Err(rejection(RejectionCode::AlreadyAnswered, command.peer.get().into(), 0));
-    }
-    Err(rejection(RejectionCode::UnknownTask, command.task.get(), 0))
-}
-
-pub(super) fn store_facts(state: &HubState, proposal: RequestId, command: StoreFacts) -> Decided {
-    match state.receipts.proposal(proposal) {
-        Some(Made::Facts { forum, record }) if forum == command.forum => {
-            return Ok(Decision::unchanged(facts_stored(record)));
-        }
-        Some(_) => return Err(other_command()),
-        None => {}
-    }
-    let forum = known_forum(state, command.forum)?;
-    present_peer(state, command.peer)?;
-    if command.epoch != forum.epoch {
-        return Err(rejection(RejectionCode::StaleEpoch, command.epoch.0, forum.epoch.0));
-    }
-    if !forum.is_served_by(command.peer) {
-        return Err(rejection(RejectionCode::NotAReplica, command.peer.get().into(), 0));
-    }
-    check_facts_bounds(state, &command.facts)?;
-    for NewSession { id, record } in &command.facts.sessions {
-        let current = state.sessions.version(id);
-        if record.version != current {
-            return Err(rejection(RejectionCode::StaleSession, record.version, current));
-        }
-    }
-    check_room_for_work(state)?;
-    let mut made = facts_records(state, command.peer, command.epoch, command.forum, command.facts, None)?;
-    let record = made.newest;
-    made.changes.push(Change::ProposalMade { proposal, made: Made::Facts { forum: forum.id, record } });
-    Ok(Decision { answer: facts_stored(record), changes: made.changes })
-}
-
-fn check_facts_bounds(state: &HubState, facts: &NewFacts) -> Result<(), v1::Rejection> {
-    let held = facts.forum.len().max(facts.directory.len()) as u64;
-    if held > state.bounds.facts_bytes_max {
-        return Err(rejection(RejectionCode::Malformed, held, state.bounds.facts_bytes_max));
-    }
-    let held = facts.sessions.iter().map(|session| session.record.data.len()).max().unwrap_or(0) as u64;
-    if held > state.bounds.session_bytes_max {
-        return Err(rejection(RejectionCode::Malformed, held, state.bounds.session_bytes_max));
-    }
-    Ok(())
-}
-
-/// The task that facts close.
-struct Closes {
-    task: TaskId,
-    receipt: v1::Receipt,
-    proposal: RequestId,
-}
-
-struct MadeRecords {
-    newest: u64,
-    changes: Vec<Change>,
-}
-
-/// Up to two records: the directory's facts, then the forum's with the sessions. Users come before what refers to
-/// them, and whoever has applied the closing record has applied all of the answer.
-fn facts_records(
-    state: &HubState,
-    peer: PeerId,
-    epoch: ForumEpoch,
-    forum: ForumId,
-    facts: NewFacts,
-    closes: Option<Closes>,
-) -> Result<MadeRecords, v1::Rejection> {
-    let mut made = MadeRecords { newest: 0, changes: Vec::with_capacity(3) };
-    if !facts.directory.is_empty() {
-        let id = next_record(state, 0)?;
-        let body = FactsBody {
-            task: None,
-            peer,
-            epoch,
-            facts: facts.directory,
-            sessions: Vec::new(),
-            receipt: None,
-        };
-        let record = Record::new(id, state.now, None, RecordBody::Facts(body));
-        made.newest = id.get();
-        made.changes.push(Change::RecordAppended(record));
-    }
-    if closes.is_none() && facts.forum.is_empty() && facts.sessions.is_empty() {
-        return Ok(made);
-    }
-    let id = next_record(state, made.changes.len() as u64)?;
-    let kept = facts.sessions.into_iter().filter(|_| !breakage::is_on(Breakage::ForgottenSession));
-    let sessions = kept.map(|session| sessions::own(session.record, id.get())).collect();
-    let (task, receipt, proposal) = match closes {
-        Some(closes) => (Some(closes.task), Some(Arc::new(closes.receipt)), Some(closes.proposal)),
-        None => (None, None, None),
-    };
-    let body = FactsBody { task, peer, epoch, facts: facts.forum, sessions, receipt };
-    let record = Record::new(id, state.now, Some(forum), RecordBody::Facts(body));
-    made.newest = id.get();
-    made.changes.push(match proposal {
-        Some(proposal) => Change::TaskAnswered { proposal, record },
-        None => Change::RecordAppended(record),
-    });
-    Ok(made)
 }
 
 /// The answer says how far it came; whoever wants more asks again. `through` is the leader's own judgement;
@@ -239,12 +136,4 @@ fn task_appended(
 ) -> Kind {
     let message_id = message.map(MessageId::get);
     Kind::TaskAppended(v1::TaskAppended { task_id: task.get(), message_id, duplicate, receipt })
-}
-
-fn task_answered(record_id: u64) -> Kind {
-    Kind::TaskAnswered(v1::TaskAnswered { record_id })
-}
-
-fn facts_stored(record_id: u64) -> Kind {
-    Kind::FactsStored(v1::FactsStored { record_id })
 }

@@ -14,9 +14,9 @@ use super::{sessions::Sessions, state::HubState};
 /// First bytes of every snapshot.
 const MAGIC: [u8; 8] = *b"LOOPHUB\0";
 /// The layout this version writes.
-pub const VERSION: u32 = 2;
-/// The oldest layout it reads: that of hubs which knew no invitations.
-pub const OLDEST_VERSION: u32 = 1;
+pub const VERSION: u32 = 3;
+/// The oldest layout it reads. Those before it hold sessions in which only peers could read who their user is.
+pub const OLDEST_VERSION: u32 = 3;
 /// Magic and version.
 const HEAD_BYTES: usize = 12;
 /// CRC-32 at the end.
@@ -68,7 +68,7 @@ pub fn decode(bytes: &[u8]) -> Result<HubState, BadSnapshot> {
     if crc32fast::hash(body).to_le_bytes() != crc {
         return Err(BadSnapshot::Checksum);
     }
-    let mut state = read::state(&body[HEAD_BYTES..], found)?;
+    let mut state = read::state(&body[HEAD_BYTES..])?;
     state.check_invariants().map_err(|broken| BadSnapshot::Content(broken.0))?;
     if breakage::is_on(Breakage::IdReuseAfterFailover) {
         state.next_message = u64::from(state.bounds.message_id_first);

@@ -13,20 +13,20 @@ use prost::Message;
 use super::{
     super::{
         attendance::Attendance,
-        bounds::Bounds,
         forum::{Forum, Forums, JoinStage, Replica, ReplicaRole},
         invitations::{Invitation, InvitationStatus, Invitations},
-        peers::{Peer, PeerState, Peers},
+        open_messages::OpenMessage,
+        peers::{Breach, Peer, PeerState, Peers},
         receipts::{Made, SeenAnswer},
         record::Record,
-        sessions::{self, Session, SessionId},
+        sessions::{Session, SessionId},
         state::HubState,
         tasks::Tasks,
     },
     BadSnapshot,
     wire::{
-        AnsweredFrame, AttendanceFrame, ForumFrame, Head, InvitationFrame, MadeFrame, OpenFrame, PeerFrame,
-        ProposalFrame, ReplicaFrame, RoleFrame, SessionFrame,
+        AnsweredFrame, AttendanceFrame, ForumFrame, Head, InvitationFrame, MadeFrame, OpenFrame,
+        OpenMessageFrame, PeerFrame, ProposalFrame, ReplicaFrame, RoleFrame, SessionFrame,
     },
 };
 
@@ -60,15 +60,9 @@ impl<'a> Frames<'a> {
 }
 
 /// Reads all frames. The state's invariants are the caller's to check.
-pub(super) fn state(bytes: &[u8], version: u32) -> Read<HubState> {
+pub(super) fn state(bytes: &[u8]) -> Read<HubState> {
     let mut frames = Frames { rest: bytes };
-    let mut head: Head = frames.message()?;
-    if version == 1 {
-        head.bounds.invitations_open_max = Bounds::STANDARD.invitations_open_max;
-        head.bounds.invitations_kept = Bounds::STANDARD.invitations_kept;
-        // Those hubs trimmed for their budget alone.
-        head.kept_through = head.trimmed_through;
-    }
+    let head: Head = frames.message()?;
     let mut state = HubState::new((&head.bounds).into());
     state.now = HubTime(head.now_ms);
     state.skipped_ms = head.skipped_ms;
@@ -77,8 +71,7 @@ pub(super) fn state(bytes: &[u8], version: u32) -> Read<HubState> {
     state.directory_newest = head.directory_newest;
     state.kept_through = head.kept_through;
     state.tasks = Tasks::after(head.trimmed_through);
-    let steady = state.steady();
-    read_peers(&mut frames, head.peers, steady, &mut state.peers)?;
+    read_peers(&mut frames, head.peers, &mut state.peers)?;
     read_forums(&mut frames, head.forums, &mut state.forums)?;
     read_invitations(&mut frames, &head, &mut state.invitations)?;
     read_tasks(&mut frames, &head, &mut state)?;
@@ -89,13 +82,20 @@ pub(super) fn state(bytes: &[u8], version: u32) -> Read<HubState> {
     if state.sessions.len() as u64 != head.sessions {
         return Err(bad("a session is kept twice"));
     }
+    for _ in 0..head.open_messages {
+        read_open_message(frames.message()?, &mut state)?;
+    }
+    let lapsed = state.open_messages.lapsed().count();
+    if (state.open_messages.len() + lapsed) as u64 != head.open_messages {
+        return Err(bad("an unfinished message is listed twice"));
+    }
     if !frames.rest.is_empty() {
         return Err(bad("bytes follow the last frame"));
     }
     Ok(state)
 }
 
-fn read_peers(frames: &mut Frames<'_>, count: u64, now: HubTime, peers: &mut Peers) -> Read<()> {
+fn read_peers(frames: &mut Frames<'_>, count: u64, peers: &mut Peers) -> Read<()> {
     for _ in 0..count {
         let frame: PeerFrame = frames.message()?;
         let id = PeerId::new(frame.id).filter(|id| Some(*id) == peers.next_id());
@@ -107,8 +107,13 @@ fn read_peers(frames: &mut Frames<'_>, count: u64, now: HubTime, peers: &mut Pee
             network: frame.network,
             registered_at: HubTime(frame.registered_at_ms),
             state: peer_state(frame.state)?,
-            attendance: frame.attendance.as_ref().map_or(Attendance::joined(now), attendance),
+            attendance: attendance(&frame.attendance),
             doubted_at: frame.doubted_at_ms.map(HubTime),
+            breach: frame.breach.map(|frame| Breach {
+                count: frame.count,
+                rule: frame.rule,
+                at: HubTime(frame.at_ms),
+            }),
         });
     }
     Ok(())
@@ -238,6 +243,9 @@ fn open(state: &mut HubState, record: Arc<Record>) -> Read<()> {
     state.receipts.open(task.request_id, record.id, forum, task.message_id);
     let forum = state.forums.get_mut(forum).ok_or(bad("an open task's forum is unknown"))?;
     forum.open_tasks.insert(record.id);
+    if let Some(message) = task.open_message {
+        state.open_messages.begin_waiting(message);
+    }
     state.tasks.open(record);
     Ok(())
 }
@@ -281,10 +289,7 @@ fn read_receipts(frames: &mut Frames<'_>, head: &Head, state: &mut HubState) -> 
 
 fn made(frame: &ProposalFrame) -> Read<Made> {
     let forum = || ForumId::new(frame.subject).ok_or(bad("a proposal's forum"));
-    let peer = || PeerId::new(frame.subject).ok_or(bad("a proposal's peer"));
     Ok(match frame.made.as_ref().ok_or(bad("a proposal's outcome"))? {
-        MadeFrame::Facts(record) => Made::Facts { forum: forum()?, record: *record },
-        MadeFrame::Lease(lease) => Made::Lease { peer: peer()?, first: lease.first, count: lease.count },
         MadeFrame::Move(epoch) => Made::Move { forum: forum()?, epoch: ForumEpoch(*epoch) },
         MadeFrame::Invited(id) => {
             let invitation = TaskId::new(*id).ok_or(bad("a proposal's invitation"))?;
@@ -297,11 +302,24 @@ fn made(frame: &ProposalFrame) -> Read<Made> {
 
 fn read_session(frame: SessionFrame, state: &mut HubState) -> Read<()> {
     let id = SessionId::parse(&frame.record.id).ok_or(bad("a session id"))?;
-    let version = frame.record.version;
-    let session =
-        Session { record: sessions::own(frame.record, version), stored_at: HubTime(frame.stored_at_ms) };
+    let session = Session { record: Arc::new(frame.record), stored_at: HubTime(frame.stored_at_ms) };
     let bounds = state.bounds;
     state.sessions.store(id, session, &bounds);
+    Ok(())
+}
+
+fn read_open_message(frame: OpenMessageFrame, state: &mut HubState) -> Read<()> {
+    let id = MessageId::new(frame.id).ok_or(bad("an unfinished message's id"))?;
+    let message = OpenMessage {
+        forum: ForumId::new(frame.forum).ok_or(bad("an unfinished message's forum"))?,
+        author: frame.author,
+        address: frame.address,
+        at: HubTime(frame.at_ms),
+    };
+    match frame.lapsed {
+        true => state.open_messages.put_lapsed(id, message),
+        false => state.open_messages.put(id, message),
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use loop_proto::{
-    ids::{HubTime, PeerId, RequestId, TaskId},
+    ids::{HubTime, MessageId, PeerId, RequestId, TaskId},
     v1,
 };
 use prost::Message;
@@ -12,6 +12,7 @@ use super::super::{
     bounds::Bounds,
     forum::{Forum, Replica, ReplicaRole},
     invitations::Invitation,
+    open_messages::OpenMessage,
     peers::Peer,
     receipts::{Made, SeenAnswer, SeenRequest},
     record::Record,
@@ -51,16 +52,16 @@ pub(super) struct Head {
     pub proposals: u64,
     #[prost(uint64, tag = "14")]
     pub sessions: u64,
-    // Since version 2.
     #[prost(uint64, tag = "15")]
     pub kept_through: u64,
     #[prost(uint64, tag = "16")]
     pub invitations_open: u64,
     #[prost(uint64, tag = "17")]
     pub invitations_ended: u64,
-    // 0 where it was not written: every jump of the log's time counted as time then.
     #[prost(uint64, tag = "18")]
     pub skipped_ms: u64,
+    #[prost(uint64, tag = "19")]
+    pub open_messages: u64,
 }
 
 macro_rules! bounds_frame {
@@ -103,18 +104,17 @@ bounds_frame! {
     "15" proposal_age_ms: uint64 as u64,
     "16" sessions_max: uint64 as u64,
     "17" sessions_bytes_max: uint64 as u64,
-    "18" session_bytes_max: uint64 as u64,
     "19" session_age_ms: uint64 as u64,
-    "20" session_without_user_age_ms: uint64 as u64,
-    "21" user_id_block_max: uint32 as u32,
     "22" message_id_first: uint32 as u32,
     "23" message_id_max: uint32 as u32,
     "24" user_id_first: uint32 as u32,
     "25" user_id_max: uint32 as u32,
     "26" forum_id_first: uint32 as u32,
-    // Since version 2.
     "27" invitations_open_max: uint64 as u64,
     "28" invitations_kept: uint64 as u64,
+    "29" open_messages_max: uint64 as u64,
+    "30" open_message_age_ms: uint64 as u64,
+    "31" suspension_ms: uint64 as u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -131,14 +131,25 @@ pub(super) struct PeerFrame {
     pub network: String,
     #[prost(uint64, tag = "6")]
     pub registered_at_ms: u64,
-    /// A [`v1::PeerState`]; unspecified in version 1, which stands for active.
+    /// A [`v1::PeerState`].
     #[prost(int32, tag = "7")]
     pub state: i32,
-    /// Unset where it was not kept: the peer is taken to have come with the snapshot.
-    #[prost(message, optional, tag = "8")]
-    pub attendance: Option<AttendanceFrame>,
+    #[prost(message, required, tag = "8")]
+    pub attendance: AttendanceFrame,
     #[prost(uint64, optional, tag = "9")]
     pub doubted_at_ms: Option<u64>,
+    #[prost(message, optional, tag = "10")]
+    pub breach: Option<BreachFrame>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct BreachFrame {
+    #[prost(uint32, tag = "1")]
+    pub count: u32,
+    #[prost(uint32, tag = "2")]
+    pub rule: u32,
+    #[prost(uint64, tag = "3")]
+    pub at_ms: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -181,7 +192,6 @@ pub(super) struct ReplicaFrame {
     pub peer: u32,
     #[prost(oneof = "RoleFrame", tags = "2, 3, 4")]
     pub role: Option<RoleFrame>,
-    /// False where it was not kept: what serves then has served for long.
     #[prost(bool, tag = "5")]
     pub unconfirmed: bool,
     #[prost(uint64, tag = "6")]
@@ -273,19 +283,15 @@ pub(super) struct ProposalFrame {
     pub id: Bytes,
     #[prost(uint64, tag = "2")]
     pub at_ms: u64,
-    /// The forum, or for a lease the peer.
+    /// The forum.
     #[prost(uint32, tag = "3")]
     pub subject: u32,
-    #[prost(oneof = "MadeFrame", tags = "4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "MadeFrame", tags = "6, 7, 8, 9")]
     pub made: Option<MadeFrame>,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub(super) enum MadeFrame {
-    #[prost(uint64, tag = "4")]
-    Facts(u64),
-    #[prost(message, tag = "5")]
-    Lease(v1::UserIdsLeased),
     #[prost(uint64, tag = "6")]
     Move(u64),
     #[prost(uint64, tag = "7")]
@@ -304,6 +310,23 @@ pub(super) struct SessionFrame {
     pub record: v1::SessionRecord,
 }
 
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct OpenMessageFrame {
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    #[prost(uint32, tag = "2")]
+    pub forum: u32,
+    #[prost(uint32, optional, tag = "3")]
+    pub author: Option<u32>,
+    #[prost(string, tag = "4")]
+    pub address: String,
+    #[prost(uint64, tag = "5")]
+    pub at_ms: u64,
+    /// Nobody came back to it in time.
+    #[prost(bool, tag = "6")]
+    pub lapsed: bool,
+}
+
 /// One frame, not yet encoded.
 pub(super) enum Frame<'a> {
     Head(Box<Head>),
@@ -315,6 +338,7 @@ pub(super) enum Frame<'a> {
     Answered(RequestId, &'a SeenRequest, &'a SeenAnswer),
     Proposal(HubTime, RequestId, Made),
     Session(&'a Session),
+    OpenMessage(MessageId, &'a OpenMessage, bool),
 }
 
 /// How many open tasks one [`OpenFrame`] lists at most.
@@ -339,13 +363,19 @@ pub(super) fn frames(state: &HubState) -> impl Iterator<Item = Frame<'_>> {
         .chain(state.receipts.answered().map(|(id, seen, answer)| Frame::Answered(id, seen, answer)))
         .chain(state.receipts.proposals().map(|(at, id, made)| Frame::Proposal(at, id, made)))
         .chain(state.sessions.iter().map(Frame::Session))
+        .chain(state.open_messages.iter().map(|(id, message)| Frame::OpenMessage(id, message, false)))
+        .chain(state.open_messages.lapsed().map(|(id, message)| Frame::OpenMessage(id, message, true)))
 }
 
 /// About how many bytes the frames take.
 pub(super) fn size_hint(state: &HubState) -> usize {
     let counts = state.counts();
     let bytes = counts.records_bytes + counts.sessions_bytes + counts.receipts_bytes;
-    usize::try_from(bytes).unwrap_or(0) + counts.forums * 64 + counts.peers * 128 + 1024
+    usize::try_from(bytes).unwrap_or(0)
+        + counts.forums * 64
+        + counts.peers * 128
+        + counts.open_messages * 64
+        + 1024
 }
 
 fn head(state: &HubState, open_records: u64) -> Head {
@@ -370,6 +400,7 @@ fn head(state: &HubState, open_records: u64) -> Head {
         invitations_open: counts.invitations_open as u64,
         invitations_ended: counts.invitations_ended as u64,
         skipped_ms: state.skipped_ms,
+        open_messages: (counts.open_messages + state.open_messages.lapsed().count()) as u64,
     }
 }
 
@@ -389,6 +420,7 @@ impl Frame<'_> {
                 &SessionFrame { stored_at_ms: session.stored_at.0, record: session.record.as_ref().clone() },
                 out,
             ),
+            Self::OpenMessage(id, message, lapsed) => put(&open_message_frame(*id, message, *lapsed), out),
         }
     }
 }
@@ -402,8 +434,13 @@ fn peer_frame(peer: &Peer) -> PeerFrame {
         network: peer.network.clone(),
         registered_at_ms: peer.registered_at.0,
         state: v1::PeerState::from(peer.state).into(),
-        attendance: Some(attendance_frame(&peer.attendance)),
+        attendance: attendance_frame(&peer.attendance),
         doubted_at_ms: peer.doubted_at.map(|at| at.0),
+        breach: peer.breach.map(|breach| BreachFrame {
+            count: breach.count,
+            rule: breach.rule,
+            at_ms: breach.at.0,
+        }),
     }
 }
 
@@ -484,16 +521,23 @@ fn answered_frame(id: RequestId, seen: &SeenRequest, answer: &SeenAnswer) -> Ans
 
 fn proposal_frame(at: HubTime, id: RequestId, made: Made) -> ProposalFrame {
     let (subject, made) = match made {
-        Made::Facts { forum, record } => (forum.get(), MadeFrame::Facts(record)),
-        Made::Lease { peer, first, count } => {
-            (peer.get(), MadeFrame::Lease(v1::UserIdsLeased { first, count }))
-        }
         Made::Move { forum, epoch } => (forum.get(), MadeFrame::Move(epoch.0)),
         Made::Invited { forum, invitation } => (forum.get(), MadeFrame::Invited(invitation.get())),
         Made::Restarted { forum, record } => (forum.get(), MadeFrame::Restarted(record)),
         Made::Audited { forum, record } => (forum.get(), MadeFrame::Audited(record)),
     };
     ProposalFrame { id: Bytes::copy_from_slice(&id.0), at_ms: at.0, subject, made: Some(made) }
+}
+
+fn open_message_frame(id: MessageId, message: &OpenMessage, lapsed: bool) -> OpenMessageFrame {
+    OpenMessageFrame {
+        id: id.get(),
+        forum: message.forum.get(),
+        author: message.author,
+        address: message.address.clone(),
+        at_ms: message.at.0,
+        lapsed,
+    }
 }
 
 fn put(message: &impl Message, out: &mut Vec<u8>) {

@@ -134,7 +134,7 @@ pub(super) fn membership(world: &mut World) -> Result<(), Failure> {
         enters(world, new)?;
         is_out(world, old)?;
         peers_are_there(world)?;
-        // For a while it runs on, and whoever hangs on it must find out.
+        // For a while it runs on, and whoever is connected to it must find out.
         let pause = millis(world, 1, 3000);
         world.run_for(pause)?;
         world.retire(old);

@@ -28,9 +28,9 @@ const PREAMBLE: &str = "\
 -- AtomJump's own tables take this: mariadb DATABASE < FILE. All of it, or nothing.
 -- Their columns hold no characters of four bytes. If there is one, loading stops with error 1366; then either, once,
 --   ALTER TABLE tbl_ssshout CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
--- and likewise tbl_layer, tbl_user, php_session; or, to have ? for them, as AtomJump stores them itself,
+-- and likewise tbl_layer, tbl_user; or, to have ? for them, as AtomJump stores them itself,
 --   sed s/STRICT_ALL_TABLES,// FILE | mariadb DATABASE
--- This file has sessions in it: whoever reads it can speak for their users.
+-- This file has users' emails and password hashes in it: keep it to yourself.
 SET NAMES utf8mb4;
 SET time_zone = '+00:00';
 SET sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO';
@@ -119,7 +119,6 @@ fn write_forum(sql: &mut Sql<'_>, rows: &Snapshot, forum: u32) -> Result<(), Bac
             sql.user(&user)?;
         }
     }
-    rows.each_session_of(&users, |session| sql.session(&session))?;
     rows.each_message(forum, |message| {
         sql.message(&message)?;
         sql.digester.add(Kind::MessageStored(message));
@@ -155,8 +154,6 @@ struct Sql<'a> {
     /// Rows of the statement being filled, each after a comma or the statement's head.
     statement: Vec<u8>,
     rows: usize,
-    /// Versions of the statement's sessions: AtomJump's table has no column for them.
-    versions: Vec<u64>,
 }
 
 impl<'a> Sql<'a> {
@@ -172,7 +169,6 @@ impl<'a> Sql<'a> {
             table: Table::Forum,
             statement: Vec::new(),
             rows: 0,
-            versions: Vec::new(),
         }
     }
 
@@ -210,26 +206,13 @@ impl<'a> Sql<'a> {
         if self.rows == 0 {
             return Ok(());
         }
-        let mut head = String::new();
-        if !self.versions.is_empty() {
-            head.push_str(MARK);
-            head.push_str("versions");
-            for version in self.versions.drain(..) {
-                head.push_str(&format!(" {version}"));
-            }
-            head.push('\n');
-        }
-        // Users and sessions may be known where this is loaded; a forum may not.
-        let verb = match self.table {
-            Table::User | Table::Session => "REPLACE",
-            Table::Forum | Table::Subscription | Table::Message => "INSERT",
-        };
+        // Users may be known where this is loaded; a forum may not.
+        let verb = if self.table == Table::User { "REPLACE" } else { "INSERT" };
         // The local number of a subscription is given by whoever loads it.
         let columns: Vec<&str> =
             self.table.columns().iter().copied().filter(|name| *name != "int_layer_sub_id").collect();
         let (name, columns) = (self.table.name(), columns.join("`, `"));
-        head.push_str(&format!("{verb} INTO `{name}` (`{columns}`) VALUES\n"));
-        self.raw(head.as_bytes())?;
+        self.raw(format!("{verb} INTO `{name}` (`{columns}`) VALUES\n").as_bytes())?;
         let mut statement = std::mem::take(&mut self.statement);
         statement.extend_from_slice(b";\n");
         self.raw(&statement)?;
@@ -268,15 +251,6 @@ impl<'a> Sql<'a> {
         row.text(if user.confirmed { "confirmed" } else { "unconfirmed" });
         row.optional(user.password_hash.as_deref());
         row.end();
-        Ok(())
-    }
-
-    fn session(&mut self, session: &v1::SessionRecord) -> Result<(), BackendError> {
-        let mut row = self.row(Table::Session)?;
-        row.text(&session.id).optional(session.user_id.as_deref()).date(Some(session.created_at_s));
-        row.date(Some(session.updated_at_s)).bytes(&session.data);
-        row.end();
-        self.versions.push(session.version);
         Ok(())
     }
 
@@ -369,15 +343,5 @@ impl Row<'_> {
 
     fn date(&mut self, unix_s: Option<u64>) -> &mut Self {
         self.optional(unix_s.map(dates::sql).as_deref())
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
-        if bytes.is_empty() {
-            return self.text("");
-        }
-        let out = self.value();
-        out.extend_from_slice(b"0x");
-        push_hex(out, bytes);
-        self
     }
 }

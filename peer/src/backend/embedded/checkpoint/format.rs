@@ -36,7 +36,7 @@ pub enum Table {
     Subscription,
     /// `tbl_user`.
     User,
-    /// `php_session`.
+    /// `php_session`, which dumps have. Peers keep no sessions: its rows are gone over.
     Session,
     /// `tbl_ssshout`.
     Message,

@@ -85,7 +85,7 @@ impl Proven {
         self.users.len() as u64 + self.digest.messages
     }
 
-    /// The forum's rows, the users it concerns and their sessions. What else the file has is left there.
+    /// The forum's rows and the users it concerns. What else the file has is left there.
     fn each_row<E: From<BackendError>>(
         &self,
         forum: u32,
@@ -102,7 +102,6 @@ impl Proven {
                 visit(Change::NewUser(user))?;
             }
         }
-        self.rows.each_session_of(&self.users, |session| visit(Change::Session(session)))?;
         self.rows.each_message(forum, |message| visit(Change::Message(message)))
     }
 }
@@ -313,7 +312,6 @@ fn closed() -> InstallError {
 fn weight(row: &Change) -> usize {
     match row {
         Change::Message(message) => message.text.len() + message.html.len(),
-        Change::Session(session) => session.data.len(),
         _ => 0,
     }
 }

@@ -38,8 +38,8 @@ impl EmbeddedBackend {
     }
 
     /// Makes a forum's rows of a file that comes from outside the group: a checkpoint, or a dump by MariaDB's own
-    /// tool. Users that are known stay as they are, newer sessions too. All or
-    /// nothing, also if the process ends meanwhile. Only for a peer that is not running.
+    /// tool, whose sessions are left out. Users that are known stay as they are. All or nothing, also if the process
+    /// ends meanwhile. Only for a peer that is not running.
     pub fn import(
         &self,
         file: &Path,

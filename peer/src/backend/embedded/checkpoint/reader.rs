@@ -1,5 +1,5 @@
-//! Reads a checkpoint file by an allow-list: rows into AtomJump's five tables, and what dump tools put around them,
-//! which is gone over and never executed. Everything else is refused. One row in memory at a time.
+//! Reads a checkpoint file by an allow-list: rows into AtomJump's tables, and what dump tools put around them, which is
+//! gone over and never executed, as are the sessions of a dump. Everything else is refused. One row in memory at a time.
 
 use std::{borrow::Cow, io::Read};
 
@@ -78,8 +78,6 @@ pub struct Reader<R> {
     content: Content,
     marks: Marks,
     statement: Option<Statement>,
-    /// Versions of the next statement's sessions.
-    versions: Vec<u64>,
     is_first: bool,
     /// The last thing read was how a dump of MariaDB's tool ends.
     ended_as_dump: bool,
@@ -93,7 +91,6 @@ impl<R: Read> Reader<R> {
             content,
             marks: Marks::default(),
             statement: None,
-            versions: Vec::new(),
             is_first: true,
             ended_as_dump: false,
         }
@@ -135,15 +132,14 @@ impl<R: Read> Reader<R> {
             if statement.rows > 0 {
                 match self.lexer.next()? {
                     Token::Sign(b',') => {}
-                    Token::Sign(b';') => {
-                        self.versions.clear();
-                        continue;
-                    }
+                    Token::Sign(b';') => continue,
                     Token::End => return self.refuse("the file ends inside a statement"),
                     _ => return self.refuse("a row followed by something that is neither a row nor the end"),
                 }
             }
-            return self.row(statement).map(Some);
+            if let Some(row) = self.row(statement)? {
+                return Ok(Some(row));
+            }
         }
     }
 
@@ -220,10 +216,8 @@ impl<R: Read> Reader<R> {
                 let Ok(messages) = messages.parse() else { return self.refuse("a damaged end") };
                 self.marks.end = Some((messages, digest.to_owned()));
             }
-            "versions" => match words.map(str::parse).collect() {
-                Ok(versions) => self.versions = versions,
-                Err(_) => return self.refuse("damaged versions of sessions"),
-            },
+            // Files of versions that kept sessions say so much more of them.
+            "versions" => {}
             _ if is_first => {
                 let format = setting(Some(word), "format");
                 if format != Some(&FORMAT.to_string()) {
@@ -269,9 +263,6 @@ impl<R: Read> Reader<R> {
             Token::Word(word) if word == "values" || word == "value" => {}
             _ => return self.refuse("an INSERT or REPLACE without VALUES"),
         }
-        if table != Table::Session && !self.versions.is_empty() {
-            return self.refuse("versions of rows that are no sessions");
-        }
         Ok(Statement { table, columns, rows: 0 })
     }
 
@@ -298,7 +289,8 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    fn row(&mut self, mut statement: Statement) -> Result<Change, Stop> {
+    /// The next row of the statement; `None` for one of a table that is gone over.
+    fn row(&mut self, mut statement: Statement) -> Result<Option<Change>, Stop> {
         let table = statement.table;
         if self.lexer.next()? != Token::Sign(b'(') {
             return self.refuse("rows must be written out: VALUES (…), (…)");
@@ -325,24 +317,16 @@ impl<R: Read> Reader<R> {
                 _ => return self.refuse("a value that is no plain literal"),
             }
         }
-        let version = self.version(statement.rows)?;
-        let row = match values::row(table, &mut values, version) {
+        let row = match values::row(table, &mut values) {
             Ok(row) => row,
             Err(reason) => return self.refuse(reason),
         };
-        self.check_forum(&row)?;
+        if let Some(row) = &row {
+            self.check_forum(row)?;
+        }
         statement.rows += 1;
         self.statement = Some(statement);
         Ok(row)
-    }
-
-    /// The version of a statement's session; 0 in a dump that is not ours.
-    fn version(&self, row: usize) -> Result<u64, Stop> {
-        match (self.versions.get(row), self.versions.is_empty()) {
-            (Some(version), _) => Ok(*version),
-            (None, true) => Ok(0),
-            (None, false) => self.refuse("more sessions than versions of them"),
-        }
     }
 
     fn value(&mut self) -> Result<Value, Stop> {

@@ -1,13 +1,9 @@
 //! One row's values as a row of ours: types, ranges, words, dates. Refusals name the column, never the value.
 
-use bytes::Bytes;
 use loop_atomjump::dates;
 use loop_proto::v1::{self, ForumAccess, MessageStatus};
 
 use super::{super::store::Change, format::Table};
-
-/// Longest session id; AtomJump's column takes no more.
-const SESSION_ID_BYTES_MAX: usize = 32;
 
 /// A literal.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,16 +20,18 @@ pub enum Value {
 /// What is wrong with a row.
 pub type Reason = String;
 
-/// Makes a row of a table's values, which are in the order of [`Table::columns`]. `version` is a session's.
-pub fn row(table: Table, values: &mut [Value], version: u64) -> Result<Change, Reason> {
+/// Makes a row of a table's values, which are in the order of [`Table::columns`]; `None` for a table whose rows nobody
+/// keeps.
+pub fn row(table: Table, values: &mut [Value]) -> Result<Option<Change>, Reason> {
     let mut row = Values { names: table.columns(), values };
-    match table {
+    let change = match table {
         Table::Forum => row.forum().map(Change::Forum),
         Table::Subscription => row.subscription().map(Change::Subscription),
         Table::User => row.user().map(Change::User),
-        Table::Session => row.session(version).map(Change::Session),
+        Table::Session => return Ok(None),
         Table::Message => row.message().map(Change::Message),
-    }
+    };
+    change.map(Some)
 }
 
 struct Values<'a> {
@@ -85,26 +83,6 @@ impl Values<'_> {
             updated_at_s: self.date("date_updated")?.unwrap_or(0),
             confirmed: self.word("enm_confirmed", &[("unconfirmed", false), ("confirmed", true)])?,
             password_hash: self.optional("var_pass")?,
-        })
-    }
-
-    fn session(&mut self, version: u64) -> Result<v1::SessionRecord, Reason> {
-        let id = self.text("session_id")?;
-        let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b',' | b'-');
-        if id.is_empty() || id.len() > SESSION_ID_BYTES_MAX || !id.bytes().all(is_fine) {
-            return Err("session_id is none: 1 to 32 letters, digits, commas and minus signs".to_owned());
-        }
-        Ok(v1::SessionRecord {
-            id,
-            version,
-            user_id: self.optional("user_id")?,
-            created_at_s: self.date("date_created")?.unwrap_or(0),
-            updated_at_s: self.date("last_updated")?.unwrap_or(0),
-            data: match self.take("session_data") {
-                Value::Null => Bytes::new(),
-                Value::Bytes(bytes) => bytes.into(),
-                Value::Number(text) => text.into(),
-            },
         })
     }
 

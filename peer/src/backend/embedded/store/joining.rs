@@ -204,7 +204,7 @@ pub fn discard_some(connection: &Connection) -> rusqlite::Result<bool> {
 
 /// Deletes some of a forum's own rows; 0: none is left.
 pub fn delete_some(connection: &Connection, forum: u32) -> rusqlite::Result<usize> {
-    let sql = "DELETE FROM tbl_ssshout WHERE int_ssshout_id IN \
+    let sql = "DELETE FROM tbl_ssshout WHERE int_layer_id = ?1 AND int_ssshout_id IN \
                (SELECT int_ssshout_id FROM tbl_ssshout WHERE int_layer_id = ?1 LIMIT ?2)";
     let deleted = connection.prepare_cached(sql)?.execute([forum, SLICE_ROWS])?;
     if deleted > 0 {

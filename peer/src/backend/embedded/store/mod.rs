@@ -2,6 +2,7 @@
 //!
 //! Owns the files and what is durable. Never knows what a row means, nor which rows are in memory.
 
+mod files;
 mod joining;
 mod rows;
 mod schema;
@@ -27,7 +28,7 @@ use crate::backend::{BackendError, Joining};
 use writer::Writer;
 
 pub use joining::StagedFacts;
-pub use rows::{DeepQuery, access_word};
+pub use rows::access_word;
 pub use snapshot::{Scratch, Snapshot};
 
 const DATABASE: &str = "loop.sqlite3";
@@ -37,18 +38,18 @@ const READERS_KEPT: usize = 4;
 /// One row to write.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// Insert or replace.
+    /// Insert or replace; nothing if another forum has a message of this id.
     Message(v1::MessageStored),
     /// Delete: id and forum.
     MessageRemoved(u32, u32),
+    /// Show no more, if it is there.
+    MessageHidden(v1::MessageHidden),
     /// Insert or replace.
     User(v1::UserStored),
     /// Insert or replace.
     Forum(v1::ForumStored),
     /// Insert or replace.
     Subscription(v1::SubscriptionStored),
-    /// Insert or replace.
-    Session(v1::SessionRecord),
     /// Insert, unless there is one of that id.
     NewUser(v1::UserStored),
     /// Keep a record's facts aside for the forum's open invitation; with the checkpoint in place, write them.
@@ -115,11 +116,13 @@ impl Store {
     pub fn open(dir: &Path, mode: WriteMode) -> Result<Self, BackendError> {
         let fatal =
             |error: std::io::Error| BackendError::Fatal(format!("data folder {}: {error}", dir.display()));
-        fs::create_dir_all(dir).map_err(fatal)?;
-        let lock = File::create(dir.join("lock")).map_err(fatal)?;
+        files::make_folder(dir).map_err(fatal)?;
+        let lock = files::open_private(&dir.join("lock")).map_err(fatal)?;
         lock.try_lock().map_err(|_| {
             BackendError::Fatal(format!("data folder {} is used by another process", dir.display()))
         })?;
+        // SQLite gives the files it makes beside this one the same rights.
+        files::open_private(&dir.join(DATABASE)).map_err(fatal)?;
         let mut connection = Connection::open(dir.join(DATABASE)).map_err(failed)?;
         schema::prepare(&mut connection)?;
         if mode == WriteMode::WhenTold {
@@ -176,9 +179,15 @@ impl Store {
         self.read(|connection| rows::message(connection, forum, id))
     }
 
-    /// Messages older than those in memory.
-    pub fn older(&self, query: &DeepQuery<'_>) -> Result<Vec<v1::MessageStored>, BackendError> {
-        self.read(|connection| rows::older(connection, query))
+    /// Shows active messages older than `before`, newest first, at most `limit`, while `visit` says so.
+    pub fn older(
+        &self,
+        forum: u32,
+        before: (u64, u32),
+        limit: usize,
+        visit: &mut dyn FnMut(v1::MessageStored) -> bool,
+    ) -> Result<(), BackendError> {
+        self.read(|connection| rows::older(connection, (forum, before), limit, visit))
     }
 
     /// Authors of a name in active messages older than `before`: name, author, first message.
@@ -193,11 +202,6 @@ impl Store {
     /// A user.
     pub fn user(&self, id: u32) -> Result<Option<v1::UserStored>, BackendError> {
         self.read(|connection| rows::user(connection, id))
-    }
-
-    /// A session's record.
-    pub fn session(&self, id: &str) -> Result<Option<v1::SessionRecord>, BackendError> {
-        self.read(|connection| rows::session(connection, id))
     }
 
     /// Forums that are not held any more and whose rows stay.
@@ -270,13 +274,13 @@ impl Store {
         })
     }
 
-    /// Writes rows of a checkpoint: users that are not there, sessions that are newer, the forum's own rows.
+    /// Writes rows of a checkpoint: users that are not there, the forum's own rows.
     /// False: not for this invitation, nothing was written.
     pub fn install_rows(&self, forum: u32, invitation: u64, rows: Vec<Change>) -> Result<bool, BackendError> {
         self.writer.run(move |connection| {
             let awaited = awaits(connection, forum, invitation).map_err(failed)?;
             for row in rows.iter().filter(|_| awaited) {
-                rows::install(connection, row).map_err(failed)?;
+                rows::add(connection, row).map_err(failed)?;
             }
             Ok(awaited)
         })
@@ -318,14 +322,14 @@ impl Store {
         let work = move |connection: &Connection| {
             joining::keep_rows(connection, forum).map_err(failed)?;
             while joining::delete_some(connection, forum).map_err(failed)? > 0 {}
-            walk(&mut |row| rows::install(connection, &row).map_err(failed))
+            walk(&mut |row| rows::add(connection, &row).map(drop).map_err(failed))
         };
         self.writer.run_watched(work, tick)
     }
 
     /// A database of its own beside this one, with the same tables, gone when it is dropped.
     pub fn scratch(&self, name: &str) -> Result<Scratch, BackendError> {
-        Scratch::create(&self.dir, name).map_err(failed)
+        Scratch::create(&self.dir, name)
     }
 
     /// Bytes of the database's files.

@@ -1,8 +1,8 @@
 //! Rows to and from SQL. The only place where a column's name meets a field's.
 
-use loop_atomjump::{Rows, Viewer};
+use loop_atomjump::Rows;
 use loop_proto::v1::{self, ForumAccess, MessageStatus};
-use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Change, joining};
 
@@ -15,20 +15,6 @@ const USER_COLUMNS: &str = "int_user_id, var_last_ip, var_email, enm_alerts, var
 
 const FORUM_COLUMNS: &str = "int_layer_id, enm_access, passcode, int_group_id, var_public_code, date_owner_start, \
      var_subscribers_limit, var_title, date_to_decay";
-
-pub const SESSION_COLUMNS: &str = "session_id, user_id, date_created, last_updated, session_data, version";
-
-/// Active messages a viewer may see, older than a place in the forum.
-pub struct DeepQuery<'a> {
-    /// The forum.
-    pub forum: u32,
-    /// Only messages below this time and id.
-    pub before: (u64, u32),
-    /// Who reads.
-    pub viewer: &'a Viewer<'a>,
-    /// Most rows.
-    pub limit: usize,
-}
 
 pub fn cursor(connection: &Connection) -> rusqlite::Result<u64> {
     connection.query_row("SELECT value FROM meta WHERE name = 'cursor'", [], |row| unsigned(row, 0))
@@ -81,29 +67,26 @@ pub fn forum_of_message(connection: &Connection, id: u32) -> rusqlite::Result<Op
     connection.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()
 }
 
-/// The rule of `Viewer::sees`, in SQL: a comparison with NULL is not true, as wanted.
-pub fn older(connection: &Connection, query: &DeepQuery<'_>) -> rusqlite::Result<Vec<v1::MessageStored>> {
+/// Shows a forum's active messages below a time and an id, newest first, at most `limit`, while `visit` says so.
+pub fn older(
+    connection: &Connection,
+    (forum, before): (u32, (u64, u32)),
+    limit: usize,
+    visit: &mut dyn FnMut(v1::MessageStored) -> bool,
+) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT {MESSAGE_COLUMNS} FROM tbl_ssshout WHERE int_layer_id = :forum AND enm_active = 'true' \
-         AND (date_when_shouted, int_ssshout_id) < (:date, :id) AND (var_whisper_to = '' \
-         OR (int_whisper_to_id IS NULL AND var_whisper_to = :ip) \
-         OR int_whisper_to_id = :me OR int_whisper_to_id = :grp \
-         OR (int_author_id IS NULL AND var_ip = :ip) OR int_author_id = :me) \
-         ORDER BY date_when_shouted DESC, int_ssshout_id DESC LIMIT :limit"
+        "SELECT {MESSAGE_COLUMNS} FROM tbl_ssshout WHERE int_layer_id = ?1 AND enm_active = 'true' \
+         AND (date_when_shouted, int_ssshout_id) < (?2, ?3) \
+         ORDER BY date_when_shouted DESC, int_ssshout_id DESC LIMIT ?4"
     ))?;
-    let rows = statement.query_map(
-        named_params! {
-            ":forum": query.forum,
-            ":date": signed(query.before.0),
-            ":id": query.before.1,
-            ":ip": query.viewer.ip,
-            ":me": query.viewer.user,
-            ":grp": query.viewer.group,
-            ":limit": i64::try_from(query.limit).unwrap_or(i64::MAX),
-        },
-        read_message,
-    )?;
-    rows.collect()
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut found = statement.query(params![forum, signed(before.0), before.1, limit])?;
+    while let Some(row) = found.next()? {
+        if !visit(read_message(row)?) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 pub fn names_before(
@@ -127,17 +110,24 @@ pub fn user(connection: &Connection, id: u32) -> rusqlite::Result<Option<v1::Use
     connection.prepare_cached(&sql)?.query_row([id], read_user).optional()
 }
 
-pub fn session(connection: &Connection, id: &str) -> rusqlite::Result<Option<v1::SessionRecord>> {
-    let sql = format!("SELECT {SESSION_COLUMNS} FROM php_session WHERE session_id = ?1");
-    connection.prepare_cached(&sql)?.query_row([id], read_session).optional()
-}
-
-/// Writes one row, whatever was there.
+/// Writes one row, whatever was there of its forum. Ids are unique over all forums, so a row of another one is never what
+/// a message replaces or removes: every statement names both.
 pub fn write(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
     match change {
-        Change::MessageRemoved(id, forum) => {
-            let sql = "DELETE FROM tbl_ssshout WHERE int_ssshout_id = ?1 AND int_layer_id = ?2";
-            connection.prepare_cached(sql)?.execute([id, forum]).map(drop)
+        Change::Message(message) => {
+            remove_message(connection, message.id, message.forum_id)?;
+            if insert_message(connection, "INSERT OR IGNORE", message)? == 0 {
+                tracing::warn!(forum = message.forum_id, "ignored a message whose id is another forum's");
+            }
+            Ok(())
+        }
+        Change::MessageRemoved(id, forum) => remove_message(connection, *id, *forum),
+        Change::MessageHidden(hidden) => {
+            let sql = "UPDATE tbl_ssshout SET enm_active = 'false', \
+                       enm_status = CASE WHEN ?3 THEN 'final' ELSE enm_status END \
+                       WHERE int_ssshout_id = ?1 AND int_layer_id = ?2";
+            let values = params![hidden.id, hidden.forum_id, hidden.finished];
+            connection.prepare_cached(sql)?.execute(values).map(drop)
         }
         Change::NewUser(user) => insert_user(connection, "INSERT OR IGNORE", user).map(drop),
         Change::Staged { forum, record, facts, rows } => {
@@ -157,24 +147,9 @@ pub fn add(connection: &Connection, row: &Change) -> rusqlite::Result<bool> {
     insert(connection, "INSERT OR IGNORE", row).map(|written| written > 0)
 }
 
-/// Writes one row of a checkpoint. The forum's old rows are gone; what is shared with other forums stays if it is newer.
-pub fn install(connection: &Connection, row: &Change) -> rusqlite::Result<()> {
-    match row {
-        Change::Session(session) => write_newer_session(connection, session),
-        row => add(connection, row).map(drop),
-    }
-}
-
-/// Writes a session unless a newer one is there: by version, and where neither has one by its last use.
-fn write_newer_session(connection: &Connection, session: &v1::SessionRecord) -> rusqlite::Result<()> {
-    let sql = "SELECT version, last_updated FROM php_session WHERE session_id = ?1";
-    let mut statement = connection.prepare_cached(sql)?;
-    let held =
-        statement.query_row([&session.id], |row| Ok((unsigned(row, 0)?, unsigned(row, 1)?))).optional()?;
-    if held.is_none_or(|held| held < (session.version, session.updated_at_s)) {
-        insert_session(connection, "INSERT OR REPLACE", session)?;
-    }
-    Ok(())
+fn remove_message(connection: &Connection, id: u32, forum: u32) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM tbl_ssshout WHERE int_ssshout_id = ?1 AND int_layer_id = ?2";
+    connection.prepare_cached(sql)?.execute([id, forum]).map(drop)
 }
 
 fn insert(connection: &Connection, verb: &str, row: &Change) -> rusqlite::Result<usize> {
@@ -182,7 +157,6 @@ fn insert(connection: &Connection, verb: &str, row: &Change) -> rusqlite::Result
         Change::Message(message) => insert_message(connection, verb, message),
         Change::User(user) | Change::NewUser(user) => insert_user(connection, verb, user),
         Change::Forum(forum) => insert_forum(connection, verb, forum),
-        Change::Session(session) => insert_session(connection, verb, session),
         Change::Subscription(subscription) => {
             let sql = format!(
                 "{verb} INTO tbl_layer_subscription (int_layer_id, int_user_id, enm_active, enm_sms) \
@@ -194,6 +168,7 @@ fn insert(connection: &Connection, verb: &str, row: &Change) -> rusqlite::Result
             connection.prepare_cached(&sql)?.execute(values)
         }
         Change::MessageRemoved(..)
+        | Change::MessageHidden(_)
         | Change::Staged { .. }
         | Change::BeginJoining { .. }
         | Change::EndJoining(_)
@@ -201,26 +176,6 @@ fn insert(connection: &Connection, verb: &str, row: &Change) -> rusqlite::Result
         | Change::DropForum(_)
         | Change::KeepForum(_) => Ok(0),
     }
-}
-
-fn insert_session(
-    connection: &Connection,
-    verb: &str,
-    session: &v1::SessionRecord,
-) -> rusqlite::Result<usize> {
-    let sql = format!(
-        "{verb} INTO php_session (session_id, user_id, date_created, last_updated, session_data, version) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
-    );
-    let values = params![
-        session.id,
-        session.user_id,
-        signed(session.created_at_s),
-        signed(session.updated_at_s),
-        session.data.as_ref(),
-        signed(session.version)
-    ];
-    connection.prepare_cached(&sql)?.execute(values)
 }
 
 fn insert_message(
@@ -335,17 +290,6 @@ fn read_subscription(row: &Row<'_>) -> rusqlite::Result<v1::SubscriptionStored> 
         user_id: row.get(1)?,
         active: row.get_ref(2)?.as_str()? == "active",
         sms: row.get_ref(3)?.as_str()? == "send",
-    })
-}
-
-pub fn read_session(row: &Row<'_>) -> rusqlite::Result<v1::SessionRecord> {
-    Ok(v1::SessionRecord {
-        id: row.get(0)?,
-        user_id: row.get(1)?,
-        created_at_s: unsigned(row, 2)?,
-        updated_at_s: unsigned(row, 3)?,
-        data: row.get::<_, Vec<u8>>(4)?.into(),
-        version: unsigned(row, 5)?,
     })
 }
 

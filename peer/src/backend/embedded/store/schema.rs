@@ -6,10 +6,10 @@ use super::failed;
 use crate::backend::BackendError;
 
 /// Version of the tables below. A newer one is refused, an older one would be brought up to date here.
-const VERSION: i32 = 3;
+const VERSION: i32 = 4;
 
 /// What brings a database from each version to the next.
-const STEPS: [&str; VERSION as usize] = [TABLES, JOINING, KEPT];
+const STEPS: [&str; VERSION as usize] = [TABLES, JOINING, KEPT, NO_SESSIONS];
 
 const TABLES: &str = "
 CREATE TABLE tbl_ssshout (
@@ -66,14 +66,6 @@ CREATE TABLE tbl_layer_subscription (
     enm_sms TEXT NOT NULL,
     PRIMARY KEY (int_layer_id, int_user_id)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE php_session (
-    session_id TEXT PRIMARY KEY,
-    user_id TEXT,
-    date_created INTEGER NOT NULL,
-    last_updated INTEGER NOT NULL,
-    session_data BLOB NOT NULL,
-    version INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
 CREATE TABLE meta (
     name TEXT PRIMARY KEY,
     value INTEGER NOT NULL
@@ -107,6 +99,14 @@ const KEPT: &str = "
 CREATE TABLE kept (
     forum INTEGER PRIMARY KEY
 ) STRICT;
+";
+
+/// Sessions are kept by the hubs alone. Whoever has a session's id has its user's rights, so what was here is overwritten,
+/// not only forgotten.
+const NO_SESSIONS: &str = "
+PRAGMA secure_delete = ON;
+DROP TABLE IF EXISTS php_session;
+PRAGMA secure_delete = OFF;
 ";
 
 /// Sets the connection up and makes the tables.

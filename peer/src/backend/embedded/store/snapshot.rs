@@ -11,11 +11,13 @@ use std::{
 use loop_proto::v1;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{Change, failed, rows, schema};
+use super::{Change, failed, files, rows, schema};
 use crate::backend::BackendError;
 
 /// Ending of scratch databases' names; whatever has it was left by a process that is gone.
 const SCRATCH: &str = ".scratch";
+
+const NO_ROOM: BackendError = BackendError::Unavailable("the disk has no room for a checkpoint");
 
 /// One state of the database, for as long as it lives.
 pub struct Snapshot {
@@ -87,25 +89,6 @@ impl Snapshot {
         rows::user(&self.connection, id).map_err(failed)
     }
 
-    /// The sessions of these users, which ascend; by session id.
-    pub fn each_session_of<E: From<BackendError>>(
-        &self,
-        users: &[u32],
-        mut visit: impl FnMut(v1::SessionRecord) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let columns = rows::SESSION_COLUMNS;
-        let sql = format!("SELECT {columns} FROM php_session WHERE user_id IS NOT NULL ORDER BY session_id");
-        let mut statement = self.connection.prepare(&sql).map_err(failed)?;
-        let mut found = statement.query([]).map_err(failed)?;
-        while let Some(row) = found.next().map_err(failed)? {
-            let user = row.get_ref(1).map_err(failed)?.as_str().map_or(None, |text| text.parse().ok());
-            if user.is_some_and(|user: u32| users.binary_search(&user).is_ok()) {
-                visit(rows::read_session(row).map_err(failed)?)?;
-            }
-        }
-        Ok(())
-    }
-
     fn ids<P: rusqlite::Params>(&self, sql: &str, values: P) -> Result<Vec<u32>, BackendError> {
         let read = || -> rusqlite::Result<Vec<u32>> {
             self.connection.prepare(sql)?.query_map(values, |row| row.get(0))?.collect()
@@ -124,13 +107,19 @@ pub struct Scratch {
 
 impl Scratch {
     /// Makes an empty one in `dir`.
-    pub(super) fn create(dir: &Path, name: &str) -> rusqlite::Result<Self> {
+    pub(super) fn create(dir: &Path, name: &str) -> Result<Self, BackendError> {
         let path = dir.join(format!("{name}{SCRATCH}"));
         // One of the same name was left by an attempt that is over.
         let _ = fs::remove_file(&path);
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        files::open_private(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::StorageFull => NO_ROOM,
+            _ => BackendError::Fatal(format!("cannot make {}: {error}", path.display())),
+        })?;
+        Self::prepare(path).map_err(failed)
+    }
+
+    fn prepare(path: PathBuf) -> rusqlite::Result<Self> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&path, flags)?;
         let scratch = Self { rows: Some(Snapshot { connection }), path };
         schema::prepare_scratch(&scratch.connection)?;
@@ -143,7 +132,7 @@ impl Scratch {
     pub fn add(&self, row: &Change) -> Result<bool, BackendError> {
         rows::add(&self.connection, row).map_err(|error| match error.sqlite_error_code() {
             // It goes away with the attempt; the peer's own database has what it needs.
-            Some(ErrorCode::DiskFull) => BackendError::Unavailable("the disk has no room for a checkpoint"),
+            Some(ErrorCode::DiskFull) => NO_ROOM,
             _ => failed(error),
         })
     }

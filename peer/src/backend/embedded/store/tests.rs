@@ -45,14 +45,6 @@ fn rows_and_cursor_are_found_again() {
         ..Default::default()
     };
     let subscription = v1::SubscriptionStored { forum_id: 178, user_id: 414, active: true, sms: false };
-    let session = v1::SessionRecord {
-        id: "s".into(),
-        version: 3,
-        user_id: None,
-        created_at_s: 1,
-        updated_at_s: 2,
-        data: "lat|i:51;".into(),
-    };
     let first = message(2867, 100);
     {
         let store = Store::open(dir.path(), WriteMode::Thread).unwrap();
@@ -60,7 +52,6 @@ fn rows_and_cursor_are_found_again() {
             Change::User(user.clone()),
             Change::Forum(forum.clone()),
             Change::Subscription(subscription),
-            Change::Session(session.clone()),
             first.clone(),
             message(2868, 100),
         ];
@@ -73,7 +64,6 @@ fn rows_and_cursor_are_found_again() {
     let store = Store::open(dir.path(), WriteMode::Thread).unwrap();
     assert_eq!(store.durable(), 8);
     assert_eq!(store.user(414).unwrap(), Some(user));
-    assert_eq!(store.session("s").unwrap(), Some(session));
     assert_eq!(store.message(178, 2867).unwrap(), Some(stored(&first)));
     assert_eq!(store.message(179, 2867).unwrap(), None);
     let loaded = store.load_forum(178, 10).unwrap();
@@ -161,10 +151,14 @@ fn a_database_of_the_first_version_is_brought_up_to_date_with_all_its_rows() {
     store.write(vec![message(1, 5)], 5).unwrap();
     store.close();
     drop(store);
-    // What later versions added is all that the first one lacked.
+    // What later versions added, and took away.
     let connection = Connection::open(dir.path().join(DATABASE)).unwrap();
     connection
-        .execute_batch("DROP TABLE joining; DROP TABLE staged; DROP TABLE discard; DROP TABLE kept")
+        .execute_batch(
+            "DROP TABLE joining; DROP TABLE staged; DROP TABLE discard; DROP TABLE kept; \
+             CREATE TABLE php_session (session_id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID; \
+             INSERT INTO php_session VALUES ('of-a-session-that-was')",
+        )
         .unwrap();
     connection.pragma_update(None, "user_version", 1).unwrap();
     drop(connection);
@@ -173,6 +167,68 @@ fn a_database_of_the_first_version_is_brought_up_to_date_with_all_its_rows() {
         assert_eq!((store.durable(), store.joining().unwrap()), (5, Vec::new()));
         assert_eq!(store.load_forum(178, 10).unwrap().messages.len(), 1);
         assert_eq!(store.forums().unwrap(), [ForumId::new(178).unwrap()]);
+        store.close();
+    }
+    let secret = b"of-a-session-that-was";
+    let database = std::fs::read(dir.path().join(DATABASE)).unwrap();
+    assert!(!database.windows(secret.len()).any(|bytes| bytes == secret), "its sessions are still there");
+}
+
+#[test]
+fn a_message_takes_no_place_of_another_forums_and_removes_or_hides_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), WriteMode::WhenTold).unwrap();
+    let held = message(1, 5);
+    let hostile = v1::MessageStored { forum_id: 179, text: "in its place".into(), ..stored(&held) };
+    let hidden = v1::MessageHidden { id: 1, forum_id: 179, finished: true };
+    store.write(vec![held.clone()], 1).unwrap();
+    for change in [Change::Message(hostile), Change::MessageRemoved(1, 179), Change::MessageHidden(hidden)] {
+        store.write(vec![change], 2).unwrap();
+        store.flush().unwrap();
+        assert_eq!(store.message(178, 1).unwrap(), Some(stored(&held)));
+        assert_eq!(store.message(179, 1).unwrap(), None);
+    }
+    // Its own forum's facts replace and remove it.
+    store.write(vec![message(1, 9)], 3).unwrap();
+    store.flush().unwrap();
+    assert_eq!(store.message(178, 1).unwrap().unwrap().shouted_at_s, 9);
+    store.write(vec![Change::MessageRemoved(1, 178)], 4).unwrap();
+    store.flush().unwrap();
+    assert_eq!(store.message(178, 1).unwrap(), None);
+}
+
+#[test]
+fn a_message_is_hidden_in_its_turn_and_one_that_is_not_there_stays_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), WriteMode::WhenTold).unwrap();
+    let hide = |id, finished| Change::MessageHidden(v1::MessageHidden { id, forum_id: 178, finished });
+    let status = |id| store.message(178, id).unwrap().map(|row| (row.active, row.status()));
+    // The last one is hidden before it is there, which is no matter.
+    store.write(vec![message(1, 5), hide(1, false), message(2, 5), hide(2, true), hide(3, true)], 1).unwrap();
+    store.write(vec![message(3, 5)], 2).unwrap();
+    store.flush().unwrap();
+    assert_eq!(status(1), Some((false, v1::MessageStatus::Typing)));
+    assert_eq!(status(2), Some((false, v1::MessageStatus::Final)));
+    assert_eq!(status(3), Some((true, v1::MessageStatus::Typing)));
+    assert_eq!(store.load_forum(178, 10).unwrap().messages.len(), 3);
+}
+
+#[test]
+fn what_is_made_is_its_owners_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let outer = tempfile::tempdir().unwrap();
+    let dir = outer.path().join("data");
+    let store = Store::open(&dir, WriteMode::Thread).unwrap();
+    store.write(vec![message(1, 5)], 1).unwrap();
+    store.flush().unwrap();
+    let _scratch = store.scratch("checkpoint-0").unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&dir), 0o700);
+    let files: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    // The database, its log and its index, the lock, the scratch database.
+    assert!(files.len() >= 5, "{files:?}");
+    for file in files {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
     }
 }
 

@@ -25,7 +25,6 @@ struct Rows {
     forum: Option<v1::ForumStored>,
     subscriptions: Vec<v1::SubscriptionStored>,
     users: Vec<v1::UserStored>,
-    sessions: Vec<v1::SessionRecord>,
     messages: Vec<v1::MessageStored>,
 }
 
@@ -34,7 +33,6 @@ impl Rows {
         let mut changes: Vec<Change> = self.forum.iter().cloned().map(Change::Forum).collect();
         changes.extend(self.subscriptions.iter().copied().map(Change::Subscription));
         changes.extend(self.users.iter().cloned().map(Change::User));
-        changes.extend(self.sessions.iter().cloned().map(Change::Session));
         changes.extend(self.messages.iter().cloned().map(Change::Message));
         changes
     }
@@ -149,9 +147,8 @@ fn rows() -> impl Strategy<Value = Rows> {
         ids.collect::<Vec<_>>()
     });
     let users = (1_u32..6).prop_flat_map(|count| (1..count).map(user_stored).collect::<Vec<_>>());
-    let sessions = vec(("[A-Za-z0-9,-]{1,29}", any::<(u64, Vec<u8>)>(), time(), time()), 0..5);
-    (option::of(forum_stored()), users, messages, sessions).prop_map(|(forum, users, messages, sessions)| {
-        // Subscribers, so that every user belongs to the forum, and so does every session.
+    (option::of(forum_stored()), users, messages).prop_map(|(forum, users, messages)| {
+        // Subscribers, so that every user belongs to the forum.
         let subscribed = |user: &v1::UserStored| v1::SubscriptionStored {
             forum_id: FORUM,
             user_id: user.id,
@@ -159,19 +156,7 @@ fn rows() -> impl Strategy<Value = Rows> {
             sms: user.confirmed,
         };
         let subscriptions = users.iter().map(subscribed).collect();
-        let session =
-            |(at, (id, (version, data), created_at_s, updated_at_s)): (usize, _)| v1::SessionRecord {
-                id: format!("{id}{at}"),
-                version,
-                user_id: users.first().map(|user| user.id.to_string()),
-                created_at_s,
-                updated_at_s,
-                data: Vec::into(data),
-            };
-        let mut sessions: Vec<v1::SessionRecord> = sessions.into_iter().enumerate().map(session).collect();
-        sessions.retain(|session| session.user_id.is_some());
-        sessions.sort_by(|one, other| one.id.cmp(&other.id));
-        Rows { forum, subscriptions, users, sessions, messages }
+        Rows { forum, subscriptions, users, messages }
     })
 }
 

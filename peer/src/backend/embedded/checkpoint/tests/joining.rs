@@ -31,7 +31,9 @@ fn a_forum_comes_with_its_checkpoint_and_what_was_written_meanwhile_goes_on_top(
                 peer.apply(record, Some(FORUM), &[message(id, &format!("m{id}"))], staged);
             }
             let removed = v1::MessageRemoved { id: 2, forum_id: FORUM };
-            peer.apply(91, Some(FORUM), &[Kind::MessageRemoved(removed), message(70, "changed")], staged);
+            let hidden = v1::MessageHidden { id: 3, forum_id: FORUM, finished: true };
+            let kinds = [Kind::MessageRemoved(removed), Kind::MessageHidden(hidden), message(70, "changed")];
+            peer.apply(91, Some(FORUM), &kinds, staged);
         };
         later(&target, true);
         let copy = source.export(Scope::Forum(forum_id(FORUM)), 70);
@@ -76,26 +78,19 @@ fn records_that_the_checkpoint_has_do_not_come_back_over_newer_rows() {
 }
 
 #[test]
-fn users_and_sessions_come_with_the_forum_and_newer_ones_here_stay() {
+fn users_come_with_the_forum_and_newer_ones_here_stay() {
     let source = Peer::new(WriteMode::Thread);
     source.fill(3);
     let target = Peer::new(WriteMode::Thread);
     let mine = v1::UserStored { last_ip: "newer".to_owned(), ..user(414) };
-    let sessions = vec![session("alice", 414, 99), session("carol", 414, 99)];
-    target.apply_with(INVITATION, None, &[Kind::UserStored(mine.clone())], false, sessions);
+    target.apply(INVITATION, None, &[Kind::UserStored(mine.clone())], false);
     target.backend.begin_joining(forum_id(FORUM), task(INVITATION)).unwrap();
     source.apply(INVITATION, None, &[], false);
     target.install(&source.export(Scope::Forum(forum_id(FORUM)), INVITATION)).unwrap();
-    let of = |peer: &Peer, id: u32| peer.backend.directory.user(&peer.backend.store, id).unwrap();
+    let of = |peer: &Peer, id: u32| peer.backend.user(id).unwrap();
     assert_eq!(of(&target, 414), Some(mine));
     assert_eq!(of(&target, 420), of(&source, 420));
     assert_eq!(of(&target, 410), None, "nobody of this forum");
-    let session = |id: &str| target.backend.store.session(id).unwrap();
-    // Version 40 here, 3 there.
-    assert_eq!(session("alice").unwrap().updated_at_s, 99);
-    let bob = session("bob").unwrap();
-    assert_eq!((bob.version, bob.data), (3, super::support::session("bob", 415, 100).data));
-    assert_eq!(session("far"), None, "whose user has nothing to do with this forum");
 }
 
 #[test]
@@ -252,7 +247,7 @@ fn a_peer_that_fell_behind_takes_the_directory_and_its_cursor() {
     target.apply(16, Some(FORUM), &[message(99, "staged")], true);
     target.install(&copy).unwrap();
     assert_eq!(target.backend.durable_cursor(), 70);
-    assert_eq!(target.backend.directory.user(&target.backend.store, 414).unwrap(), Some(newer));
+    assert_eq!(target.backend.user(414).unwrap(), Some(newer));
     // Its records have a gap now: the forum must be invited anew.
     assert_eq!(joining(&target), []);
     // One that is not behind takes nothing older over what it has.
@@ -261,7 +256,7 @@ fn a_peer_that_fell_behind_takes_the_directory_and_its_cursor() {
     ahead.apply(71, None, &[Kind::UserStored(newest.clone())], false);
     ahead.install(&copy).unwrap();
     assert_eq!(ahead.backend.durable_cursor(), 71);
-    assert_eq!(ahead.backend.directory.user(&ahead.backend.store, 414).unwrap(), Some(newest));
+    assert_eq!(ahead.backend.user(414).unwrap(), Some(newest));
 }
 
 #[test]

@@ -77,17 +77,6 @@ pub fn user(id: u32) -> v1::UserStored {
     }
 }
 
-pub fn session(id: &str, user: u32, updated_at_s: u64) -> v1::SessionRecord {
-    v1::SessionRecord {
-        id: id.to_owned(),
-        version: 0,
-        user_id: Some(user.to_string()),
-        created_at_s: 1,
-        updated_at_s,
-        data: format!("logged-user|i:{user};x|s:3:\"\u{0}\u{1}'\";").into_bytes().into(),
-    }
-}
-
 /// A backend and where it lives.
 pub struct Peer {
     pub backend: EmbeddedBackend,
@@ -110,37 +99,24 @@ impl Peer {
     }
 
     pub fn apply(&self, record: u64, forum: Option<u32>, kinds: &[Kind], staged: bool) {
-        self.apply_with(record, forum, kinds, staged, Vec::new());
-    }
-
-    pub fn apply_with(
-        &self,
-        record: u64,
-        forum: Option<u32>,
-        kinds: &[Kind],
-        staged: bool,
-        sessions: Vec<v1::SessionRecord>,
-    ) {
         let facts = kinds.iter().map(|kind| v1::Fact { kind: Some(kind.clone()) }).collect();
         let applied = AppliedRecord {
             id: task(record),
             forum: forum.map(forum_id),
             closes: None,
             facts: v1::Facts { facts }.encode_to_vec().into(),
-            sessions,
             staged,
         };
         self.backend.apply(vec![applied], record).unwrap();
     }
 
-    /// A forum of a row, subscriptions, users, sessions and `messages` messages, through record `messages` + 10.
+    /// A forum of a row, subscriptions, users and `messages` messages, through record `messages` + 10.
     pub fn fill(&self, messages: u32) {
         let users: Vec<Kind> = (410..435).map(|id| Kind::UserStored(user(id))).collect();
         self.apply(1, None, &users, false);
         self.apply(2, Some(FORUM), &[forum_row(FORUM)], false);
         let subscribed = v1::SubscriptionStored { forum_id: FORUM, user_id: 420, active: true, sms: false };
-        let sessions = vec![session("alice", 414, 100), session("bob", 415, 100), session("far", 411, 100)];
-        self.apply_with(3, Some(FORUM), &[Kind::SubscriptionStored(subscribed)], false, sessions);
+        self.apply(3, Some(FORUM), &[Kind::SubscriptionStored(subscribed)], false);
         for id in 1..=messages {
             self.apply(u64::from(id) + 10, Some(FORUM), &[message(id, &format!("m{id}"))], false);
         }

@@ -1,7 +1,8 @@
-//! Reads: wait for their fence, then answer beside the feed. Owns their bounds.
+//! Rows that hubs ask for: wait for their fence, then answer beside the feed. Owns their bounds.
 //!
 //! A read runs inline in a task of its own: it works on memory, and the runtime spreads tasks over threads; a
-//! simulation with one thread runs the same code. Only files are read where waiting is allowed. Never delays the feed.
+//! simulation with one thread runs the same code. Only files are read where waiting is allowed. Never delays the feed,
+//! never knows who may see which row.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use loop_proto::{ids::ForumEpoch, v1};
+use loop_proto::v1;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
@@ -20,11 +21,13 @@ use tokio::{
 };
 
 use super::{
-    decode::Read, departures::Departures, driver::encode_facts, outbox::Outbox, static_files::StaticFiles,
-    user_ids::UserIdPool,
+    decode::{Read, Wanted},
+    departures::Departures,
+    outbox::Outbox,
+    static_files::StaticFiles,
 };
 use crate::{
-    backend::{Backend, BackendError, Execution},
+    backend::{Backend, BackendError, ForumPage},
     io::Blocking,
     replica::Replica,
 };
@@ -33,7 +36,7 @@ use crate::{
 const READS_MAX: usize = 1024;
 /// Kilobytes of requests among them.
 const READ_KILOBYTES_MAX: usize = 64 * 1024;
-/// Longest wait for a fence, and for user ids.
+/// Longest wait for a fence.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 /// Files read at once: each may be 8 MiB.
 const FILES_MAX: usize = 4;
@@ -41,7 +44,6 @@ const FILES_MAX: usize = 4;
 /// What every read needs.
 pub struct Reader {
     backend: Arc<dyn Backend>,
-    ids: Arc<UserIdPool>,
     departures: Arc<Departures>,
     files: Option<StaticFiles>,
     file_turns: Semaphore,
@@ -54,14 +56,13 @@ impl Reader {
     /// `broken` is told when the backend cannot go on.
     pub fn new(
         backend: Arc<dyn Backend>,
-        ids: Arc<UserIdPool>,
         departures: Arc<Departures>,
         files: Option<StaticFiles>,
         blocking: Blocking,
         broken: mpsc::Sender<String>,
     ) -> Self {
         let file_turns = Semaphore::new(FILES_MAX);
-        Self { backend, ids, departures, files, file_turns, blocking, broken, answered: AtomicU64::new(0) }
+        Self { backend, departures, files, file_turns, blocking, broken, answered: AtomicU64::new(0) }
     }
 
     /// Reads answered since the process began.
@@ -69,56 +70,70 @@ impl Reader {
         self.answered.load(Ordering::Relaxed)
     }
 
-    async fn answer(&self, read: Read, epoch: ForumEpoch, departed: u64, outbox: &Outbox) {
-        let forum_id = read.work.forum.map_or(0, |forum| forum.get());
-        let mut reply = v1::ReadReply { read_id: read.id, forum_id, epoch: epoch.0, ..Default::default() };
-        if read.work.request.endpoint() == v1::Endpoint::Static {
-            // Held until the file has left, so that only a few are in memory at once.
-            let Ok(_turn) = self.file_turns.acquire().await else { return };
-            reply.body = self.file(read).await;
-            self.answered.fetch_add(1, Ordering::Relaxed);
-            let _ = outbox.send(v1::peer_to_hub::Kind::ReadReply(reply)).await;
-            return;
-        }
-        let made = self.render(&read).await;
-        // Rows that went meanwhile would be missing from the answer.
-        if let Some(made) = made.filter(|_| self.departures.so_far() == departed) {
-            self.answered.fetch_add(1, Ordering::Relaxed);
-            reply.body = Some(made.body);
-            reply.forum_facts = encode_facts(made.forum_facts);
-            reply.directory_facts = encode_facts(made.directory_facts);
-            reply.sessions = made.session.into_iter().collect();
-        }
+    /// Answers with what is applied, which is at least everything up to `as_of`.
+    async fn answer(&self, read: Read, as_of: u64, departed: u64, outbox: &Outbox) {
+        // Held until the file has left, so that only a few are in memory at once.
+        let mut _turn = None;
+        let found = match read.wanted {
+            Wanted::Forum { forum, before, limit } => {
+                self.backend.forum_rows(forum, before, limit).map(|page| Some(page_reply(page)))
+            }
+            Wanted::User(id) => {
+                self.backend.user(id).map(|user| Some(v1::RowsReply { user, ..Default::default() }))
+            }
+            Wanted::File(request) => {
+                let Ok(turn) = self.file_turns.acquire().await else { return };
+                _turn = Some(turn);
+                Ok(self
+                    .file(*request)
+                    .await
+                    .map(|file| v1::RowsReply { file: Some(file), ..Default::default() }))
+            }
+            Wanted::Unknown => Ok(None),
+        };
+        // Rows that went meanwhile would be missing from the answer; a file is no row.
+        let is_whole = |reply: &v1::RowsReply| reply.file.is_some() || self.departures.so_far() == departed;
+        let found = self.unless_broken(found).filter(is_whole);
+        let reply = match found {
+            Some(reply) => {
+                self.answered.fetch_add(1, Ordering::Relaxed);
+                v1::RowsReply { id: read.id, as_of, ..reply }
+            }
+            None => refused(read.id),
+        };
         // A closed outbox means the connection is gone, and with it whoever asked.
-        let _ = outbox.send(v1::peer_to_hub::Kind::ReadReply(reply)).await;
+        let _ = outbox.send(v1::peer_to_hub::Kind::Rows(reply)).await;
     }
 
-    async fn file(&self, read: Read) -> Option<v1::ResponseBody> {
+    async fn file(&self, request: v1::ClientRequest) -> Option<v1::File> {
         let files = self.files.clone()?;
-        self.blocking.run(move || files.answer(&read.work.request)).await
+        self.blocking.run(move || files.answer(&request)).await
     }
 
-    async fn render(&self, read: &Read) -> Option<Execution> {
-        let until = Instant::now() + WAIT_MAX;
-        let mut grants = self.ids.grants();
-        loop {
-            let mut taker = self.ids.taker();
-            match self.backend.read(&read.work, read.receipt.as_ref(), &mut taker) {
-                Ok(made) => return Some(made),
-                Err(BackendError::Unavailable(_)) if taker.ran_dry() => {
-                    tokio::time::timeout_at(until, grants.changed()).await.ok()?.ok()?;
-                }
-                Err(BackendError::Unavailable(why)) => {
-                    tracing::debug!(why, "cannot answer a read now");
-                    return None;
-                }
-                Err(error @ BackendError::Fatal(_)) => {
-                    let _ = self.broken.try_send(error.to_string());
-                    return None;
-                }
+    fn unless_broken(&self, found: Result<Option<v1::RowsReply>, BackendError>) -> Option<v1::RowsReply> {
+        match found {
+            Ok(reply) => reply,
+            Err(BackendError::Unavailable(why)) => {
+                tracing::debug!(why, "cannot answer a read now");
+                None
+            }
+            Err(error @ BackendError::Fatal(_)) => {
+                // One word is enough: the process ends by it.
+                let _ = self.broken.try_send(error.to_string());
+                None
             }
         }
     }
+}
+
+fn page_reply(page: ForumPage) -> v1::RowsReply {
+    let ForumPage { forum, subscriptions, messages, complete } = page;
+    v1::RowsReply { forum, subscriptions, messages, complete, ..Default::default() }
+}
+
+/// "Ask another."
+fn refused(id: u64) -> v1::RowsReply {
+    v1::RowsReply { id, refused: true, ..Default::default() }
 }
 
 struct Parked {
@@ -164,14 +179,14 @@ impl Reads {
     }
 
     /// Takes a read of `bytes` on the wire. Gives back a reply if it cannot be answered here.
-    pub fn accept(&mut self, read: Read, bytes: usize, replica: &Replica) -> Option<v1::ReadReply> {
+    pub fn accept(&mut self, read: Read, bytes: usize, replica: &Replica) -> Option<v1::RowsReply> {
         while self.jobs.try_join_next().is_some() {}
         let kilobytes = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).try_acquire_many_owned(kilobytes);
         let Ok(room) =
             room.map_err(drop).and_then(|room| if self.count() < READS_MAX { Ok(room) } else { Err(()) })
         else {
-            return Some(cannot(&read));
+            return Some(refused(read.id));
         };
         if replica.applied() < read.fence {
             self.arrivals += 1;
@@ -184,7 +199,7 @@ impl Reads {
     }
 
     /// Starts those whose fence is applied now. Gives back replies for those that cannot be answered here.
-    pub fn release(&mut self, replica: &Replica) -> Vec<v1::ReadReply> {
+    pub fn release(&mut self, replica: &Replica) -> Vec<v1::RowsReply> {
         let mut refused = Vec::new();
         while let Some(first) = self.parked.first_entry() {
             if first.key().0 > replica.applied() {
@@ -197,61 +212,44 @@ impl Reads {
     }
 
     /// Gives up those that have waited too long.
-    pub fn expire(&mut self, now: Instant) -> Vec<v1::ReadReply> {
+    pub fn expire(&mut self, now: Instant) -> Vec<v1::RowsReply> {
         let late: Vec<_> =
             self.parked.iter().filter(|(_, parked)| parked.until <= now).map(|(key, _)| *key).collect();
         let refused =
-            late.iter().filter_map(|key| self.parked.remove(key)).map(|parked| cannot(&parked.read));
+            late.iter().filter_map(|key| self.parked.remove(key)).map(|parked| refused(parked.read.id));
         let refused = refused.collect();
         self.wake = self.parked.values().map(|parked| parked.until).min();
         refused
     }
 
-    fn start(&mut self, read: Read, room: OwnedSemaphorePermit, replica: &Replica) -> Option<v1::ReadReply> {
-        let static_file = read.work.request.endpoint() == v1::Endpoint::Static;
-        let epoch = match read.work.forum {
-            Some(forum) if !static_file => match replica.epoch_of(forum) {
-                Some(epoch) => epoch,
-                None => return Some(cannot(&read)),
-            },
-            _ => read.epoch,
-        };
+    fn start(&mut self, read: Read, room: OwnedSemaphorePermit, replica: &Replica) -> Option<v1::RowsReply> {
+        if let Wanted::Forum { forum, .. } = read.wanted
+            && replica.epoch_of(forum).is_none()
+        {
+            return Some(refused(read.id));
+        }
         let (reader, outbox) = (Arc::clone(&self.reader), self.outbox.clone());
-        let departed = reader.departures.so_far();
+        // Both before the rows are looked at: what follows may be in them or not.
+        let (as_of, departed) = (replica.applied(), reader.departures.so_far());
         self.jobs.spawn(async move {
             let _room = room;
-            reader.answer(read, epoch, departed, &outbox).await;
+            reader.answer(read, as_of, departed, &outbox).await;
         });
         None
     }
 }
 
-/// "Ask another."
-fn cannot(read: &Read) -> v1::ReadReply {
-    let forum_id = read.work.forum.map_or(0, |forum| forum.get());
-    v1::ReadReply { read_id: read.id, forum_id, epoch: read.epoch.0, ..Default::default() }
-}
-
 #[cfg(test)]
 mod tests {
     use futures::StreamExt;
-    use loop_proto::ids::{ForumId, HubTime};
+    use loop_proto::ids::ForumId;
 
     use super::*;
-    use crate::backend::{
-        Work,
-        embedded::{EmbeddedBackend, EmbeddedConfig},
-    };
+    use crate::backend::embedded::{EmbeddedBackend, EmbeddedConfig};
 
     fn read(id: u64) -> Read {
-        let request = v1::ClientRequest {
-            endpoint: v1::Endpoint::FastSearchChat.into(),
-            base_url: "http://h".to_owned(),
-            ..Default::default()
-        };
-        let forum = ForumId::new(178);
-        let work = Work { forum, request, session: None, message_id: None, now: HubTime(1) };
-        Read { id, epoch: ForumEpoch(1), fence: 0, work, receipt: None }
+        let forum = ForumId::new(178).unwrap();
+        Read { id, fence: 0, wanted: Wanted::Forum { forum, before: None, limit: 10 } }
     }
 
     #[tokio::test]
@@ -260,22 +258,20 @@ mod tests {
         let backend = Arc::new(EmbeddedBackend::open(EmbeddedConfig::new(dir.path())).unwrap());
         let departures = Arc::<Departures>::default();
         let (broken, _told) = mpsc::channel(1);
-        let ids = Arc::new(UserIdPool::new());
-        let blocking = Blocking::default();
-        let reader = Reader::new(backend, ids, Arc::clone(&departures), None, blocking, broken);
+        let reader = Reader::new(backend, Arc::clone(&departures), None, Blocking::default(), broken);
         let (outbox, stream) = Outbox::new();
         let mut stream = std::pin::pin!(stream);
 
         let began = departures.so_far();
-        reader.answer(read(1), ForumEpoch(1), began, &outbox).await;
+        reader.answer(read(1), 5, began, &outbox).await;
         departures.announce();
-        reader.answer(read(2), ForumEpoch(1), began, &outbox).await;
-        reader.answer(read(3), ForumEpoch(1), departures.so_far(), &outbox).await;
+        reader.answer(read(2), 5, began, &outbox).await;
+        reader.answer(read(3), 5, departures.so_far(), &outbox).await;
         for answered in [true, false, true] {
-            let Some(v1::peer_to_hub::Kind::ReadReply(reply)) = stream.next().await.unwrap().kind else {
+            let Some(v1::peer_to_hub::Kind::Rows(reply)) = stream.next().await.unwrap().kind else {
                 panic!("a read is answered by a reply");
             };
-            assert_eq!(reply.body.is_some(), answered, "{reply:?}");
+            assert_eq!((!reply.refused, reply.complete), (answered, answered), "{reply:?}");
         }
     }
 }

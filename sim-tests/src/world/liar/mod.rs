@@ -3,6 +3,8 @@
 //! Owns the words of gRPC's PeerService as they pass; the peer behind it is the one that ships and knows nothing of it.
 //! It is told to lie at one time and to stop at another, and passes everything on as it is in between.
 
+mod content;
+
 use std::{io, pin::Pin, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt};
@@ -22,6 +24,8 @@ use tonic::{
     transport::{Channel, Endpoint, Server, Uri},
 };
 use tower::service_fn;
+
+pub use content::SCRIPT;
 
 use super::net::Socket;
 
@@ -53,10 +57,14 @@ pub enum Lie {
     EndlessDisk,
     /// Says that it has a forum's copy as soon as it has accepted it, and gets none.
     SeededAtOnce,
+    /// Says that a request has changed what it cannot have changed.
+    FalseFacts,
+    /// Sends rows that cannot be those that were asked for.
+    FalseRows,
 }
 
 /// All of them.
-pub const LIES: [Lie; 9] = [
+pub const LIES: [Lie; 11] = [
     Lie::OldEpoch,
     Lie::FutureEpoch,
     Lie::CursorAhead,
@@ -66,6 +74,8 @@ pub const LIES: [Lie; 9] = [
     Lie::Twice,
     Lie::EndlessDisk,
     Lie::SeededAtOnce,
+    Lie::FalseFacts,
+    Lie::FalseRows,
 ];
 
 /// Makes a peer's words what they are when they leave its machine. Clones are the same.
@@ -144,7 +154,7 @@ impl Tongue {
         let inner = &mut *self.0.lock();
         let Some(lie) = inner.lie else { return vec![(Duration::ZERO, message)] };
         let mut message = message;
-        let answers = matches!(message.kind, Some(Kind::Answer(_) | Kind::ReadReply(_)));
+        let answers = matches!(message.kind, Some(Kind::Answer(_) | Kind::Rows(_)));
         let by = inner.rng.random_range(1..50);
         let lied = match lie {
             Lie::OldEpoch => about_epoch(&mut message, |epoch| epoch.saturating_sub(1)),
@@ -165,6 +175,14 @@ impl Tongue {
                 about_cursor(&mut message, |cursor| cursor.saturating_sub(by))
             }
             Lie::EndlessDisk => about_disk(&mut message),
+            Lie::FalseFacts => match &mut message.kind {
+                Some(Kind::Answer(answer)) => content::about_facts(answer, &mut inner.rng),
+                _ => false,
+            },
+            Lie::FalseRows => match &mut message.kind {
+                Some(Kind::Rows(reply)) => content::about_rows(reply, &mut inner.rng),
+                _ => false,
+            },
             Lie::SeededAtOnce => return inner.seeded_at_once(message),
             Lie::Late | Lie::Twice => answers,
         };
@@ -220,7 +238,6 @@ fn about_disk(message: &mut v1::PeerToHub) -> bool {
 fn about_epoch(message: &mut v1::PeerToHub, lie: impl FnOnce(u64) -> u64) -> bool {
     let epoch = match &mut message.kind {
         Some(Kind::Answer(answer)) => &mut answer.epoch,
-        Some(Kind::ReadReply(reply)) => &mut reply.epoch,
         _ => return false,
     };
     let truth = *epoch;
@@ -334,23 +351,26 @@ mod tests {
         let status = said(Kind::Status(v1::PeerStatus { cursor: 99, disk_bytes: 5, ..Default::default() }));
         let answer = said(Kind::Answer(v1::Answer { epoch: 9, ..Default::default() }));
         let accepts = said(Kind::Invitation(v1::InvitationReply { accepted: true, ..Default::default() }));
+        let rows = said(Kind::Rows(v1::RowsReply { as_of: 9, complete: true, ..Default::default() }));
         for lie in LIES {
             let about = match lie {
+                Lie::FalseRows => vec![&rows],
                 Lie::HelloAhead => vec![&hello],
                 Lie::CursorAhead => vec![&status],
                 Lie::CursorBehind | Lie::EndlessDisk => vec![&hello, &status],
                 Lie::SeededAtOnce => vec![&accepts],
-                Lie::OldEpoch | Lie::FutureEpoch | Lie::Late | Lie::Twice => vec![&answer],
+                Lie::Late | Lie::Twice => vec![&answer, &rows],
+                Lie::OldEpoch | Lie::FutureEpoch | Lie::FalseFacts => vec![&answer],
             };
             let tongue = Tongue::new(1);
             let as_it_is = |message: &v1::PeerToHub| vec![(Duration::ZERO, message.clone())];
             assert_eq!(tongue.twist(answer.clone()), as_it_is(&answer));
             tongue.set(Some(lie));
-            for message in [&hello, &status, &answer, &accepts] {
+            for message in [&hello, &status, &answer, &accepts, &rows] {
                 let is_true = tongue.twist(message.clone()) == as_it_is(message);
                 assert_eq!(is_true, !about.contains(&message), "{lie:?} {message:?}");
             }
-            assert_eq!(tongue.told(), if lie == Lie::EndlessDisk { 2 } else { 1 }, "{lie:?}");
+            assert_eq!(tongue.told(), about.len() as u64 - u64::from(lie == Lie::CursorBehind), "{lie:?}");
             tongue.set(None);
             assert_eq!(tongue.twist(answer.clone()), as_it_is(&answer));
         }

@@ -1,18 +1,24 @@
-//! What counts as the same outcome: rows by column, sessions by key.
+//! What counts as the same outcome: rows by column, sessions by what they mean.
 
 use std::collections::BTreeMap;
 
-use loop_peer::backend::Execution;
-use loop_proto::v1::{self, MessageStatus, fact::Kind};
+use loop_atomjump::Executed;
+use loop_proto::v1::{self, MessageStatus};
 use serde_json::Value;
 
 use crate::{
     capture::{Capture, unix_of_sql},
-    peer::{Peer, id},
+    replay::id,
+    sessions,
+    world::World,
 };
 
-pub fn rows(peer: &mut Peer, capture: &Capture, execution: &Execution, differences: &mut Vec<String>) {
-    let mut expected = peer.rows.clone();
+/// The rows before the request.
+pub type Before = BTreeMap<u32, v1::MessageStored>;
+
+/// Compares messages. `before` is what they were.
+pub fn rows(world: &World, before: &Before, capture: &Capture, differences: &mut Vec<String>) {
+    let mut expected = before.clone();
     for effect in capture.effects("tbl_ssshout") {
         match effect["op"].as_str().unwrap() {
             "insert" => {
@@ -26,11 +32,10 @@ pub fn rows(peer: &mut Peer, capture: &Capture, execution: &Execution, differenc
             _ => drop(expected.remove(&id(&effect["row"]["int_ssshout_id"]))),
         }
     }
-    peer.remember(&execution.forum_facts);
-    for (id, row) in &mut peer.rows {
+    for (id, row) in &world.rows {
         match expected.remove(id) {
             Some(mut theirs) => {
-                // The second in which the database dated it may be the next one; and zero is printed in two ways.
+                // The second in which the database dated it may be the next one.
                 if theirs.shouted_at_s.abs_diff(row.shouted_at_s) <= 1 {
                     theirs.shouted_at_s = row.shouted_at_s;
                 }
@@ -42,62 +47,28 @@ pub fn rows(peer: &mut Peer, capture: &Capture, execution: &Execution, differenc
         }
     }
     differences.extend(expected.keys().map(|id| format!("message {id} is missing")));
-    compare_users(capture, execution, differences);
-    compare_forums(capture, execution, differences);
 }
 
-fn compare_users(capture: &Capture, execution: &Execution, differences: &mut Vec<String>) {
-    let ours = execution.directory_facts.iter().filter_map(|fact| match &fact.kind {
-        Some(Kind::UserStored(user)) => {
-            Some((user.id, user.last_ip.clone(), user.balance.clone(), user.confirmed))
-        }
-        _ => None,
-    });
-    let ours: Vec<_> = ours.collect();
-    let theirs = capture.inserted("tbl_user").map(|row| {
-        let text = |column: &str| row[column].as_str().unwrap_or_default().to_owned();
-        (
-            id(&row["int_user_id"]),
-            text("var_last_ip"),
-            text("dec_balance"),
-            text("enm_confirmed") == "confirmed",
-        )
-    });
-    let theirs: Vec<_> = theirs.collect();
+/// Compares the users that were made: `ours` is the one of this request's session, if this was its first task, and
+/// `due` the one the real server had made for the session before, by a read.
+pub fn users(capture: &Capture, ours: Option<u32>, due: Option<u32>, differences: &mut Vec<String>) {
+    let theirs: Vec<u32> = capture.inserted("tbl_user").map(|row| id(&row["int_user_id"])).collect();
+    let ours: Vec<u32> = ours.filter(|user| due != Some(*user)).into_iter().collect();
     if ours != theirs || capture.effects("tbl_user").any(|effect| effect["op"] == "update") {
         differences.push(format!("users {ours:?} instead of {theirs:?} and their updates"));
     }
 }
 
-fn compare_forums(capture: &Capture, execution: &Execution, differences: &mut Vec<String>) {
-    let ours = execution.forum_facts.iter().filter_map(|fact| match &fact.kind {
-        Some(Kind::ForumStored(forum)) => Some((
-            forum.id,
-            forum.passcode.clone(),
-            forum.title.clone(),
-            forum.owner_since_s,
-            forum.decays_at_s,
-        )),
-        _ => None,
-    });
-    let ours: Vec<_> = ours.collect();
-    let theirs = capture.inserted("tbl_layer").map(|row| {
-        let text = |column: &str| row[column].as_str().unwrap_or_default().to_owned();
-        let decays = row["date_to_decay"].as_str().map(unix_of_sql);
-        (
-            id(&row["int_layer_id"]),
-            text("passcode"),
-            text("var_title"),
-            unix_of_sql(&text("date_owner_start")),
-            decays,
-        )
-    });
-    let theirs: Vec<_> = theirs.collect();
+/// Compares the forum that was made.
+pub fn forums(capture: &Capture, ours: Option<&v1::ForumStored>, differences: &mut Vec<String>) {
+    let theirs: Vec<_> = capture.inserted("tbl_layer").map(forum_of).collect();
+    let ours: Vec<_> = ours.into_iter().cloned().collect();
     if ours != theirs {
         differences.push(format!("forums {ours:?} instead of {theirs:?}"));
     }
 }
 
+/// Compares the session with what the real one became.
 pub fn session(capture: &Capture, ours: Option<&v1::SessionRecord>, differences: &mut Vec<String>) {
     let written = capture.effects("php_session").find_map(|effect| match effect["op"].as_str()? {
         "insert" => effect["row"]["session_data"].as_str(),
@@ -105,34 +76,32 @@ pub fn session(capture: &Capture, ours: Option<&v1::SessionRecord>, differences:
         _ => None,
     });
     let Some(theirs) = written else { return };
-    let ours = ours.map(|record| session_keys(&record.data)).unwrap_or_default();
-    let theirs = session_keys(theirs.as_bytes());
+    let theirs = sessions::content(Some(&sessions::record_of("", theirs, 0)));
+    let ours = sessions::content(ours);
     if ours != theirs {
         differences.push(format!("session {ours:?}\n   instead of {theirs:?}"));
     }
 }
 
-/// Keys and values of session data, types left out.
-pub fn session_keys(data: &[u8]) -> BTreeMap<String, String> {
-    let mut keys = BTreeMap::new();
-    let mut rest = data;
-    while let Some(bar) = rest.iter().position(|b| *b == b'|') {
-        let key = String::from_utf8(rest[..bar].to_vec()).unwrap();
-        rest = &rest[bar + 1..];
-        let semicolon = rest.windows(2).position(|pair| pair == b"\";").map(|at| at + 1);
-        let end = if rest[0] == b's' { semicolon } else { rest.iter().position(|b| *b == b';') };
-        let end = end.unwrap();
-        let value = String::from_utf8(rest[..end].to_vec()).unwrap();
-        let value = value
-            .splitn(if rest[0] == b's' { 3 } else { 2 }, ':')
-            .last()
-            .unwrap()
-            .trim_matches('"')
-            .to_owned();
-        keys.insert(key, value);
-        rest = &rest[end + 1..];
+/// What a task says it changed must be able to follow from it.
+pub fn judged(executed: &Executed, judged: Result<(), loop_atomjump::Rule>, differences: &mut Vec<String>) {
+    if let Err(rule) = judged {
+        differences.push(format!("does not conform: {rule}: {executed:?}"));
     }
-    keys
+}
+
+/// A captured row of a new forum as a fact.
+pub fn forum_of(row: &Value) -> v1::ForumStored {
+    let text = |column: &str| row[column].as_str().unwrap_or_default().to_owned();
+    v1::ForumStored {
+        id: id(&row["int_layer_id"]),
+        access: v1::ForumAccess::Public.into(),
+        passcode: text("passcode"),
+        title: text("var_title"),
+        owner_since_s: unix_of_sql(&text("date_owner_start")),
+        decays_at_s: row["date_to_decay"].as_str().map(unix_of_sql),
+        ..Default::default()
+    }
 }
 
 /// A captured row as a fact.

@@ -1,14 +1,12 @@
 //! The page: what scripts find in the captured one must be in ours.
 
-use loop_proto::v1;
-
-use crate::capture::Capture;
+use crate::{answers::Answered, capture::Capture};
 
 /// Fields of AtomJump's options form, which comes with the settings.
 const OPTIONS_FORM: [&str; 3] = ["email_modified", "forumpasscheck", "subscriberlimit"];
 
-pub fn compare(capture: &Capture, body: &v1::ResponseBody, differences: &mut Vec<String>) {
-    let page = String::from_utf8(body.body.to_vec()).unwrap();
+pub fn compare(capture: &Capture, body: &Answered, differences: &mut Vec<String>) {
+    let page = body.body.as_str();
     let facts = &capture.json["response"]["body_facts"];
     if u64::from(body.status) != capture.status()
         || body.content_type != capture.response_header("Content-Type")

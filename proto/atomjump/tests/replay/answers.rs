@@ -1,19 +1,28 @@
 //! What counts as the same answer: bodies as JSON, times within a second, texts in the same dialect.
 
-use loop_proto::v1;
 use serde_json::Value;
 
 use crate::capture::Capture;
 
-pub fn response(capture: &Capture, body: &v1::ResponseBody, differences: &mut Vec<String>) {
+/// An answer to compare with a captured one.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    pub status: u32,
+    pub content_type: String,
+    /// Whether `body` stands in a callback.
+    pub jsonp: bool,
+    pub location: Option<String>,
+    /// Without its callback.
+    pub body: String,
+}
+
+pub fn response(capture: &Capture, body: &Answered, differences: &mut Vec<String>) {
     if u64::from(body.status) != capture.status() {
         differences.push(format!("status {} instead of {}", body.status, capture.status()));
     }
     if capture.status() == 302 {
-        let location = body.headers.iter().find(|header| header.name == "location");
-        let location = location.map(|header| String::from_utf8_lossy(&header.value).into_owned());
-        if location.as_deref() != Some(&capture.response_header("Location")) {
-            differences.push(format!("location {location:?}"));
+        if body.location.as_deref() != Some(&capture.response_header("Location")) {
+            differences.push(format!("location {:?}", body.location));
         }
         return;
     }
@@ -24,7 +33,7 @@ pub fn response(capture: &Capture, body: &v1::ResponseBody, differences: &mut Ve
     if capture.method() == "HEAD" || capture.json["response"]["body"].is_null() {
         return;
     }
-    let ours = String::from_utf8(body.body.to_vec()).unwrap();
+    let ours = body.body.as_str();
     let theirs = capture.body().unwrap();
     if !body.jsonp {
         if ours != theirs {
@@ -39,8 +48,7 @@ pub fn response(capture: &Capture, body: &v1::ResponseBody, differences: &mut Ve
     if ours == unwrapped {
         return;
     }
-    let (Ok(mut ours), Ok(mut theirs)) = (serde_json::from_str(&ours), serde_json::from_str(unwrapped))
-    else {
+    let (Ok(mut ours), Ok(mut theirs)) = (serde_json::from_str(ours), serde_json::from_str(unwrapped)) else {
         differences.push("a body that is no JSON".to_owned());
         return;
     };
@@ -48,7 +56,7 @@ pub fn response(capture: &Capture, body: &v1::ResponseBody, differences: &mut Ve
     compare_json("", &ours, &theirs, differences);
     // What is equal as JSON must also be written in the same dialect.
     let is_escaped = |text: &str| text.contains("\\/");
-    if is_escaped(unwrapped) != is_escaped(&String::from_utf8_lossy(&body.body)) {
+    if is_escaped(unwrapped) != is_escaped(&body.body) {
         differences.push("slashes in the other dialect".to_owned());
     }
 }
