@@ -5,6 +5,15 @@ use std::fmt;
 
 use md5::{Digest, Md5};
 
+/// Longest id of a browser session, characters: the width of AtomJump's column. A longer one would never be found again.
+pub const SESSION_ID_MAX: usize = 32;
+
+/// Whether it can be the id of a browser session, as PHP names them: 1 to 32 of `[A-Za-z0-9,-]`.
+pub fn is_session_id(id: &[u8]) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b',' | b'-');
+    (1..=SESSION_ID_MAX).contains(&id.len()) && id.iter().all(allowed)
+}
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($repr:ty), $prefix:literal) => {
         $(#[$doc])*

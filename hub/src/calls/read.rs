@@ -1,6 +1,6 @@
 //! Reads: answered here, from a window that holds everything acknowledged before the call. Never write.
 
-use loop_atomjump::{Answer, Session, render, render_plain};
+use loop_atomjump::{Answer, Call, Session, render, render_plain};
 use loop_proto::{
     breakage::{self, Breakage},
     ids::ForumId,
@@ -8,7 +8,7 @@ use loop_proto::{
 };
 use tokio::time::Instant;
 
-use super::{fresh, rendered};
+use super::{decoded, forum_of, fresh, now};
 use crate::{
     gateway::{CallError, ClientCall},
     hub::Hub,
@@ -16,37 +16,37 @@ use crate::{
 
 /// Serves a read, at the latest at `deadline`.
 pub async fn read(hub: &Hub, call: &ClientCall, deadline: Instant) -> Result<Answer, CallError> {
-    if let Some(answer) =
-        rendered(hub, call, None).as_ref().map(render_plain).unwrap_or_else(|refused| Some(refused.clone()))
-    {
+    let mut asked = match decoded(hub, call) {
+        Ok(asked) => asked,
+        Err(refused) => return Ok(refused),
+    };
+    if let Some(answer) = render_plain(&asked) {
         return Ok(answer);
     }
     if !breakage::is_on(Breakage::UnfencedRead) {
         fresh(hub, deadline).await?;
     }
-    let forum = call.forum.and_then(|key| hub.state.read(|state| state.forum_by_key(key)));
-    show(hub, call, forum, None, deadline).await
+    show(hub, call, &mut asked, forum_of(hub, call), None, deadline).await
 }
 
 /// Makes the answer to a read, or to a write that is committed, from what is applied here.
 pub(super) async fn show(
     hub: &Hub,
     call: &ClientCall,
+    asked: &mut Call,
     forum: Option<ForumId>,
     receipt: Option<&v1::Receipt>,
     deadline: Instant,
 ) -> Result<Answer, CallError> {
-    let asked = match rendered(hub, call, forum) {
-        Ok(asked) => asked,
-        Err(refused) => return Ok(refused),
-    };
+    asked.set_place(forum, now(hub));
+    let asked = &*asked;
     let record = hub.state.read(|state| state.session(&call.request.session_id).cloned());
-    let session = Session::of(record.as_ref());
+    let session = Session::of(record.as_deref());
     match forum {
         Some(forum) => {
             hub.traffic.read(forum);
-            hub.windows.read(forum, deadline, |view| render(&asked, session, receipt, view)).await
+            hub.windows.read(forum, deadline, |view| render(asked, session, receipt, view)).await
         }
-        None => hub.windows.read_nothing(deadline, |view| render(&asked, session, receipt, view)).await,
+        None => hub.windows.read_nothing(deadline, |view| render(asked, session, receipt, view)).await,
     }
 }

@@ -3,15 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::join;
-use loop_atomjump::{Answer, new_rows, render_plain};
+use loop_atomjump::{Answer, Call, new_rows, render_plain};
 use loop_proto::{
-    ids::{ForumId, HubTime, RequestId, TaskId},
+    ids::{ForumId, RequestId, TaskId},
     v1::{self, RejectionCode, command, outcome},
 };
 use prost::Message;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{fresh, read, read::show, rendered};
+use super::{decoded, forum_of, fresh, now, read::show};
 use crate::{
     gateway::{CallError, ClientCall, Opening},
     hub::Hub,
@@ -29,14 +29,20 @@ pub async fn write(hub: &Arc<Hub>, call: ClientCall, deadline: Instant) -> Resul
     if hub.proposer.is_full() || hub.waiters.len() >= WAITING_MAX {
         return Err(CallError::Overloaded);
     }
+    let asked = decoded(hub, &call);
     let forum = if let Some(opening) = &call.opens {
         open(hub, &call, opening, deadline).await?
     } else {
         fresh(hub, deadline).await?;
-        match call.forum.and_then(|key| hub.state.read(|state| state.forum_by_key(key))) {
+        match forum_of(hub, &call) {
             Some(forum) => forum,
             // There is nothing to change in a forum nobody has opened.
-            None => return read(hub, &call, deadline).await,
+            None => {
+                return match asked {
+                    Ok(mut asked) => show(hub, &call, &mut asked, None, None, deadline).await,
+                    Err(refused) => Ok(refused),
+                };
+            }
         }
     };
     let mut place = hub.waiters.enter(call.request_id);
@@ -45,7 +51,7 @@ pub async fn write(hub: &Arc<Hub>, call: ClientCall, deadline: Instant) -> Resul
     if appended.duplicate {
         follow_first(hub, call.request_id, task, appended.receipt, deadline).await?;
     }
-    let shows_forum = rendered(hub, &call, None).is_ok_and(|asked| render_plain(&asked).is_none());
+    let shows_forum = asked.as_ref().is_ok_and(|asked| render_plain(asked).is_none());
     let prepared = async {
         if shows_forum {
             hub.windows.prepare(forum, deadline).await;
@@ -54,7 +60,10 @@ pub async fn write(hub: &Arc<Hub>, call: ClientCall, deadline: Instant) -> Resul
     // Rows that are on their way when the answer comes are worth waiting for: it is shown from them.
     let (receipt, ()) = join!(wait(&mut place, deadline), prepared);
     let receipt = receipt?;
-    show_committed(hub, &call, forum, &receipt, deadline).await
+    match asked {
+        Ok(mut asked) => show_committed(hub, &call, &mut asked, forum, &receipt, deadline).await,
+        Err(refused) => Ok(refused),
+    }
 }
 
 /// It is committed: nobody may be told that nothing was written, and who can be shown it within the time is. A hub that has only
@@ -62,12 +71,13 @@ pub async fn write(hub: &Arc<Hub>, call: ClientCall, deadline: Instant) -> Resul
 async fn show_committed(
     hub: &Hub,
     call: &ClientCall,
+    asked: &mut Call,
     forum: ForumId,
     receipt: &v1::Receipt,
     deadline: Instant,
 ) -> Result<Answer, CallError> {
     loop {
-        match show(hub, call, Some(forum), Some(receipt), deadline).await {
+        match show(hub, call, asked, Some(forum), Some(receipt), deadline).await {
             Ok(answer) => return Ok(answer),
             Err(_) if Instant::now() + SHOW_AGAIN < deadline => sleep(SHOW_AGAIN).await,
             Err(_) => return Err(CallError::Pending),
@@ -83,19 +93,18 @@ async fn open(
     deadline: Instant,
 ) -> Result<ForumId, CallError> {
     let key = call.forum.ok_or(CallError::Full("no forum"))?;
-    if let Some(forum) = hub.state.read(|state| state.forum_by_key(key)) {
+    if let Some(forum) = forum_of(hub, call) {
         return Ok(forum);
     }
     let replicas = hub.placement.choose(hub);
     if replicas.is_empty() {
         return Err(CallError::NoPeer);
     }
-    let now = HubTime(hub.io.now_ms().max(hub.state.read(|state| state.now().0)));
     let open = command::Body::OpenForum(v1::OpenForum {
         key: key.0.to_vec().into(),
         replicas: replicas.iter().map(|peer| peer.get()).collect(),
         title: new_rows::title(&opening.name),
-        decays_at_s: new_rows::decay_time(&opening.general, now),
+        decays_at_s: new_rows::decay_time(&opening.general, now(hub)),
     });
     let within = deadline.saturating_duration_since(Instant::now());
     match hub.proposer.propose(hub.new_request_id(), open, within).await.map_err(call_error)?.kind {

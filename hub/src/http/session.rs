@@ -2,13 +2,10 @@
 //!
 //! A session id is full authority over its user, so that nothing here is ever printed.
 
-use loop_proto::{php_params, v1::Endpoint};
+use loop_proto::{ids::is_session_id, php_params, v1::Endpoint};
 use php_params::Params;
 
 use super::listener::Outside;
-
-/// Width of AtomJump's column: a longer id would never be found again.
-pub const SESSION_ID_MAX: usize = 32;
 
 /// Length of a minted id, PHP's own: 26 characters of 5 bits.
 const MINTED_LEN: usize = 26;
@@ -46,7 +43,7 @@ impl Session {
         let reader = params.non_empty("sessionId").filter(|_| reads);
         let cookie = cookies.get("PHPSESSID").filter(|value| !value.is_empty());
         let named = ses.or(reader).or(cookie);
-        match named.filter(|id| is_legal(id)).and_then(|id| std::str::from_utf8(id).ok()) {
+        match named.filter(|id| is_session_id(id)).and_then(|id| std::str::from_utf8(id).ok()) {
             Some(id) => {
                 Self { id: id.to_owned(), set_cookie: ses.is_some() || cookie.is_none(), given: true }
             }
@@ -61,10 +58,6 @@ impl Session {
         (self.set_cookie && !id.is_empty())
             .then(|| format!("PHPSESSID={id}; expires={expires}; Max-Age={COOKIE_SECONDS}; path=/"))
     }
-}
-
-fn is_legal(id: &[u8]) -> bool {
-    id.len() <= SESSION_ID_MAX && id.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b',' | b'-'))
 }
 
 fn mint(outside: &dyn Outside) -> String {
@@ -200,7 +193,7 @@ mod tests {
             let params = Params::parse(format!("ses={encoded}").as_bytes(), b"", Default::default()).unwrap();
             let cookies = Cookies::parse([cookie.as_slice()].into_iter());
             let session = Session::choose(Endpoint::Shout, &params, &cookies, &Fixed);
-            proptest::prop_assert!(!session.id.is_empty() && is_legal(session.id.as_bytes()));
+            proptest::prop_assert!(is_session_id(session.id.as_bytes()));
         }
     }
 }

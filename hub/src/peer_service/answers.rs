@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use loop_atomjump::{Call, Claim, Given, Rule, Session, Viewer, conform, fake_ip};
+use loop_atomjump::{Claim, Rule, Session, Viewer, fake_ip};
 use loop_proto::{
     breakage::{self, Breakage},
     ids::{ForumId, PeerId, TaskId},
     v1::{self, RejectionCode, command, fact::Kind, hub_to_peer, outcome},
 };
-use loop_raft_store::machine::{HubState, Record};
+use loop_raft_store::machine::{HubState, Record, judge};
 use metrics::counter;
 use prost::Message;
 use tokio::time::Instant;
@@ -116,21 +116,16 @@ fn check(
         return Err(NotTaken::Breaks(Rule::Forum));
     }
     let facts = v1::Facts::decode(facts.clone()).map_err(|_| NotTaken::Breaks(Rule::Unreadable))?;
-    let given = Given { message_id: task.message_id, open_message: task.open_message };
-    // A request that cannot be read is one that is refused, as the machine has it too.
-    let request = v1::ClientRequest::decode(task.request.clone()).ok();
-    let call = request.and_then(|request| Call::read(&request, Some(forum), given, open.at).ok());
     let claim = Claim { facts: &facts.facts, session: change, receipt, is_open: None };
-    conform(call.as_ref(), Session::of(task.session.as_deref()), &claim).map_err(NotTaken::Breaks)?;
+    judge(open, task, &claim).map_err(NotTaken::Breaks)?;
     Ok(facts.facts)
 }
 
 /// Only its author hides or removes a message. The log does not know who that is; this hub does if it has the message.
 fn check_author(hub: &Hub, forum: ForumId, open: &Record, facts: &[v1::Fact]) -> Result<(), NotTaken> {
     let session = open.task().and_then(|task| task.session.as_deref());
-    let (user, ip) = (Session::of(session).user(), session.map(|session| fake_ip(session.id.as_bytes())));
-    let ip = ip.unwrap_or_else(|| fake_ip(b""));
-    let viewer = Viewer { user, ip: &ip, group: None };
+    let ip = fake_ip(session.map_or("", |session| &session.id).as_bytes());
+    let viewer = Viewer { user: Session::of(session).user(), ip: &ip, group: None };
     for fact in facts {
         let id = match &fact.kind {
             Some(Kind::MessageRemoved(removed)) => removed.id,
@@ -173,9 +168,9 @@ fn tell(connection: &PeerConnection, task_id: u64, forum_id: u32, rejection: Opt
 mod tests {
     use std::convert::Infallible;
 
-    use loop_atomjump::{Executed, ForumWindow, Row, Rows, WriteView, execute, execute_refused};
+    use loop_atomjump::{Call, Executed, ForumWindow, Given, Row, Rows, WriteView, execute, execute_refused};
     use loop_proto::v1::{Endpoint, RejectionCode, fact::Kind};
-    use loop_raft_store::machine::{self, HubState, bounds::Bounds};
+    use loop_raft_store::machine::{self, bounds::Bounds};
 
     use super::*;
 
@@ -306,7 +301,7 @@ mod tests {
         v1::Facts { facts: executed.facts.clone() }.encode_to_vec().into()
     }
 
-    fn judge(record: &Record, executed: &Executed) -> Result<(), NotTaken> {
+    fn checked(record: &Record, executed: &Executed) -> Result<(), NotTaken> {
         check(forum(), record, &encoded(executed), executed.session.as_ref(), &executed.receipt).map(drop)
     }
 
@@ -332,7 +327,7 @@ mod tests {
         for (endpoint, query, named) in story {
             let record = log.task(endpoint, &query, named);
             let executed = log.execute(&record);
-            assert_eq!(judge(&record, &executed), Ok(()), "{query}: {executed:?}");
+            assert_eq!(checked(&record, &executed), Ok(()), "{query}: {executed:?}");
             let told = log.answer(&record, &executed);
             assert!(matches!(told, outcome::Kind::TaskAnswered(_)), "{query}: {told:?}");
             changed.push(executed.facts.len());
@@ -358,7 +353,7 @@ mod tests {
             let record = log.shout("message=hello&your_name=Ann", None);
             let mut executed = log.execute(&record);
             lie(&mut executed);
-            assert_eq!(judge(&record, &executed), Err(NotTaken::Breaks(rule)), "lie {number}");
+            assert_eq!(checked(&record, &executed), Err(NotTaken::Breaks(rule)), "lie {number}");
             match log.answer(&record, &executed) {
                 outcome::Kind::Rejection(told) => {
                     let expected = (RejectionCode::BreaksRules, u64::from(rule.number()));
@@ -392,10 +387,10 @@ mod tests {
         log.apply(command::Body::AppendTask(append));
         let record = log.state.open_tasks().next().unwrap().clone();
         let refused = execute_refused();
-        assert_eq!(judge(&record, &refused), Ok(()));
+        assert_eq!(checked(&record, &refused), Ok(()));
         let receipt = v1::Receipt { status: 200, ..Default::default() };
         let pretends = Executed { receipt, ..Executed::default() };
-        assert_eq!(judge(&record, &pretends), Err(NotTaken::Breaks(Rule::Receipt)));
+        assert_eq!(checked(&record, &pretends), Err(NotTaken::Breaks(Rule::Receipt)));
         assert!(matches!(log.answer(&record, &refused), outcome::Kind::TaskAnswered(_)));
     }
 
@@ -409,7 +404,7 @@ mod tests {
         let record = log.shout(&format!("message=hello&shout_id={id}"), Some(id));
         let mut passed_over = log.execute(&record);
         passed_over.facts.clear();
-        assert_eq!(judge(&record, &passed_over), Ok(()), "one ahead of it may have finished the message");
+        assert_eq!(checked(&record, &passed_over), Ok(()), "one ahead of it may have finished the message");
         match log.answer(&record, &passed_over) {
             outcome::Kind::Rejection(told) => assert_eq!(told.held, u64::from(Rule::Missing.number())),
             other => panic!("{other:?}"),

@@ -209,7 +209,7 @@ impl Windows {
             return Ok(Installed::Lost);
         }
         // A reader that hangs up here leaves no half-loaded window behind.
-        let unfinished = Unfinished(slot);
+        let _unfinished = Unfinished(slot);
         counter!("loop_windows_loaded_total").increment(1);
         let page = self.page(forum, None, LOADED_MESSAGES, deadline).await?;
         let rows = Rows {
@@ -220,7 +220,6 @@ impl Windows {
         };
         self.catch_up_with(page.as_of).await;
         let installed = slot.install(ForumWindow::new(rows, MESSAGES_MAX));
-        std::mem::forget(unfinished);
         self.resize(forum, slot, slot.bytes());
         Ok(installed)
     }
@@ -310,7 +309,7 @@ fn discard(dropped: &[SharedSlot]) {
     dropped.iter().for_each(|slot| slot.discard());
 }
 
-/// A load under way; dropped, it has not come to an end.
+/// A load under way: where it ends without rows, the next reader begins anew.
 struct Unfinished<'a>(&'a SharedSlot);
 
 impl Drop for Unfinished<'_> {

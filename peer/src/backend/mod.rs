@@ -8,7 +8,7 @@ pub mod embedded;
 use std::path::Path;
 
 use bytes::Bytes;
-pub use loop_atomjump::Given;
+pub use loop_atomjump::{Executed, Given};
 use loop_proto::{
     ids::{ForumId, HubTime, TaskId},
     v1,
@@ -31,17 +31,6 @@ pub struct Work {
     pub given: Given,
     /// The log's time. The only clock an execution sees.
     pub now: HubTime,
-}
-
-/// What a request changed and what its sender will be told.
-#[derive(Clone, Debug, Default)]
-pub struct Execution {
-    /// Rows of the forum's stream.
-    pub facts: Vec<v1::Fact>,
-    /// What changed of its session; `None`: nothing.
-    pub session: Option<v1::SessionChange>,
-    /// What the writer, and a re-send, will be told.
-    pub receipt: v1::Receipt,
 }
 
 /// Some of a forum's messages, for whoever renders them. It is not looked at who may see which.
@@ -156,7 +145,7 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Executes a task on top of what is applied and of what was executed for this forum and is still pending.
     /// The result stays pending until [`Self::apply`] brings facts that close `task`.
-    fn execute(&self, task: TaskId, work: &Work) -> Result<Execution, BackendError>;
+    fn execute(&self, task: TaskId, work: &Work) -> Result<Executed, BackendError>;
 
     /// Drops the forum's pending executions: another peer's answers won.
     fn forget_pending(&self, forum: ForumId);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use loop_proto::{
-    ids::{ForumEpoch, ForumId, HubTime, MessageId, PeerId, TaskId},
+    ids::{ForumEpoch, ForumId, HubTime, MessageId, PeerId, TaskId, is_session_id},
     v1,
 };
 use prost::Message;
@@ -133,8 +133,8 @@ pub fn verdict(verdict: &v1::Verdict) -> Result<(ForumId, TaskId, Refusal), Malf
 }
 
 fn open_task(forum: ForumId, at: HubTime, task: v1::Task, size: usize) -> Result<OpenTask, Malformed> {
-    if let Some(session) = &task.session {
-        check_session(session)?;
+    if task.session.as_ref().is_some_and(|session| !is_session_id(session.id.as_bytes())) {
+        return Err(Malformed("a session's id is none"));
     }
     let id = |raw: Option<u32>| {
         raw.map(|raw| MessageId::new(raw).ok_or(Malformed("a task has message id 0"))).transpose()
@@ -187,17 +187,6 @@ fn joining(replica: &v1::JoiningReplica) -> Result<(PeerId, Joining), Malformed>
 
 fn request(bytes: Bytes) -> Result<v1::ClientRequest, Malformed> {
     v1::ClientRequest::decode(bytes).map_err(|_| Malformed("a client's request cannot be decoded"))
-}
-
-/// As PHP names its sessions.
-fn check_session(session: &v1::SessionRecord) -> Result<(), Malformed> {
-    let fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b',' | b'-');
-    let id = session.id.as_bytes();
-    if (1..=32).contains(&id.len()) && id.iter().copied().all(fine) {
-        Ok(())
-    } else {
-        Err(Malformed("a session's id is none"))
-    }
 }
 
 #[cfg(test)]

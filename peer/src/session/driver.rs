@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use super::{departures::Departures, seeding::Seeding};
 use crate::{
-    backend::{Backend, BackendError, Digest, Execution, Joining, Work},
+    backend::{Backend, BackendError, Digest, Executed, Joining, Work},
     replica::{Copied, Input, Output, Replica, Violation},
 };
 
@@ -234,8 +234,8 @@ impl Driver {
     }
 }
 
-fn answer(forum: ForumId, task: TaskId, epoch: ForumEpoch, made: Execution) -> v1::Answer {
-    let Execution { facts, session, receipt } = made;
+fn answer(forum: ForumId, task: TaskId, epoch: ForumEpoch, made: Executed) -> v1::Answer {
+    let Executed { facts, session, receipt } = made;
     v1::Answer {
         task_id: task.get(),
         forum_id: forum.get(),

@@ -13,7 +13,7 @@ use std::{
 };
 
 use loop_peer::backend::{
-    AppliedRecord, Backend, BackendError, Digest, Execution, ForumPage, InstallError, Joining, Progress,
+    AppliedRecord, Backend, BackendError, Digest, Executed, ForumPage, InstallError, Joining, Progress,
     Scope, Work,
 };
 use loop_proto::{
@@ -173,7 +173,7 @@ impl Backend for MemoryBackend {
         Ok(())
     }
 
-    fn execute(&self, task: TaskId, work: &Work) -> Result<Execution, BackendError> {
+    fn execute(&self, task: TaskId, work: &Work) -> Result<Executed, BackendError> {
         let mut state = self.state.lock().unwrap();
         let forum = work.forum;
         let text = text_of(work);
@@ -195,7 +195,7 @@ impl Backend for MemoryBackend {
             ..Default::default()
         });
         let receipt = v1::Receipt { status: 200, ..Default::default() };
-        Ok(Execution { facts: vec![line_fact(forum, &line, id)], session, receipt })
+        Ok(Executed { facts: vec![line_fact(forum, &line, id)], session, receipt })
     }
 
     fn forget_pending(&self, forum: ForumId) {

@@ -45,9 +45,10 @@ impl Call {
         Ok(Self { endpoint, forum, message_id, open_message, request: Request::read(request, now)? })
     }
 
-    /// Whether it may change rows of its forum.
-    pub fn is_write(&self) -> bool {
-        matches!(self.endpoint, Endpoint::Shout | Endpoint::HideMessage)
+    /// The same call, by now to this forum and at this time. What was decoded is not decoded again.
+    pub fn set_place(&mut self, forum: Option<ForumId>, now: HubTime) {
+        self.forum = forum;
+        self.request.now_s = now.seconds();
     }
 
     /// Whether the user agent says it is a robot.

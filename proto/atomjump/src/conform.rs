@@ -11,7 +11,7 @@ use loop_proto::{
 
 use crate::{
     call::Call,
-    endpoints::shout::{self, DEGREES_MAX, Draft, Written},
+    endpoints::shout::{self, DEGREES_MAX, Draft},
     execute::{lid, status},
     request::message_id,
     session::Session,
@@ -113,23 +113,23 @@ fn unchanged(code: u32, claim: &Claim<'_>) -> Result<(), Rule> {
 fn conform_shout(call: &Call, session: Session<'_>, claim: &Claim<'_>) -> Result<(), Rule> {
     let draft = Draft::of(call, session);
     ensure(claim.session == draft.change(session).as_ref(), Rule::Session)?;
-    let written = match claim.facts {
-        [] => Written::Unchanged,
+    let repeats = match claim.facts {
+        [] => false,
         [v1::Fact { kind: Some(Kind::MessageStored(message)) }] => {
             check_message(call, &draft, message)?;
-            Written::Stored(Box::new(message.clone()))
+            false
         }
         [v1::Fact { kind: Some(Kind::MessageHidden(hidden)) }] => {
             check_forum(call, hidden.forum_id)?;
             ensure(call.open_message.is_some_and(|id| id.get() == hidden.id), Rule::Message)?;
             ensure(hidden.finished && !draft.is_typing(), Rule::Columns)?;
-            Written::Repeats(*hidden)
+            true
         }
         _ => return Err(Rule::Kind),
     };
-    let is_written = !matches!(written, Written::Unchanged);
+    let is_written = !claim.facts.is_empty();
     ensure(!is_written || draft.may_write(), Rule::Kind)?;
-    let told = v1::Receipt { lid: lid(call), sid_json: draft.sid_json(&written), ..status(200) };
+    let told = v1::Receipt { lid: lid(call), sid_json: draft.sid_json(repeats), ..status(200) };
     // In a forum for reading only, or with a wrong checksum, nothing is written and nothing said of it.
     let told_nothing = v1::Receipt { sid_json: None, ..told.clone() };
     if !is_written && *claim.receipt == told_nothing {
@@ -185,9 +185,9 @@ fn is_same_but_for_text(expected: &v1::MessageStored, message: &v1::MessageStore
 /// A new message is where its request says; one that is gone on with stays at some place, where it was begun.
 fn check_place(is_new: bool, expected: &v1::MessageStored, message: &v1::MessageStored) -> Result<(), Rule> {
     let codes = |row: &v1::MessageStored| (row.peano1, row.peano2, row.peano1inv, row.peano2inv);
-    let place = |row: &v1::MessageStored| (row.latitude.clone(), row.longitude.clone(), codes(row));
     if is_new {
-        return ensure(place(expected) == place(message), Rule::Place);
+        let is_there = expected.latitude == message.latitude && expected.longitude == message.longitude;
+        return ensure(is_there && codes(expected) == codes(message), Rule::Place);
     }
     let degrees = |text: &str, most| {
         shout::degrees_of(text, most).filter(|degrees| format!("{degrees:.7}") == text).ok_or(Rule::Place)

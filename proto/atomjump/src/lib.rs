@@ -23,7 +23,10 @@ mod window;
 
 pub use call::{Call, Given};
 pub use conform::{Claim, Rule, conform};
-pub use endpoints::{Answer, shout::CHECKSUM};
+pub use endpoints::{
+    Answer,
+    shout::{CHECKSUM, DEGREES_CHARS_MAX, NAME_CHARS_MAX},
+};
 pub use execute::{Executed, execute, execute_refused};
 pub use markup::is_harmless;
 pub use render::{refused, render, render_plain};

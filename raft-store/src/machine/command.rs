@@ -4,7 +4,7 @@
 //! to the log's format: all versions must agree on them. Maxima an operator chooses are [`super::Bounds`].
 
 use bytes::Bytes;
-use loop_atomjump::new_rows::TITLE_CHARS_MAX;
+use loop_atomjump::{DEGREES_CHARS_MAX, NAME_CHARS_MAX, new_rows::TITLE_CHARS_MAX};
 use loop_proto::{
     ids::{ForumEpoch, ForumId, ForumKey, HubTime, MessageId, PeerId, RequestId, TaskId},
     v1,
@@ -24,10 +24,6 @@ pub const REPLICAS_LISTED_MAX: usize = 64;
 pub const PRESENCE_LISTED_MAX: usize = 256;
 /// Longest text of a receipt, bytes. A receipt echoes `msg_id`, which PHP does not bound and our shim does.
 pub const RECEIPT_TEXT_BYTES_MAX: usize = 64 << 10;
-/// Longest display name of a session, characters.
-pub const NAME_CHARS_MAX: usize = 100;
-/// Longest latitude or longitude of a session, characters.
-pub const DEGREES_CHARS_MAX: usize = 32;
 
 /// A command with what the leader stamped on it.
 #[derive(Clone)]

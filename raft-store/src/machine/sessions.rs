@@ -5,7 +5,7 @@
 use std::{fmt, sync::Arc};
 
 use loop_proto::{
-    ids::{HubTime, TaskId},
+    ids::{HubTime, SESSION_ID_MAX, TaskId, is_session_id},
     v1,
 };
 
@@ -14,8 +14,6 @@ use super::{
     shared::{SharedMap, SharedSet},
 };
 
-/// Longest session id, characters, as in `php_session.session_id`.
-pub const SESSION_ID_MAX: usize = 32;
 /// What a session costs in memory besides its data: record, strings, two indexes' entries.
 const SESSION_OVERHEAD_BYTES: u64 = 320;
 
@@ -29,8 +27,7 @@ pub struct SessionId {
 impl SessionId {
     /// `None` unless it is 1 to 32 of the allowed characters.
     pub fn parse(id: &str) -> Option<Self> {
-        let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b',' | b'-');
-        if id.is_empty() || id.len() > SESSION_ID_MAX || !id.as_bytes().iter().all(allowed) {
+        if !is_session_id(id.as_bytes()) {
             return None;
         }
         let mut padded = [0; SESSION_ID_MAX];

@@ -220,8 +220,8 @@ impl HubState {
     }
 
     /// The newest committed record of a session; `None` also for what cannot be a session id.
-    pub fn session(&self, id: &str) -> Option<&v1::SessionRecord> {
-        self.sessions.get(&SessionId::parse(id)?).map(Arc::as_ref)
+    pub fn session(&self, id: &str) -> Option<&Arc<v1::SessionRecord>> {
+        self.sessions.get(&SessionId::parse(id)?)
     }
 
     /// Retained records above `after`, in order. Those at or below [`Self::trimmed_through`] are gone.

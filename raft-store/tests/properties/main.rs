@@ -273,7 +273,7 @@ proptest! {
         prop_assert_eq!(open, model.open());
         prop_assert_eq!(state.counts().sessions, model.sessions().len());
         for (id, session) in model.sessions() {
-            let kept = state.session(id).cloned().unwrap();
+            let kept = v1::SessionRecord::clone(state.session(id).unwrap());
             prop_assert_eq!(v1::SessionRecord { created_at_s: 0, updated_at_s: 0, ..kept }, session.clone());
         }
         prop_assert_eq!(state.counts().open_messages, model.open_messages());

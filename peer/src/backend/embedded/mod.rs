@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    AppliedRecord, Backend, BackendError, Digest, Execution, ForumPage, InstallError, Joining, Progress,
+    AppliedRecord, Backend, BackendError, Digest, Executed, ForumPage, InstallError, Joining, Progress,
     Scope, Work,
 };
 pub use checkpoint::Imported;
@@ -123,7 +123,7 @@ impl Backend for EmbeddedBackend {
         Ok(())
     }
 
-    fn execute(&self, task: TaskId, work: &Work) -> Result<Execution, BackendError> {
+    fn execute(&self, task: TaskId, work: &Work) -> Result<Executed, BackendError> {
         self.store.check()?;
         let forum = work.forum.get();
         let call = Call::read(&work.request, Some(work.forum), work.given, work.now);
@@ -137,7 +137,7 @@ impl Backend for EmbeddedBackend {
                 Err(_) => execute_refused(),
             };
             window.push_pending(task.get(), &executed.facts);
-            Ok(Execution { facts: executed.facts, session: executed.session, receipt: executed.receipt })
+            Ok(executed)
         })
     }
 

@@ -101,13 +101,13 @@ impl Alone {
         (task, Work { forum: forum(), request, session: Some(held), given, now: self.now() })
     }
 
-    fn execute(&mut self, endpoint: Endpoint, session: &str, query: &str) -> (TaskId, Execution) {
+    fn execute(&mut self, endpoint: Endpoint, session: &str, query: &str) -> (TaskId, Executed) {
         let (task, work) = self.task(endpoint, session, query);
         let execution = self.backend.execute(task, &work).unwrap();
         (task, execution)
     }
 
-    fn commit(&mut self, task: TaskId, execution: &Execution) {
+    fn commit(&mut self, task: TaskId, execution: &Executed) {
         for fact in &execution.facts {
             match &fact.kind {
                 Some(Kind::MessageStored(row)) if row.status() == v1::MessageStatus::Typing => {
@@ -122,13 +122,13 @@ impl Alone {
         self.apply(Some(forum()), Some(task), &execution.facts);
     }
 
-    fn write(&mut self, endpoint: Endpoint, session: &str, query: &str) -> Execution {
+    fn write(&mut self, endpoint: Endpoint, session: &str, query: &str) -> Executed {
         let (task, execution) = self.execute(endpoint, session, query);
         self.commit(task, &execution);
         execution
     }
 
-    fn say(&mut self, session: &str, text: &str) -> Execution {
+    fn say(&mut self, session: &str, text: &str) -> Executed {
         self.write(Endpoint::Shout, session, &format!("{SHOUT}&typing=off&message={text}"))
     }
 
@@ -156,11 +156,11 @@ fn ids(page: &ForumPage) -> Vec<u32> {
     page.messages.iter().map(|message| message.id).collect()
 }
 
-fn sid(execution: &Execution) -> Option<&str> {
+fn sid(execution: &Executed) -> Option<&str> {
     execution.receipt.sid_json.as_deref()
 }
 
-fn messages(execution: &Execution) -> Vec<&v1::MessageStored> {
+fn messages(execution: &Executed) -> Vec<&v1::MessageStored> {
     let stored = execution.facts.iter().filter_map(|fact| match &fact.kind {
         Some(Kind::MessageStored(message)) => Some(message),
         _ => None,
@@ -253,7 +253,7 @@ fn a_second_execution_builds_on_the_first_before_it_is_committed() {
     let jane = format!("{SHOUT}&typing=off&your_name=Jane&message=");
     let (first_task, first) = peer.execute(Endpoint::Shout, "aaa", &format!("{jane}one"));
     let (second_task, second) = peer.execute(Endpoint::Shout, "bbb", &format!("{jane}two"));
-    let text = |execution: &Execution| messages(execution)[0].text.clone();
+    let text = |execution: &Executed| messages(execution)[0].text.clone();
     assert_eq!((text(&first), text(&second)), ("Jane: one".to_owned(), "Jane \u{2781}: two".to_owned()));
     // Its author takes back what is not committed either.
     let id = messages(&first)[0].id;
@@ -438,7 +438,7 @@ fn facts_on_the_wrong_stream_are_not_taken() {
     let dir = tempfile::tempdir().unwrap();
     let mut peer = Alone::open(dir.path());
     let mut stray = peer.say("aaa", "x").facts;
-    let id = messages(&Execution { facts: stray.clone(), ..Execution::default() })[0].id;
+    let id = messages(&Executed { facts: stray.clone(), ..Executed::default() })[0].id;
     stray.push(fact(Kind::MessageHidden(v1::MessageHidden { id, forum_id: FORUM, finished: true })));
     stray.push(fact(Kind::UserStored(v1::UserStored { id: 7, ..Default::default() })));
     let other = ForumId::new(179).unwrap();

@@ -3,6 +3,8 @@
 //! Owns our page's markup, which is our own; scripts find in it the variables, ids and field names AtomJump's page has.
 //! Every value from outside is escaped for the place it stands in. Changes nothing: neither forum nor session.
 
+use loop_proto::ids::is_session_id;
+
 use super::Answer;
 use crate::{
     dates,
@@ -53,7 +55,7 @@ pub fn answer(request: &Request, session: Session<'_>, view: &impl ReadView) -> 
                 &attr(
                     &request
                         .cookie("ses")
-                        .filter(|ses| is_session_id(ses))
+                        .filter(|ses| is_session_id(ses.as_bytes()))
                         .unwrap_or_else(|| request.session_id.clone()),
                 ),
             ),
@@ -117,11 +119,6 @@ fn host_of(url: &str) -> &str {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
         _ => authority,
     }
-}
-
-fn is_session_id(text: &str) -> bool {
-    (1..=32).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b',' || b == b'-')
 }
 
 #[cfg(test)]

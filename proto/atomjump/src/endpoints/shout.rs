@@ -27,18 +27,18 @@ pub const RECORDS_AFTER_WRITE: i64 = 25;
 const REPETITION_S: u64 = 5;
 /// Width of `var_username`, bytes.
 const USERNAME_BYTES_MAX: usize = 50;
-/// Longest name that is shown, characters.
-const NAME_CHARS_MAX: usize = 100;
+/// Longest display name, characters.
+pub const NAME_CHARS_MAX: usize = 100;
 /// Longest address a whisper may go to, characters.
 const ADDRESS_CHARS_MAX: usize = 64;
 /// Where a whisper to all subscribers goes.
-pub const GROUP_ADDRESS: &str = "1.1.2.1";
+const GROUP_ADDRESS: &str = "1.1.2.1";
 /// AtomJump's place for those who give none, degrees.
 const DEFAULT_PLACE: (f64, f64) = (51.0, 0.0);
 /// Greatest latitude and longitude, degrees.
 pub const DEGREES_MAX: (f64, f64) = (90.0, 180.0);
 /// Longest latitude or longitude that is read, characters.
-const DEGREES_CHARS_MAX: usize = 32;
+pub const DEGREES_CHARS_MAX: usize = 32;
 
 /// Executes the request.
 pub fn execute<V: WriteView>(call: &Call, session: Session<'_>, view: &V) -> Result<Executed, V::Error> {
@@ -61,13 +61,13 @@ pub fn execute<V: WriteView>(call: &Call, session: Session<'_>, view: &V) -> Res
         },
         Target::Nothing => Written::Unchanged,
     };
-    executed.receipt.sid_json = draft.sid_json(&written);
+    executed.receipt.sid_json = draft.sid_json(matches!(written, Written::Repeats(_)));
     executed.facts = written.into_fact().into_iter().collect();
     Ok(executed)
 }
 
 /// What becomes of the message.
-pub enum Written {
+enum Written {
     /// It is stored.
     Stored(Box<v1::MessageStored>),
     /// It repeats another one and is hidden.
@@ -239,13 +239,14 @@ impl<'a> Draft<'a> {
         })))
     }
 
-    /// What `sid` says.
-    pub fn sid_json(&self, written: &Written) -> Option<String> {
-        Some(match (target(self.call), written) {
-            (_, Written::Repeats(_)) | (Target::Nothing, _) => "false".to_owned(),
-            (Target::New(id), _) => id.get().to_string(),
-            (Target::Named(id), _) if self.is_typing => format!("\"{}\"", id.get()),
-            (Target::Named(_), _) => "\"\"".to_owned(),
+    /// What `sid` says. `repeats`: the message repeats another one and was hidden.
+    pub fn sid_json(&self, repeats: bool) -> Option<String> {
+        Some(match target(self.call) {
+            Target::Nothing => "false".to_owned(),
+            _ if repeats => "false".to_owned(),
+            Target::New(id) => id.get().to_string(),
+            Target::Named(id) if self.is_typing => format!("\"{}\"", id.get()),
+            Target::Named(_) => "\"\"".to_owned(),
         })
     }
 }
@@ -328,13 +329,16 @@ pub fn group_of(call: &Call, row: &v1::MessageStored) -> Option<u32> {
 
 /// Every marker there is, the usual one first.
 pub fn markers() -> impl Iterator<Item = String> {
-    let after = (0..=9).map(Some).collect::<Vec<_>>();
-    (0..=9).map(move |before| marker(&after[..before], Some(u32::MAX)))
+    (0..=9).map(marker_after)
 }
 
 /// What tells an author from earlier ones of the same name.
 fn marker(authors: &[Option<u32>], me: Option<u32>) -> String {
-    let before = authors.iter().position(|author| *author == me).unwrap_or(authors.len());
+    marker_after(authors.iter().position(|author| *author == me).unwrap_or(authors.len()))
+}
+
+/// What tells an author from `before` earlier ones.
+fn marker_after(before: usize) -> String {
     // U+2781 is ➁, the second of its name, and so on up to ➈.
     match u32::try_from(before) {
         Ok(0) => String::new(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use loop_atomjump::{Call, Claim, Given, Session as Known, conform};
+use loop_atomjump::Claim;
 use loop_proto::{
     breakage::{self, Breakage},
     ids::{RequestId, TaskId},
@@ -15,6 +15,7 @@ use super::{
     super::{
         command::AnswerTask,
         evolve::Change,
+        judge::judge,
         open_messages::Step,
         record::{FactsBody, Record, RecordBody, TaskBody},
         sessions::{self, Session, SessionId},
@@ -76,8 +77,7 @@ fn answer_again(state: &HubState, proposal: RequestId, command: &AnswerTask) -> 
     Err(rejection(RejectionCode::UnknownTask, command.task.get(), 0))
 }
 
-/// An answer must be what the request, its session and its place in the log allow. A request that cannot be read is one
-/// that is refused.
+/// An answer must be what its task allows.
 fn check_rules(
     state: &HubState,
     record: &Record,
@@ -88,17 +88,13 @@ fn check_rules(
     if breakage::is_on(Breakage::ConformUnchecked) {
         return Ok(());
     }
-    let given = Given { message_id: task.message_id, open_message: task.open_message };
-    let request = v1::ClientRequest::decode(task.request.clone()).ok();
-    let call = request.and_then(|request| Call::read(&request, record.forum, given, record.at).ok());
     let claim = Claim {
         facts: &facts.facts,
         session: command.session.as_ref(),
         receipt: &command.receipt,
         is_open: Some(task.open_message.is_some_and(|id| state.open_messages.contains(id))),
     };
-    conform(call.as_ref(), Known::of(task.session.as_deref()), &claim)
-        .map_err(|rule| rejection(RejectionCode::BreaksRules, rule.number().into(), 0))
+    judge(record, task, &claim).map_err(|rule| rejection(RejectionCode::BreaksRules, rule.number().into(), 0))
 }
 
 /// One record, `id`, that closes the task. It holds the facts as they were understood and checked: bytes that mean nothing to

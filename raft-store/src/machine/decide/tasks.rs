@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use loop_atomjump::new_rows;
+use loop_atomjump::{fake_ip, new_rows};
 use loop_proto::{
     breakage::{self, Breakage},
     ids::{MessageId, RequestId, TaskId},
@@ -41,10 +41,11 @@ pub(super) fn append_task(state: &HubState, request: RequestId, command: AppendT
     let ahead = session.as_ref().map_or(0, |session| u64::from(session.made_user.is_some()));
     let id = next_record(state, ahead)?;
     let user = session.as_ref().map(|session| session.record.user_id);
-    let (table, address) = (&state.open_messages, address_without_session(state));
-    let is_open = |named: &MessageId| table.is_of(*named, command.forum, user, &address);
+    let table = &state.open_messages;
+    let is_open = |named: &MessageId| table.is_of(*named, command.forum, user, &address_without_session());
     // What was begun and has lapsed since is sent anew: its author must not be told that it was kept.
-    let comes_late = |named: MessageId| table.has_lapsed(named, command.forum, user, &address);
+    let comes_late =
+        |named: MessageId| table.has_lapsed(named, command.forum, user, &address_without_session());
     let creates = command.creates_message || command.named_message.is_some_and(comes_late);
     let message_id = if creates { Some(next_message(state)?) } else { None };
     let body = RecordBody::Task(TaskBody {
@@ -65,8 +66,8 @@ pub(super) fn append_task(state: &HubState, request: RequestId, command: AppendT
 }
 
 /// The address that authors without a session, which are robots, have in common.
-fn address_without_session(state: &HubState) -> String {
-    new_rows::anonymous_user(0, "", state.now).last_ip
+fn address_without_session() -> String {
+    fake_ip(b"")
 }
 
 /// A task's session, and the user made for it if it had none.
