@@ -1,4 +1,6 @@
 //! One hub's life: opens its data, joins the group, serves, and goes down without dropping what it holds.
+//!
+//! The only file that knows every service: each of them is a struct of what it uses, put together here.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -7,6 +9,7 @@ use loop_proto::v1::{
     self, hub_service_server::HubServiceServer, peer_service_server::PeerServiceServer,
     raft_service_server::RaftServiceServer,
 };
+use loop_raft_store::log_store::disk::Dir;
 use metrics_exporter_prometheus::PrometheusHandle;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::{
@@ -18,70 +21,39 @@ use tokio_util::sync::CancellationToken;
 use tonic::{service::interceptor::InterceptedService, transport::Server};
 use tonic_health::ServingStatus;
 
+pub use crate::error::HubError;
+
 use crate::{
-    admin_service,
-    audits::Audits,
-    changes::{self, Changes},
-    channel::{self, MESSAGE_BYTES_MAX, WINDOW_BYTES},
+    api::{
+        HubGateway, HubGrpc,
+        admin::{self, AdminContext},
+    },
+    applied::{Counted, OnApplied},
+    calls::{Calls, WAITING_MAX, waiters::Waiters},
     config::HubConfig,
-    feed::{Counted, Feed},
-    gateway::HubGateway,
-    group::Group,
-    group_secret::{HubGuard, ShowSecret},
-    health::{self, Health},
+    group::{Freshness, Group},
+    health::Health,
     http::{self, HttpConfig},
-    hub::Hub,
-    hub_service::HubGrpc,
-    io::{Acceptor, Io},
-    leader::{self, PlanBoard},
-    link, membership,
-    peer_rows::PeerRows,
-    peer_service::PeerGrpc,
-    placement::Placement,
-    presence::Presence,
-    proposer::{LeaderDoor, ProposeService, Proposer, Routes},
-    raft_node::{self, HubRaftNode, RaftGrpc},
-    relay::Relays,
-    sizes, telemetry,
-    traffic::{self, Traffic},
-    waiters::Waiters,
+    leader::{self, LeaderContext, PlanBoard},
+    log::{AgreedLog, LeaderDoor, ProposeService, Proposer, Routes},
+    membership::{self, Changes, Membership},
+    mesh::{LinkKeeper, LinkService, Mesh, rows::PeerRows, tell_traffic},
+    net::{
+        channel::{self, MESSAGE_BYTES_MAX, WINDOW_BYTES},
+        group_secret::{HubGuard, ShowSecret},
+        io::{Acceptor, Io},
+    },
+    peers::{PeerGrpc, PeersContext},
+    placement::{Placement, policy},
+    raft::{self, HubRaftNode, RaftGrpc},
+    sizes::{self, Held},
+    telemetry,
+    transfer::{Relays, Transfer},
     windows::Windows,
 };
 
 /// Longest wait for open requests and streams when this hub goes down.
 const DRAIN_WITHIN: Duration = Duration::from_secs(3);
-
-/// Why a hub could not start, or had to stop.
-#[derive(Debug, thiserror::Error)]
-pub enum HubError {
-    /// A port cannot be bound.
-    #[error("cannot listen on {addr} ({flag}): {error}; is another process using it?")]
-    Listen {
-        /// The flag that says which address.
-        flag: &'static str,
-        /// The address.
-        addr: SocketAddr,
-        /// The system's reason.
-        error: io::Error,
-    },
-    /// The data folder cannot be used.
-    #[error("cannot open the data in {dir}: {error}")]
-    Data {
-        /// The folder.
-        dir: String,
-        /// The reason, and what to do.
-        error: io::Error,
-    },
-    /// The group cannot be formed or entered.
-    #[error("cannot form or enter the group: {0}")]
-    Group(String),
-    /// Raft has stopped: disk, corruption or a broken invariant. The hub must not go on.
-    #[error("Raft has stopped: {0}")]
-    Fatal(String),
-    /// A server has failed.
-    #[error("a server has failed: {0}")]
-    Serve(String),
-}
 
 /// Runs a hub until `shutdown`, then takes it down gracefully.
 pub async fn run(
@@ -94,32 +66,19 @@ pub async fn run(
     let http_acceptor = bind(&io, "--http-listen", config.http_listen).await?;
     let grpc_acceptor = bind(&io, "--grpc-listen", config.grpc_listen).await?;
     let hub_down = CancellationToken::new();
-    let (hub, door) = open(config, io, hub_down.clone()).await?;
+    let hub = open(Arc::new(config), io, hub_down.clone()).await?;
     let mut servers: FuturesUnordered<Serving> =
-        [serve_grpc(&hub, door, grpc_acceptor), serve_http(&hub, http_acceptor, metrics.clone())]
-            .into_iter()
-            .collect();
-    let duties = [
-        tokio::spawn(keep_metrics_small(metrics)),
-        tokio::spawn(membership::follow(hub.clone())),
-        tokio::spawn(changes::see_through(hub.clone())),
-        tokio::spawn(link::keep_links(hub.clone())),
-        tokio::spawn(traffic::run(hub.clone())),
-        tokio::spawn(sizes::watch(hub.clone())),
-        tokio::spawn(hub.windows.clone().tidy()),
-        tokio::spawn(health::run(hub.clone())),
-        tokio::spawn(leader::run(hub.clone())),
-    ];
-    let formed = membership::form_or_enter(&hub).await;
-    let ended = match formed {
+        [hub.serve_grpc(grpc_acceptor), hub.serve_http(http_acceptor, metrics.clone())].into_iter().collect();
+    let duties = hub.start_duties(metrics);
+    let membership = hub.membership();
+    let ended = match membership.form_or_enter().await {
         Ok(()) => {
-            tracing::info!(
-                hub = %hub.config.hub_id, http = %hub.config.http_listen, grpc = %hub.config.grpc_listen, "serving"
-            );
+            let HubConfig { hub_id, http_listen, grpc_listen, .. } = &*hub.config;
+            tracing::info!(hub = %hub_id, http = %http_listen, grpc = %grpc_listen, "serving");
             tokio::select! {
                 () = shutdown.cancelled() => Ok(()),
                 fatal = watch_raft(&hub.raft) => Err(fatal),
-                () = membership::taken_out(&hub) => {
+                () = membership.taken_out() => {
                     membership::note_taken_out(&*hub.log_dir);
                     tracing::warn!("this hub was taken out of the group: it stops, and its data is of no more use");
                     Ok(())
@@ -131,7 +90,7 @@ pub async fn run(
         Err(error) => Err(error),
     };
     if ended.is_ok() {
-        membership::hand_over(&hub).await;
+        membership::hand_over(&hub.raft, hub.mesh.group.own_id()).await;
     }
     hub_down.cancel();
     while !servers.is_empty() {
@@ -155,14 +114,72 @@ async fn bind(io: &Io, flag: &'static str, addr: SocketAddr) -> Result<Box<dyn A
     io.bind(addr).await.map_err(|error| HubError::Listen { flag, addr, error })
 }
 
-/// Opens the data and starts everything that has no socket.
-async fn open(
-    config: HubConfig,
+/// What the services are made of. Known to this file alone.
+struct Parts {
+    config: Arc<HubConfig>,
     io: Io,
-    down: CancellationToken,
-) -> Result<(Arc<Hub>, LeaderDoor), HubError> {
-    let secret = ShowSecret::new(config.group_secret.as_ref());
-    let group = Group::new(config.own_node(), io.clone(), secret);
+    raft: HubRaftNode,
+    log_dir: Arc<dyn Dir>,
+    door: LeaderDoor,
+    log: AgreedLog,
+    mesh: Mesh,
+    changes: Changes,
+    waiters: Arc<Waiters>,
+    windows: Arc<Windows>,
+    rows: PeerRows,
+    transfer: Transfer,
+    plan: Arc<PlanBoard>,
+    health: Arc<Health>,
+    shutdown: CancellationToken,
+}
+
+/// Opens the data and starts everything that has no socket.
+async fn open(config: Arc<HubConfig>, io: Io, shutdown: CancellationToken) -> Result<Parts, HubError> {
+    let mesh = Mesh::new(known_hubs(&config, &io));
+    let waiters = Arc::new(Waiters::default());
+    let rows = PeerRows::new(mesh.presence.clone(), mesh.links.clone(), io.clone());
+    let windows = Windows::new(rows.clone(), config.window_bytes_max);
+    // A leader's word counts for two election times.
+    let freshness = Arc::new(Freshness::new(config.election.1 * 2));
+    let counted = Counted { traffic: mesh.traffic.clone(), freshness: freshness.clone() };
+    let on_applied = OnApplied::new(mesh.presence.clone(), waiters.clone(), windows.clone(), counted);
+    let unusable = |error| HubError::Data { dir: config.data_dir.display().to_string(), error };
+    let log_dir = raft::open_log_dir(&config, &io).map_err(unusable)?;
+    membership::check_is_not_out(&*log_dir).map_err(unusable)?;
+    let (raft, state) = raft::start(&config, &io, log_dir.clone(), mesh.group.clone(), on_applied.clone())
+        .await
+        .map_err(unusable)?;
+    on_applied.attach(state.clone());
+    windows.attach(state.clone());
+    let door = LeaderDoor::new(raft.clone(), io.clone());
+    let routes = Routes { group: mesh.group.clone(), door: door.clone() };
+    let proposer = Proposer::start(routes, follow_leader(&raft), shutdown.clone());
+    let log = AgreedLog::new(state, proposer, freshness, io.clone());
+    let health = Health::new(config.clone(), log.clone(), mesh.clone(), raft.clone());
+    let (relays, down) = (Relays::default(), shutdown.clone());
+    let transfer = Transfer { log: log.clone(), mesh: mesh.clone(), relays, shutdown: down };
+    Ok(Parts {
+        config,
+        io,
+        raft,
+        log_dir,
+        door,
+        log,
+        mesh,
+        changes: Changes::default(),
+        waiters,
+        windows,
+        rows,
+        transfer,
+        plan: Arc::default(),
+        health,
+        shutdown,
+    })
+}
+
+/// The hubs that flags and file name.
+fn known_hubs(config: &HubConfig, io: &Io) -> Arc<Group> {
+    let group = Group::new(config.own_node(), io.clone(), ShowSecret::new(config.group_secret.as_ref()));
     for (id, addrs) in &config.cluster {
         group.learn(v1::HubNode {
             node_id: *id,
@@ -170,49 +187,196 @@ async fn open(
             http_addr: addrs.http.clone(),
         });
     }
-    let presence = Arc::new(Presence::default());
-    let waiters = Arc::new(Waiters::default());
-    let links = link::Links::default();
-    let rows = PeerRows::new(presence.clone(), links.clone(), io.clone());
-    let windows = Windows::new(rows.clone(), config.window_bytes_max);
-    let traffic = Arc::new(Traffic::default());
-    let health = Health::new(&config);
-    let counted = Counted { traffic: traffic.clone(), freshness: health.freshness.clone() };
-    let feed = Feed::new(presence.clone(), waiters.clone(), windows.clone(), counted);
-    let unusable = |error| HubError::Data { dir: config.data_dir.display().to_string(), error };
-    let log_dir = raft_node::open_log_dir(&config, &io).map_err(unusable)?;
-    membership::check_is_not_out(&*log_dir).map_err(unusable)?;
-    let (raft, state) = raft_node::start(&config, &io, log_dir.clone(), group.clone(), feed.clone())
-        .await
-        .map_err(unusable)?;
-    feed.attach(state.clone());
-    windows.attach(state.clone());
-    let door = LeaderDoor::new(raft.clone(), io.clone());
-    let routes = Routes { group: group.clone(), door: door.clone() };
-    let proposer = Proposer::start(routes, follow_leader(&raft), down.clone());
-    let hub = Hub {
-        config,
-        io,
-        group,
-        raft,
-        log_dir,
-        changes: Changes::default(),
-        state,
-        proposer,
-        presence,
-        waiters,
-        windows,
-        rows,
-        links,
-        relays: Relays::default(),
-        audits: Audits::default(),
-        traffic,
-        plan: PlanBoard::default(),
-        placement: Placement::default(),
-        health,
-        shutdown: down,
-    };
-    Ok((Arc::new(hub), door))
+    group
+}
+
+impl Parts {
+    fn membership(&self) -> Membership {
+        Membership {
+            config: self.config.clone(),
+            io: self.io.clone(),
+            group: self.mesh.group.clone(),
+            raft: self.raft.clone(),
+            log: self.log.clone(),
+            shutdown: self.shutdown.clone(),
+        }
+    }
+
+    fn calls(&self) -> Calls {
+        Calls {
+            log: self.log.clone(),
+            windows: self.windows.clone(),
+            waiters: self.waiters.clone(),
+            placement: Placement::new(&self.config, self.log.clone(), self.mesh.presence.clone()),
+            traffic: self.mesh.traffic.clone(),
+        }
+    }
+
+    fn gateway(&self) -> HubGateway {
+        HubGateway {
+            calls: self.calls(),
+            rows: self.rows.clone(),
+            mesh: self.mesh.clone(),
+            raft: self.raft.clone(),
+            health: self.health.clone(),
+        }
+    }
+
+    fn leader(&self) -> LeaderContext {
+        LeaderContext {
+            config: self.config.clone(),
+            policy: policy(&self.config),
+            raft: self.raft.clone(),
+            log: self.log.clone(),
+            mesh: self.mesh.clone(),
+            plan: self.plan.clone(),
+            shutdown: self.shutdown.clone(),
+        }
+    }
+
+    fn link_keeper(&self) -> LinkKeeper {
+        LinkKeeper {
+            mesh: self.mesh.clone(),
+            freshness: self.log.freshness().clone(),
+            heartbeat: self.config.peer_heartbeat,
+            shutdown: self.shutdown.clone(),
+        }
+    }
+
+    fn hub_grpc(&self) -> HubGrpc {
+        let shutdown = self.shutdown.clone();
+        let links = LinkService {
+            mesh: self.mesh.clone(),
+            heartbeat: self.config.peer_heartbeat,
+            shutdown: shutdown.clone(),
+        };
+        let propose = ProposeService { door: self.door.clone(), shutdown };
+        HubGrpc { links, propose, transfer: self.transfer.clone() }
+    }
+
+    fn peers(&self) -> PeersContext {
+        PeersContext {
+            config: self.config.clone(),
+            io: self.io.clone(),
+            log: self.log.clone(),
+            mesh: self.mesh.clone(),
+            waiters: self.waiters.clone(),
+            windows: self.windows.clone(),
+            transfer: self.transfer.clone(),
+            shutdown: self.shutdown.clone(),
+        }
+    }
+
+    fn admin(&self) -> AdminContext {
+        AdminContext {
+            config: self.config.clone(),
+            io: self.io.clone(),
+            raft: self.raft.clone(),
+            changes: self.changes.clone(),
+            log: self.log.clone(),
+            mesh: self.mesh.clone(),
+            health: self.health.clone(),
+            policy: policy(&self.config),
+            plan: self.plan.clone(),
+            shutdown: self.shutdown.clone(),
+        }
+    }
+
+    /// Everything whose size others decide.
+    fn held(&self) -> impl Fn() -> Vec<Held> + Send + 'static {
+        let (log, waiters, windows) = (self.log.clone(), self.waiters.clone(), self.windows.clone());
+        let (mesh, relays, health) = (self.mesh.clone(), self.transfer.relays.clone(), self.health.clone());
+        let peer_queue = self.config.peer_queue;
+        move || {
+            let mut held = Vec::with_capacity(16);
+            held.extend(log.held());
+            held.push(waiters.held(WAITING_MAX));
+            held.extend(windows.held());
+            held.extend(mesh.presence.held(peer_queue));
+            held.extend(mesh.links.held());
+            held.push(("relays", relays.held()));
+            held.push(("audit_listeners", mesh.audits.held()));
+            held.push(("audit_reports", mesh.audits.kept()));
+            held.push(("forums_below", health.held()));
+            held
+        }
+    }
+
+    /// Starts everything that runs for as long as the hub does.
+    fn start_duties(&self, metrics: PrometheusHandle) -> Vec<JoinHandle<()>> {
+        let (membership, health, down) = (self.membership(), self.health.clone(), self.shutdown.clone());
+        vec![
+            tokio::spawn(keep_metrics_small(metrics)),
+            tokio::spawn(membership.follow()),
+            tokio::spawn(membership::see_through(self.changes.clone(), self.raft.clone())),
+            tokio::spawn(self.link_keeper().run()),
+            tokio::spawn(tell_traffic(self.mesh.clone(), down.clone())),
+            tokio::spawn(sizes::watch(self.io.clone(), self.log.clone(), self.held())),
+            tokio::spawn(self.windows.clone().tidy()),
+            tokio::spawn(async move { health.run(down).await }),
+            tokio::spawn(leader::run(self.leader())),
+        ]
+    }
+
+    fn serve_grpc(&self, acceptor: Box<dyn Acceptor>) -> Serving {
+        macro_rules! sized {
+            ($server:expr) => {
+                $server
+                    .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                    .max_encoding_message_size(MESSAGE_BYTES_MAX)
+            };
+        }
+        let down = self.shutdown.clone();
+        let hubs_only = HubGuard::new(self.config.group_secret.as_ref());
+        let raft = RaftGrpc { raft: self.raft.clone(), shutdown: down.clone() };
+        let (hub_grpc, peer_grpc, admin) =
+            (self.hub_grpc(), PeerGrpc { cx: self.peers() }, admin::guarded(self.admin()));
+        let (reporter, health_server) = tonic_health::server::health_reporter();
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1();
+        let health = self.health.clone();
+        tokio::spawn(async move {
+            // Until something else is known; the health service itself begins with the contrary.
+            reporter.set_service_status("", ServingStatus::NotServing).await;
+            tokio::spawn(health.tell(reporter, down.clone()));
+            let reflection = reflection.map_err(|error| error.to_string())?;
+            Server::builder()
+                .initial_stream_window_size(WINDOW_BYTES)
+                .initial_connection_window_size(WINDOW_BYTES)
+                .http2_keepalive_interval(Some(Duration::from_secs(5)))
+                .http2_keepalive_timeout(Some(Duration::from_secs(5)))
+                .add_service(health_server)
+                .add_service(reflection)
+                .add_service(InterceptedService::new(sized!(RaftServiceServer::new(raft)), hubs_only.clone()))
+                .add_service(InterceptedService::new(sized!(HubServiceServer::new(hub_grpc)), hubs_only))
+                .add_service(sized!(PeerServiceServer::new(peer_grpc)))
+                .add_service(admin)
+                .serve_with_incoming_shutdown(
+                    channel::incoming(acceptor, down.clone()),
+                    down.cancelled_owned(),
+                )
+                .await
+                .map_err(|error| error.to_string())
+        })
+    }
+
+    fn serve_http(&self, acceptor: Box<dyn Acceptor>, metrics: PrometheusHandle) -> Serving {
+        let config = HttpConfig {
+            connections_max: self.config.connections_max,
+            static_dir: self.config.static_dir.clone(),
+            drain_timeout: DRAIN_WITHIN,
+            ..HttpConfig::default()
+        };
+        let gateway = Arc::new(self.gateway());
+        let (outside, down) = (Arc::new(self.io.clone()), self.shutdown.clone());
+        tokio::spawn(async move {
+            http::serve(Box::new(HttpListener(acceptor)), config, gateway, outside, metrics, down)
+                .await
+                .map_err(|error| error.to_string())
+        })
+    }
 }
 
 /// The hub that leads, as this one knows.
@@ -268,61 +432,6 @@ fn why_ended(ended: Result<Result<(), String>, JoinError>) -> String {
         Ok(Err(error)) => error,
         Err(fell) => fell.to_string(),
     }
-}
-
-fn serve_grpc(hub: &Arc<Hub>, door: LeaderDoor, acceptor: Box<dyn Acceptor>) -> Serving {
-    macro_rules! sized {
-        ($server:expr) => {
-            $server.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX)
-        };
-    }
-    let down = hub.shutdown.clone();
-    let hubs_only = HubGuard::new(hub.config.group_secret.as_ref());
-    let raft = RaftGrpc { raft: hub.raft.clone(), shutdown: down.clone() };
-    let propose = ProposeService { door, shutdown: down.clone() };
-    let hub_grpc = HubGrpc { hub: hub.clone(), propose };
-    let (reporter, health_server) = tonic_health::server::health_reporter();
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1();
-    let hub = hub.clone();
-    tokio::spawn(async move {
-        // Until something else is known; the health service itself begins with the contrary.
-        reporter.set_service_status("", ServingStatus::NotServing).await;
-        tokio::spawn(health::tell(hub.clone(), reporter));
-        let reflection = reflection.map_err(|error| error.to_string())?;
-        Server::builder()
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
-            .http2_keepalive_interval(Some(Duration::from_secs(5)))
-            .http2_keepalive_timeout(Some(Duration::from_secs(5)))
-            .add_service(health_server)
-            .add_service(reflection)
-            .add_service(InterceptedService::new(sized!(RaftServiceServer::new(raft)), hubs_only.clone()))
-            .add_service(InterceptedService::new(sized!(HubServiceServer::new(hub_grpc)), hubs_only))
-            .add_service(sized!(PeerServiceServer::new(PeerGrpc { hub: hub.clone() })))
-            .add_service(admin_service::guarded(hub))
-            .serve_with_incoming_shutdown(channel::incoming(acceptor, down.clone()), down.cancelled_owned())
-            .await
-            .map_err(|error| error.to_string())
-    })
-}
-
-fn serve_http(hub: &Arc<Hub>, acceptor: Box<dyn Acceptor>, metrics: PrometheusHandle) -> Serving {
-    let config = HttpConfig {
-        connections_max: hub.config.connections_max,
-        static_dir: hub.config.static_dir.clone(),
-        drain_timeout: DRAIN_WITHIN,
-        ..HttpConfig::default()
-    };
-    let gateway = Arc::new(HubGateway { hub: hub.clone() });
-    let (outside, down) = (Arc::new(hub.io.clone()), hub.shutdown.clone());
-    tokio::spawn(async move {
-        http::serve(Box::new(HttpListener(acceptor)), config, gateway, outside, metrics, down)
-            .await
-            .map_err(|error| error.to_string())
-    })
 }
 
 struct HttpListener(Box<dyn Acceptor>);

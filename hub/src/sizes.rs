@@ -2,75 +2,39 @@
 //!
 //! Looks only; every bound is held where the thing is kept.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use loop_raft_store::machine::bounds::LOG_BUDGETS_FOR_STEPS;
 use metrics::gauge;
 
-use crate::{calls::WAITING_MAX, hub::Hub};
+use crate::{
+    log::AgreedLog,
+    net::io::{Io, Size},
+};
 
 /// How often it is looked at.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// One of the things that are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
-    /// Its name, as the metrics have it.
-    pub what: &'static str,
-    /// How much of it there is.
-    pub now: u64,
-    /// The most there may be.
-    pub limit: u64,
-}
-
-impl Size {
-    fn new(what: &'static str, (now, limit): (usize, usize)) -> Self {
-        Self { what, now: now as u64, limit: limit as u64 }
-    }
-}
+/// Something whose size others decide: name, how much of it there is, and the most there may be.
+pub type Held = (&'static str, (usize, usize));
 
 /// Looks once a second, for as long as the hub runs.
-pub async fn watch(hub: Arc<Hub>) {
+pub async fn watch(io: Io, log: AgreedLog, held: impl Fn() -> Vec<Held>) {
     loop {
         tokio::time::sleep(EVERY).await;
-        let sizes = of(&hub);
+        let mut sizes: Vec<Size> = held().into_iter().map(|(what, held)| Size::new(what, held)).collect();
+        sizes.extend(agreed(&log));
         for size in &sizes {
             gauge!("loop_held", "what" => size.what).set(size.now as f64);
             gauge!("loop_held_limit", "what" => size.what).set(size.limit as f64);
         }
-        hub.io.tell_sizes(&sizes);
+        io.tell_sizes(&sizes);
     }
-}
-
-/// Everything whose size others decide.
-fn of(hub: &Hub) -> Vec<Size> {
-    let mut sizes = Vec::with_capacity(32);
-    let mut add = |what, held| sizes.push(Size::new(what, held));
-    for (what, held) in hub.proposer.held() {
-        add(what, held);
-    }
-    let (what, held) = hub.waiters.held(WAITING_MAX);
-    add(what, held);
-    for (what, held) in hub.windows.held() {
-        add(what, held);
-    }
-    for (what, held) in hub.presence.held(hub.config.peer_queue) {
-        add(what, held);
-    }
-    for (what, held) in hub.links.held() {
-        add(what, held);
-    }
-    add("relays", hub.relays.held());
-    add("audit_listeners", hub.audits.held());
-    add("audit_reports", hub.audits.kept());
-    add("forums_below", hub.health.held());
-    sizes.extend(agreed(hub));
-    sizes
 }
 
 /// What the hubs agree on, against the bounds that are part of it.
-fn agreed(hub: &Hub) -> Vec<Size> {
-    let (counts, bounds) = hub.state.read(|state| (state.counts(), *state.bounds()));
+fn agreed(log: &AgreedLog) -> Vec<Size> {
+    let (counts, bounds) = log.read(|state| (state.counts(), *state.bounds()));
     let size = |what, now: usize, limit| Size { what, now: now as u64, limit };
     let bytes = |what, now, limit| Size { what, now, limit };
     vec![

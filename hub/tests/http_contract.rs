@@ -7,7 +7,7 @@ use std::time::Duration;
 use http_support::{Response, Told, json, start, start_usual, usual};
 use loop_atomjump::Answer;
 use loop_hub::{
-    gateway::{CallError, Opening},
+    http::gateway::{CallError, Opening},
     http::HttpConfig,
 };
 use loop_proto::{

@@ -5,7 +5,7 @@ mod http_support;
 use std::fs;
 
 use http_support::{Told, file, start, start_usual, usual};
-use loop_hub::{gateway::CallError, http::HttpConfig};
+use loop_hub::http::{HttpConfig, gateway::CallError};
 use loop_proto::v1::{self, Endpoint};
 
 #[tokio::test]

@@ -8,45 +8,44 @@ use loop_proto::{
 };
 use tokio::time::Instant;
 
-use super::{decoded, forum_of, fresh, now};
-use crate::{
-    gateway::{CallError, ClientCall},
-    hub::Hub,
-};
+use super::parts::Calls;
+use crate::http::gateway::{CallError, ClientCall};
 
-/// Serves a read, at the latest at `deadline`.
-pub async fn read(hub: &Hub, call: &ClientCall, deadline: Instant) -> Result<Answer, CallError> {
-    let mut asked = match decoded(hub, call) {
-        Ok(asked) => asked,
-        Err(refused) => return Ok(refused),
-    };
-    if let Some(answer) = render_plain(&asked) {
-        return Ok(answer);
-    }
-    if !breakage::is_on(Breakage::UnfencedRead) {
-        fresh(hub, deadline).await?;
-    }
-    show(hub, call, &mut asked, forum_of(hub, call), None, deadline).await
-}
-
-/// Makes the answer to a read, or to a write that is committed, from what is applied here.
-pub(super) async fn show(
-    hub: &Hub,
-    call: &ClientCall,
-    asked: &mut Call,
-    forum: Option<ForumId>,
-    receipt: Option<&v1::Receipt>,
-    deadline: Instant,
-) -> Result<Answer, CallError> {
-    asked.set_place(forum, now(hub));
-    let asked = &*asked;
-    let record = hub.state.read(|state| state.session(&call.request.session_id).cloned());
-    let session = Session::of(record.as_deref());
-    match forum {
-        Some(forum) => {
-            hub.traffic.read(forum);
-            hub.windows.read(forum, deadline, |view| render(asked, session, receipt, view)).await
+impl Calls {
+    /// Serves a read, at the latest at `deadline`.
+    pub async fn read(&self, call: &ClientCall, deadline: Instant) -> Result<Answer, CallError> {
+        let mut asked = match self.decoded(call) {
+            Ok(asked) => asked,
+            Err(refused) => return Ok(refused),
+        };
+        if let Some(answer) = render_plain(&asked) {
+            return Ok(answer);
         }
-        None => hub.windows.read_nothing(deadline, |view| render(asked, session, receipt, view)).await,
+        if !breakage::is_on(Breakage::UnfencedRead) {
+            self.log.fresh(deadline).await?;
+        }
+        self.show(call, &mut asked, self.forum_of(call), None, deadline).await
+    }
+
+    /// Makes the answer to a read, or to a write that is committed, from what is applied here.
+    pub(super) async fn show(
+        &self,
+        call: &ClientCall,
+        asked: &mut Call,
+        forum: Option<ForumId>,
+        receipt: Option<&v1::Receipt>,
+        deadline: Instant,
+    ) -> Result<Answer, CallError> {
+        asked.set_place(forum, self.log.now());
+        let asked = &*asked;
+        let record = self.log.read(|state| state.session(&call.request.session_id).cloned());
+        let session = Session::of(record.as_deref());
+        match forum {
+            Some(forum) => {
+                self.traffic.read(forum);
+                self.windows.read(forum, deadline, |view| render(asked, session, receipt, view)).await
+            }
+            None => self.windows.read_nothing(deadline, |view| render(asked, session, receipt, view)).await,
+        }
     }
 }

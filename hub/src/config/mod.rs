@@ -3,7 +3,6 @@
 //! Flag beats environment beats file beats default. Never read again after start.
 
 mod options;
-mod secret;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -11,7 +10,8 @@ use loop_proto::{ids::HubId, v1};
 use loop_raft_store::machine::Bounds;
 
 pub use options::{LogEngineKind, Options};
-pub use secret::Secret;
+
+use crate::net::secret::Secret;
 
 /// Messages that may wait for a peer that reads slowly.
 const PEER_QUEUE: usize = 512;
@@ -168,9 +168,9 @@ impl TryFrom<Options> for HubConfig {
             cluster,
             bootstrap: options.bootstrap.unwrap_or(false),
             join: options.join,
-            join_token: Secret(options.join_token.unwrap_or_default()),
-            admin_token: options.admin_token.map(Secret),
-            group_secret: options.group_secret.map(Secret),
+            join_token: options.join_token.unwrap_or_default().into(),
+            admin_token: options.admin_token.map(Secret::from),
+            group_secret: options.group_secret.map(Secret::from),
             log_engine: options.log_engine.unwrap_or(LogEngineKind::Sled),
             static_dir: options.static_dir,
             replicas: options.replicas.unwrap_or(3) as usize,

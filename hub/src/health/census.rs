@@ -91,17 +91,13 @@ impl Census {
     }
 }
 
-/// How many live copies a forum shall have, where `by_default` says it for those of which nothing was said.
-pub fn wanted(forum: &Forum, by_default: usize) -> usize {
-    forum.replicas_wanted.map_or(by_default, |wanted| wanted as usize)
-}
-
 #[cfg(test)]
 mod tests {
     use loop_proto::v1::{self, command};
     use loop_raft_store::machine::{self, HubState, bounds::Bounds};
 
     use super::*;
+    use crate::placement::liveness::wanted;
 
     fn peer(id: u32) -> PeerId {
         PeerId::new(id).unwrap()

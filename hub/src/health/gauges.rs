@@ -3,17 +3,16 @@
 use metrics::gauge;
 
 use super::{
-    Walked,
     census::LIVE_MAX,
     problems::{self, Facts},
+    seen::Walked,
 };
-use crate::hub::Hub;
 
 /// Labels of forums by number of live copies.
 const LIVE: [&str; LIVE_MAX + 1] = ["0", "1", "2", "3", "4+"];
 
 /// Sets them all.
-pub(super) fn set(hub: &Hub, facts: &Facts) {
+pub(super) fn set(walked: Option<&Walked>, facts: &Facts) {
     let flag = |is: bool| f64::from(u8::from(is));
     // One that leads nobody any more does not know it yet; without a majority nobody leads.
     gauge!("loop_leader").set(flag(facts.quorum && facts.leader == Some(facts.own)));
@@ -23,8 +22,8 @@ pub(super) fn set(hub: &Hub, facts: &Facts) {
     gauge!("loop_hubs_reachable").set(facts.voters.iter().filter(|(_, reached)| *reached).count() as f64);
     gauge!("loop_peers").set(facts.peers as f64);
     gauge!("loop_peers_connected").set(facts.peers_connected as f64);
-    if let Some(walked) = hub.health.walked() {
-        set_forums(&walked);
+    if let Some(walked) = walked {
+        set_forums(walked);
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
     dates,
     shim::{Call, Refusal},
 };
-use crate::gateway::CallError;
+use crate::http::gateway::CallError;
 
 /// What hyper sends.
 pub type Answer = Response<Full<Bytes>>;

@@ -1,7 +1,7 @@
 //! The HTTP edge: AtomJump's URLs in, its answers out, static files, health and metrics.
 //!
 //! Owns HTTP syntax, sessions in and out of requests, JSONP, time-outs and bounds towards clients. Never knows what a
-//! task, a record or an epoch is: behind the [`Gateway`](crate::gateway::Gateway) that is the cluster's business.
+//! task, a record or an epoch is: behind the [`Gateway`](gateway::Gateway) that is the cluster's business.
 //! The rule which forum a request belongs to is written down in [`shim`].
 
 mod answer;
@@ -11,6 +11,7 @@ mod config;
 mod dates;
 mod file_cache;
 mod files;
+pub mod gateway;
 mod jsonp;
 mod listener;
 mod measure;

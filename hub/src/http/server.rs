@@ -23,7 +23,7 @@ use super::{
     service::Edge,
     timed_io::{Activity, Patience, TimedIo},
 };
-use crate::gateway::Gateway;
+use crate::http::gateway::Gateway;
 
 /// Room for a URL at its limit and the headers beside it.
 const HEAD_BYTES_MAX: usize = 32 * 1024;

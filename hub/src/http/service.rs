@@ -23,7 +23,7 @@ use super::{
     shim::{self, Call, Head, Parsed, Refusal, Rules},
     statics::Statics,
 };
-use crate::gateway::{CallError, Gateway};
+use crate::http::gateway::{CallError, Gateway};
 
 /// Everything a request needs.
 pub struct Edge {

@@ -31,7 +31,7 @@ use super::{
     route::{self, Place, Route},
     session::{Cookies, Session},
 };
-use crate::gateway::{ClientCall, Opening};
+use crate::http::gateway::{ClientCall, Opening};
 
 /// Longest header value passed on to a peer, bytes; longer ones are left out.
 const PASSED_ON_BYTES_MAX: usize = 4 * 1024;

@@ -20,7 +20,7 @@ use super::{
     shim::{Head, Refusal},
     static_dir::{self, StaticDir},
 };
-use crate::gateway::{CallError, Gateway};
+use crate::http::gateway::{CallError, Gateway};
 
 const CHAT_SCRIPT: &str =
     concat!(include_str!("../../assets/front/clean.js"), include_str!("../../assets/front/chat.js"));

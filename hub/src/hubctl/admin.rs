@@ -15,7 +15,7 @@ use super::{
     error::Tried,
     reach::{self, Found},
 };
-use crate::{admin_service::authorized, config::Secret, io::Io};
+use crate::net::{admin_token::authorized, io::Io, secret::Secret};
 
 /// Largest answer that is read, bytes: a page of forums or tasks is far below.
 const ANSWER_BYTES_MAX: usize = 16 << 20;

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use loop_proto::ids::ForumId;
 
 use super::PeerRef;
-use crate::config::Secret;
+use crate::net::secret::Secret;
 
 /// Asks the hubs how things are, and tells them where forums shall be.
 ///

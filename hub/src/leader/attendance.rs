@@ -3,7 +3,7 @@
 //! Coarse: what lasts a moment only is not told. Also lets the log's time go on where nobody writes, because absences are
 //! counted in it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use loop_proto::{
     ids::PeerId,
@@ -12,8 +12,10 @@ use loop_proto::{
 use loop_raft_store::machine::{HubState, command::PRESENCE_LISTED_MAX};
 use tokio::time::Instant;
 
-use super::watch::Present;
-use crate::hub::Hub;
+use super::{
+    context::{LeaderContext, TRIED_FOR},
+    watch::Present,
+};
 
 /// How often peers are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -34,15 +36,15 @@ pub(super) struct AttendanceDuty {
 
 impl AttendanceDuty {
     /// Looks if it is time to and proposes what has changed.
-    pub(super) async fn step(&mut self, hub: &Arc<Hub>, present: &Present) {
+    pub(super) async fn step(&mut self, cx: &LeaderContext, present: &Present) {
         let now = present.at;
         if self.looked_at.is_some_and(|at| now.duration_since(at) < LOOK_EVERY) {
             return;
         }
         self.looked_at = Some(now);
         // Peers' absences have to be seen well before they are held against them.
-        let grain = hub.config.peer_grace / 10;
-        let due = hub.state.read(|state| self.note(state, present, LASTS.min(grain)));
+        let grain = cx.config.peer_grace / 10;
+        let due = cx.log.read(|state| self.note(state, present, LASTS.min(grain)));
         let tick = grain.clamp(TICK_MIN, TICK_MAX);
         let is_tick = self.told_at.is_none_or(|at| now.duration_since(at) >= tick);
         if due.connected.is_empty() && due.away.is_empty() && !is_tick {
@@ -50,7 +52,7 @@ impl AttendanceDuty {
         }
         self.told_at = Some(now);
         let body = command::Body::NotePresence(due);
-        if let Err(error) = hub.proposer.propose(hub.new_request_id(), body, Duration::from_secs(1)).await {
+        if let Err(error) = cx.log.propose(body, TRIED_FOR).await {
             tracing::debug!(%error, "could not tell who has come or gone");
         }
     }

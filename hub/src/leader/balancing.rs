@@ -4,24 +4,27 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::Duration,
 };
 
 use futures::future::join_all;
-use loop_proto::{
-    ids::{ForumId, PeerId},
-    v1::{self, outcome},
-};
+use loop_proto::ids::{ForumId, PeerId};
 use loop_raft_store::machine::{Forum, HubState, Replica, ReplicaRole};
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
-    balance::{self, Blocked, Heat, Load, PeerLoad, Plan, Policy, Step, Why},
+    board::Planned,
+    context::{LeaderContext, TRIED_FOR},
     watch::{Present, Watch},
 };
-use crate::{config::HubConfig, hub::Hub, liveness::LAG_MAX, presence::Whereabouts};
+use crate::{
+    log::ProposeError,
+    mesh::presence::Whereabouts,
+    placement::{
+        balance::{self, Heat, Load, PeerLoad, Plan, Step, Why},
+        liveness::LAG_MAX,
+    },
+};
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(1);
@@ -29,33 +32,6 @@ const EVERY: Duration = Duration::from_secs(1);
 const SETTLE: Duration = Duration::from_secs(2);
 /// For how long a forum that was moved is not moved for evenness again.
 const REST: Duration = Duration::from_secs(60);
-
-/// The newest plan, for whoever asks.
-#[derive(Default)]
-pub struct PlanBoard(Mutex<Option<Planned>>);
-
-/// A plan and what it took.
-#[derive(Clone, Debug)]
-pub struct Planned {
-    /// What is due, most urgent first.
-    pub steps: Vec<Step>,
-    /// What is due and cannot be done.
-    pub blocked: Blocked,
-    /// How long planning took.
-    pub took: Duration,
-}
-
-impl PlanBoard {
-    /// The newest plan; `None`: this hub does not lead, or not for long enough.
-    pub fn newest(&self) -> Option<Planned> {
-        self.0.lock().clone()
-    }
-
-    /// This hub leads no more.
-    pub(super) fn clear(&self) {
-        *self.0.lock() = None;
-    }
-}
 
 /// Makes plans while this hub leads.
 pub(super) struct Balancer {
@@ -89,7 +65,7 @@ impl Balancer {
     /// Plans if it is time to, and proposes what may be done now. Returns the copies that are to be compared.
     pub(super) async fn step(
         &mut self,
-        hub: &Arc<Hub>,
+        cx: &LeaderContext,
         watch: &Watch,
         present: &Present,
     ) -> Option<Vec<(ForumId, PeerId)>> {
@@ -102,23 +78,23 @@ impl Balancer {
         self.planned_at = Some(now);
         self.moved_at.retain(|_, at| now.duration_since(*at) < REST);
         // A clone shares what it holds: the log goes on while the plan is made.
-        let state = hub.state.read(HubState::clone);
-        let load = self.load(hub, &state, watch, present);
+        let state = cx.log.read(HubState::clone);
+        let load = self.load(cx, &state, watch, present);
         let began_at = Instant::now();
-        let Plan { steps, blocked, unconfirmed } = balance::plan(&state, &load, &policy(&hub.config));
+        let Plan { steps, blocked, unconfirmed } = balance::plan(&state, &load, &cx.policy);
         // What an operator has moved is seen through, whoever decides what is to be moved.
-        let wanted = |step: &&Step| hub.config.balance || matches!(step.why, Why::TakenBack | Why::Replaced);
+        let wanted = |step: &&Step| cx.config.balance || matches!(step.why, Why::TakenBack | Why::Replaced);
         let due: Vec<Step> = steps.iter().filter(|step| !step.held_back).filter(wanted).copied().collect();
-        *hub.plan.0.lock() = Some(Planned { steps, blocked, took: began_at.elapsed() });
-        let taken = join_all(due.into_iter().map(|step| propose(hub, step))).await;
+        cx.plan.show(Planned { steps, blocked, took: began_at.elapsed() });
+        let taken = join_all(due.into_iter().map(|step| propose(cx, step))).await;
         for forum in taken.into_iter().flatten() {
             self.moved_at.insert(forum, now);
         }
         Some(unconfirmed)
     }
 
-    fn load(&mut self, hub: &Hub, state: &HubState, watch: &Watch, present: &Present) -> Load {
-        let requests = hub.traffic.peers();
+    fn load(&mut self, cx: &LeaderContext, state: &HubState, watch: &Watch, present: &Present) -> Load {
+        let requests = cx.mesh.traffic.peers();
         let newest = state.newest();
         let is_behind = |at: &Whereabouts| at.cursor().saturating_add(LAG_MAX) < newest;
         self.behind_since.retain(|peer, _| present.peers.get(peer).is_some_and(is_behind));
@@ -146,12 +122,12 @@ impl Balancer {
             let absent_ms = Some(millis(away));
             peers.insert(peer, PeerLoad { absent_ms, ..PeerLoad::default() });
         }
-        let forums = hub.traffic.forums();
+        let forums = cx.mesh.traffic.forums();
         let since_start = millis(present.at.duration_since(self.started_at));
         let hot = self.heat.note(&forums, state.forums().len(), since_start);
-        let now_ms = hub.io.now_ms().max(state.now().0);
+        let now_ms = cx.log.now().0;
         let resting = self.resting(state, now_ms);
-        let kept_enough = self.kept_enough(state, hub.config.copy_grace, present.at);
+        let kept_enough = self.kept_enough(state, cx.config.copy_grace, present.at);
         Load { now_ms, peers, forums, hot, resting, kept_enough }
     }
 
@@ -183,26 +159,14 @@ impl Balancer {
     }
 }
 
-/// What this hub's operator has chosen.
-pub fn policy(config: &HubConfig) -> Policy {
-    Policy {
-        replicas: config.replicas,
-        replicas_max: config.replicas_max,
-        grace_ms: millis(config.peer_grace),
-        probation_ms: millis(config.peer_probation),
-        copy_grace_ms: millis(config.copy_grace),
-        ..Policy::default()
-    }
-}
-
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Proposes one step; the forum, if it was taken. What was refused is planned anew from what is there then.
-async fn propose(hub: &Arc<Hub>, step: Step) -> Option<ForumId> {
-    match hub.proposer.propose(hub.new_request_id(), step.command(), Duration::from_secs(1)).await {
-        Ok(v1::Outcome { kind: Some(outcome::Kind::Rejection(no)) }) => {
+async fn propose(cx: &LeaderContext, step: Step) -> Option<ForumId> {
+    match cx.log.propose(step.command(), TRIED_FOR).await {
+        Err(ProposeError::Rejected(no)) => {
             tracing::debug!(forum = %step.forum, action = ?step.action, code = ?no.code(), "not taken");
             None
         }

@@ -11,17 +11,17 @@ use std::{
 
 use loop_proto::{
     ids::{ForumEpoch, ForumId, PeerId},
-    v1::{self, command, outcome},
+    v1::{self, command},
 };
 use loop_raft_store::machine::{HubState, Peer, PeerState, Replica};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    balancing,
+    context::LeaderContext,
     watch::{Present, Watch},
 };
-use crate::hub::{Hub, PROPOSE_WITHIN};
+use crate::log::{PROPOSE_WITHIN, ProposeError};
 
 /// Comparisons at once: each has every replica of its forum read all of its rows.
 const AT_ONCE: usize = 4;
@@ -78,7 +78,7 @@ impl Confirming {
     /// Takes note of the copies that wait and begins to compare those that have been live for long enough.
     pub(super) fn step(
         &mut self,
-        hub: &Arc<Hub>,
+        cx: &LeaderContext,
         unconfirmed: &[(ForumId, PeerId)],
         watch: &Watch,
         present: &Present,
@@ -91,19 +91,19 @@ impl Confirming {
             Comparison::UnderWay(_) => true,
             Comparison::Ended(at) => now.duration_since(*at) < AGAIN_AFTER,
         });
-        let policy = balancing::policy(&hub.config);
+        let policy = cx.policy;
         for copy in waiting {
             let since = *self.live_since.entry(copy).or_insert(now);
             let (forum, peer) = copy;
-            if now.duration_since(since) < hub.config.copy_grace || !self.may_begin(forum, peer) {
+            if now.duration_since(since) < cx.config.copy_grace || !self.may_begin(forum, peer) {
                 continue;
             }
             let connected = |peer: PeerId| present.peers.contains_key(&peer);
-            let others = hub.state.read(|state| {
+            let others = cx.log.read(|state| {
                 witnesses(state, forum, peer, connected, |peer| watch.is_lost(state, peer, &policy, now))
             });
             if let Some(others) = others {
-                self.begin(hub, forum, peer, others);
+                self.begin(cx, forum, peer, others);
             }
         }
     }
@@ -119,13 +119,13 @@ impl Confirming {
         all < AT_ONCE && of_peer < PER_PEER && !comparisons.contains_key(&forum)
     }
 
-    fn begin(&self, hub: &Arc<Hub>, forum: ForumId, peer: PeerId, others: BTreeSet<PeerId>) {
+    fn begin(&self, cx: &LeaderContext, forum: ForumId, peer: PeerId, others: BTreeSet<PeerId>) {
         self.comparisons.lock().insert(forum, Comparison::UnderWay(peer));
-        let (hub, comparisons, silences) = (hub.clone(), self.comparisons.clone(), self.silences.clone());
+        let (cx, comparisons, silences) = (cx.clone(), self.comparisons.clone(), self.silences.clone());
         tokio::spawn(async move {
             tokio::select! {
-                () = confirm(&hub, forum, peer, &others, &silences) => {}
-                () = hub.shutdown.cancelled() => {}
+                () = confirm(&cx, forum, peer, &others, &silences) => {}
+                () = cx.shutdown.cancelled() => {}
             }
             // From now on: a comparison may take longer than the pause after it.
             comparisons.lock().insert(forum, Comparison::Ended(Instant::now()));
@@ -135,7 +135,7 @@ impl Confirming {
 
 /// Compares a copy and tells the log what came of it.
 async fn confirm(
-    hub: &Arc<Hub>,
+    cx: &LeaderContext,
     forum: ForumId,
     peer: PeerId,
     others: &BTreeSet<PeerId>,
@@ -143,7 +143,7 @@ async fn confirm(
 ) {
     let is_silent = silences.lock().get(&peer).is_some_and(|times| *times >= SILENCES_MAX);
     let within = if is_silent { WITHIN_IF_SILENT } else { WITHIN };
-    let Some((record_id, compared)) = compare(hub, forum, peer, others, within).await else { return };
+    let Some((record_id, compared)) = compare(cx, forum, peer, others, within).await else { return };
     let audit_record = match compared {
         Compared::Unknown => return,
         Compared::Silent => {
@@ -163,8 +163,8 @@ async fn confirm(
     };
     if matches!(compared, Compared::Differs | Compared::Silent) {
         tracing::warn!(%forum, %peer, record_id, ?compared, "a new copy is not what those are that count: it is taken away");
-        for step in hub.state.read(|state| take_away(state, forum, peer)) {
-            if !propose(hub, forum, step).await {
+        for step in cx.log.read(|state| take_away(state, forum, peer)) {
+            if !propose(cx, forum, step).await {
                 return;
             }
         }
@@ -172,7 +172,7 @@ async fn confirm(
     }
     let (forum_id, peer_id) = (forum.get(), peer.get());
     let confirm = v1::ConfirmReplica { forum_id, peer_id, audit_record };
-    if propose(hub, forum, command::Body::ConfirmReplica(confirm)).await {
+    if propose(cx, forum, command::Body::ConfirmReplica(confirm)).await {
         tracing::info!(%forum, %peer, ?compared, "a new copy was compared");
     }
 }
@@ -201,9 +201,9 @@ pub fn take_away(state: &HubState, forum: ForumId, peer: PeerId) -> Vec<command:
 }
 
 /// Returns whether it was taken.
-async fn propose(hub: &Arc<Hub>, forum: ForumId, body: command::Body) -> bool {
-    match hub.proposer.propose(hub.new_request_id(), body, PROPOSE_WITHIN).await {
-        Ok(v1::Outcome { kind: Some(outcome::Kind::Rejection(no)) }) => {
+async fn propose(cx: &LeaderContext, forum: ForumId, body: command::Body) -> bool {
+    match cx.log.propose(body, PROPOSE_WITHIN).await {
+        Err(ProposeError::Rejected(no)) => {
             tracing::debug!(%forum, code = ?no.code(), "what a comparison showed is not taken");
             false
         }
@@ -217,7 +217,7 @@ async fn propose(hub: &Arc<Hub>, forum: ForumId, body: command::Body) -> bool {
 
 /// Puts a mark into the log and waits for the digests of this copy and of the others.
 async fn compare(
-    hub: &Arc<Hub>,
+    cx: &LeaderContext,
     forum: ForumId,
     peer: PeerId,
     others: &BTreeSet<PeerId>,
@@ -226,10 +226,9 @@ async fn compare(
     if others.is_empty() {
         return Some((0, Compared::Alone));
     }
-    let mut listener = hub.audits.listen(forum)?;
-    let body = command::Body::AuditForum(v1::AuditForum { forum_id: forum.get() });
-    let outcome = hub.proposer.propose(hub.new_request_id(), body, PROPOSE_WITHIN).await.ok()?;
-    let Some(outcome::Kind::ForumAudited(v1::ForumAudited { record_id })) = outcome.kind else { return None };
+    let mut listener = cx.mesh.audits.listen(forum)?;
+    let audit = v1::AuditForum { forum_id: forum.get() };
+    let v1::ForumAudited { record_id } = cx.log.propose(audit, PROPOSE_WITHIN).await.ok()?;
     let until = Instant::now() + within;
     let mut digests = BTreeMap::new();
     loop {
@@ -285,7 +284,7 @@ fn verdict<D: PartialEq>(peer: PeerId, others: &BTreeSet<PeerId>, digests: &BTre
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::leader::balance::tests::{World, forum, peer};
+    use crate::placement::balance::tests::{World, forum, peer};
 
     #[test]
     fn whoever_counts_is_asked_and_those_who_serve_once_nobody_who_counts_comes_back() {

@@ -3,21 +3,24 @@
 //! Everything is found again from the state and from what peers say; a new leader only gives everybody its patience
 //! anew. What is due is proposed; the machine checks it against the log.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use futures::future::join_all;
 use loop_proto::{
     breakage::{self, Breakage},
     ids::{ForumId, TaskId},
-    v1::{self, InvitationStatus, command, outcome},
+    v1::{self, InvitationStatus, command},
 };
 use loop_raft_store::machine::{
     HubState, Invitation, JoinStage, PeerState, Replica, bounds::CUT_OVER_LAG_MAX,
 };
 use tokio::time::Instant;
 
-use super::watch::Present;
-use crate::{hub::Hub, presence::Whereabouts};
+use super::{
+    context::{LeaderContext, TRIED_FOR},
+    watch::Present,
+};
+use crate::{log::ProposeError, mesh::presence::Whereabouts};
 
 /// A target this many records behind is close: what it has yet to apply is done in a few milliseconds. The machine
 /// allows twice that, because the log goes on while the cut-over is proposed.
@@ -65,11 +68,11 @@ struct Step {
 
 impl Migrations {
     /// Looks once and proposes what is due.
-    pub(super) async fn step(&mut self, hub: &Arc<Hub>, present: &Present) {
-        let patience = hub.config.invitation_timeout;
-        let mut steps = hub.state.read(|state| self.of_invitations(state, present, patience));
+    pub(super) async fn step(&mut self, cx: &LeaderContext, present: &Present) {
+        let patience = cx.config.invitation_timeout;
+        let mut steps = cx.log.read(|state| self.of_invitations(state, present, patience));
         steps.truncate(STEPS_MAX);
-        join_all(steps.into_iter().map(|step| propose(hub, step))).await;
+        join_all(steps.into_iter().map(|step| propose(cx, step))).await;
     }
 
     fn of_invitations(&mut self, state: &HubState, present: &Present, patience: Duration) -> Vec<Step> {
@@ -175,11 +178,11 @@ fn give_up(invitation: &Invitation) -> Step {
     Step { forum: invitation.forum, what: "given up", body }
 }
 
-async fn propose(hub: &Arc<Hub>, step: Step) {
+async fn propose(cx: &LeaderContext, step: Step) {
     // Not tried again here: the next look decides anew on what is there then.
-    let outcome = hub.proposer.propose(hub.new_request_id(), step.body, Duration::from_secs(1)).await;
+    let outcome = cx.log.propose(step.body, TRIED_FOR).await;
     match outcome {
-        Ok(v1::Outcome { kind: Some(outcome::Kind::Rejection(no)) }) => {
+        Err(ProposeError::Rejected(no)) => {
             tracing::debug!(forum = %step.forum, what = step.what, code = ?no.code(), "not yet");
         }
         Ok(_) => tracing::info!(forum = %step.forum, "a move was {}", step.what),

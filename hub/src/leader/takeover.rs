@@ -1,17 +1,20 @@
 //! Moves a forum's primary when it is gone, or when it leaves a task unanswered for too long.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use futures::future::join_all;
 use loop_proto::{
     ids::{ForumEpoch, ForumId, PeerId, TaskId},
-    v1::{self, command, outcome},
+    v1::{self, command},
 };
 use loop_raft_store::machine::{Forum, HubState, Replica};
 use tokio::time::Instant;
 
-use super::watch::{Present, Watch};
-use crate::hub::Hub;
+use super::{
+    context::{LeaderContext, TRIED_FOR},
+    watch::{Present, Watch},
+};
+use crate::log::ProposeError;
 
 /// A peer that is nowhere for this long is gone. A reconnect takes a fraction of it.
 const ABSENT_AFTER: Duration = Duration::from_millis(400);
@@ -35,12 +38,17 @@ struct Move {
 
 impl Takeover {
     /// Looks once and proposes what is due. Returns the forums whose primary has moved.
-    pub(super) async fn step(&mut self, hub: &Arc<Hub>, watch: &Watch, present: &Present) -> Vec<ForumId> {
-        let moves = hub.state.read(|state| {
+    pub(super) async fn step(
+        &mut self,
+        cx: &LeaderContext,
+        watch: &Watch,
+        present: &Present,
+    ) -> Vec<ForumId> {
+        let moves = cx.log.read(|state| {
             self.note_unanswered(state, present.at);
-            self.due(state, watch, present, hub.config.takeover)
+            self.due(state, watch, present, cx.config.takeover)
         });
-        let moves = moves.into_iter().map(|due| propose(hub, due));
+        let moves = moves.into_iter().map(|due| propose(cx, due));
         join_all(moves).await.into_iter().flatten().collect()
     }
 
@@ -106,15 +114,15 @@ fn pick(forum: ForumId, candidates: &[(PeerId, u64)]) -> Option<PeerId> {
     near.get(forum.get() as usize % near.len().max(1)).copied()
 }
 
-async fn propose(hub: &Arc<Hub>, due: Move) -> Option<ForumId> {
+async fn propose(cx: &LeaderContext, due: Move) -> Option<ForumId> {
     let command = command::Body::MovePrimary(v1::MovePrimary {
         forum_id: due.forum.get(),
         to_peer: due.to.get(),
         expected_epoch: due.epoch.0,
     });
     // Not tried again here: the next look decides anew on what is there then.
-    match hub.proposer.propose(hub.new_request_id(), command, Duration::from_secs(1)).await {
-        Ok(v1::Outcome { kind: Some(outcome::Kind::Rejection(no)) }) => {
+    match cx.log.propose(command, TRIED_FOR).await {
+        Err(ProposeError::Rejected(no)) => {
             tracing::debug!(forum = %due.forum, to = %due.to, code = ?no.code(), "a primary was not moved");
             None
         }

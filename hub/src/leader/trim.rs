@@ -1,7 +1,5 @@
 //! Forgets the part of the log that everybody who may still come for it has on disk.
 
-use std::{sync::Arc, time::Duration};
-
 use loop_proto::{
     breakage::{self, Breakage},
     ids::PeerId,
@@ -10,10 +8,9 @@ use loop_proto::{
 use loop_raft_store::machine::{Forum, HubState, PeerState, Replica};
 
 use super::{
-    balancing,
+    context::{LeaderContext, TRIED_FOR},
     watch::{Present, Watch},
 };
-use crate::hub::Hub;
 
 /// Records kept although everybody has them: a peer that reconnects with an older cursor finds them still there.
 const KEEP: u64 = 10_000;
@@ -25,9 +22,9 @@ const TRIM_PART: u64 = 20;
 /// Proposes new trim points if they are worth it: one for what nobody waits for any more, and one for what the
 /// machine may give up when its budget is used up. A peer that is lost holds neither back; when it is back it starts
 /// again.
-pub(super) async fn step(hub: &Arc<Hub>, watch: &Watch, present: &Present) {
-    let policy = balancing::policy(&hub.config);
-    let (through, kept_through) = hub.state.read(|state| {
+pub(super) async fn step(cx: &LeaderContext, watch: &Watch, present: &Present) {
+    let policy = cx.policy;
+    let (through, kept_through) = cx.log.read(|state| {
         let eager = breakage::is_on(Breakage::TrimPastSeeding);
         let (worth_max, keep) = if eager { (1, 0) } else { (TRIM_MIN, KEEP) };
         let worth = (state.bounds().records_max / TRIM_PART).clamp(1, worth_max);
@@ -48,7 +45,7 @@ pub(super) async fn step(hub: &Arc<Hub>, watch: &Watch, present: &Present) {
     });
     let Some(kept_through) = kept_through else { return };
     let trim = command::Body::TrimTasks(v1::TrimTasks { through, kept_through });
-    if let Err(error) = hub.proposer.propose(hub.new_request_id(), trim, Duration::from_secs(1)).await {
+    if let Err(error) = cx.log.propose(trim, TRIED_FOR).await {
         tracing::debug!(%error, "could not trim the log");
     }
 }

@@ -7,8 +7,8 @@ use loop_proto::ids::PeerId;
 use loop_raft_store::machine::{HubState, PeerState};
 use tokio::time::Instant;
 
-use super::balance::Policy;
-use crate::{hub::Hub, presence::Whereabouts};
+use super::context::LeaderContext;
+use crate::{mesh::presence::Whereabouts, placement::balance::Policy};
 
 /// One look at all peers.
 pub(super) struct Present {
@@ -43,12 +43,13 @@ impl Absence {
 impl Watch {
     /// Looks at everybody. `None` while the leader cannot reach a majority of hubs: peers that are connected to the others
     /// look absent and are not.
-    pub(super) fn look(&mut self, hub: &Hub) -> Option<Present> {
-        if !reaches_majority(hub.links.count(), hub.group.all().len()) {
+    pub(super) fn look(&mut self, cx: &LeaderContext) -> Option<Present> {
+        if !reaches_majority(cx.mesh.links.count(), cx.mesh.group.all().len()) {
             return None;
         }
-        let present = Present { at: Instant::now(), peers: hub.presence.everyone().into_iter().collect() };
-        hub.state.read(|state| self.note(state, &present));
+        let present =
+            Present { at: Instant::now(), peers: cx.mesh.presence.everyone().into_iter().collect() };
+        cx.log.read(|state| self.note(state, &present));
         Some(present)
     }
 

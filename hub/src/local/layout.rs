@@ -14,7 +14,7 @@ use super::{
     files::{self, failed},
     ports,
 };
-use crate::raft_node::LOG_FOLDER;
+use crate::raft::LOG_FOLDER;
 
 /// The file it is kept in.
 const FILE: &str = "layout.json";

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::files;
-use crate::{membership, raft_node::LOG_FOLDER};
+use crate::{membership, raft::LOG_FOLDER};
 
 /// What a hub says when it ends because of its data; when that is damaged; and when it was made with another engine.
 const DATA_UNUSABLE: &str = "cannot open the data in";

@@ -35,8 +35,8 @@ use self::{
     table::Table,
 };
 use crate::{
-    gateway::CallError,
-    peer_rows::{Holders, PeerRows},
+    http::gateway::CallError,
+    mesh::rows::{Holders, PeerRows},
 };
 
 /// Messages a window begins with: what AtomJump's own query takes, and as many again for whispers between others.

@@ -14,7 +14,7 @@ use std::{
 use futures::future::BoxFuture;
 use loop_atomjump::Answer;
 use loop_hub::{
-    gateway::{CallError, ClientCall, Gateway},
+    http::gateway::{CallError, ClientCall, Gateway},
     http::{HttpConfig, Outside, serve},
 };
 use loop_proto::v1::{self, Endpoint};

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use loop_hub::traffic::ForumRate;
+use loop_hub::placement::balance::ForumRate;
 use loop_proto::{
     ids::{ForumId, PeerId, TaskId},
     v1::{self, command, outcome},

@@ -1,6 +1,6 @@
 //! Messages: written to forums, carried out by their primaries, acknowledged. And forums: opened, busy, quiet again.
 
-use loop_hub::traffic::ForumRate;
+use loop_hub::placement::balance::ForumRate;
 use loop_proto::{
     ids::ForumId,
     v1::{self, command, outcome},

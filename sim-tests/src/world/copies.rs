@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use loop_hub::liveness::LAG_MAX;
+use loop_hub::placement::liveness::LAG_MAX;
 use loop_proto::v1::{Assignment, PeerState, record::Body};
 
 use super::{Failure, World};

@@ -231,7 +231,7 @@ impl HubHost {
         })
     }
 
-    fn io(&self, seed: u64) -> loop_hub::io::Io {
+    fn io(&self, seed: u64) -> loop_hub::net::io::Io {
         let (binding, dialling) = (self.machine.net.clone(), self.machine.net.clone());
         let bind = move |addr| -> BoxFuture<'static, _> {
             let net = binding.clone();
@@ -241,12 +241,12 @@ impl HubHost {
             let net = dialling.clone();
             Box::pin(async move {
                 let socket = net.dial(&authority).await?;
-                Ok(Box::new(socket) as loop_hub::io::BoxedConnection)
+                Ok(Box::new(socket) as loop_hub::net::io::BoxedConnection)
             })
         };
         let disk = self.disk.clone();
         let rng = StdRng::seed_from_u64(seed);
-        loop_hub::io::Io::new(Arc::new(bind), Arc::new(dial), self.machine.clock(), rng)
+        loop_hub::net::io::Io::new(Arc::new(bind), Arc::new(dial), self.machine.clock(), rng)
             .with_disk(Arc::new(move |path: &Path| Ok(disk.dir(path))))
             .with_witness(self.ledger.witness(self.id))
             .with_sizes(self.sizes.of_hub(&self.machine.name))

@@ -1,0 +1,34 @@
+//! What answering operators uses.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::HubConfig, health::Health, leader::PlanBoard, log::AgreedLog, membership::Changes, mesh::Mesh,
+    net::io::Io, placement::balance::Policy, raft::HubRaftNode,
+};
+
+/// One hub's means to answer operators.
+pub struct AdminContext {
+    /// What this hub was started with.
+    pub config: Arc<HubConfig>,
+    /// The outside.
+    pub io: Io,
+    /// Who leads, and how far the others are.
+    pub raft: HubRaftNode,
+    /// The way to change the set of hubs.
+    pub changes: Changes,
+    /// What is agreed, and the way to change it.
+    pub log: AgreedLog,
+    /// Who is connected where.
+    pub mesh: Mesh,
+    /// How well this hub serves.
+    pub health: Arc<Health>,
+    /// How forums are to be spread.
+    pub policy: Policy,
+    /// The newest plan, while this hub leads.
+    pub plan: Arc<PlanBoard>,
+    /// Ends what waits.
+    pub shutdown: CancellationToken,
+}

@@ -1,0 +1,8 @@
+//! What a hub offers over gRPC to operators and to other hubs, and to its HTTP server.
+
+pub mod admin;
+mod gateway;
+mod hub_service;
+
+pub use gateway::HubGateway;
+pub use hub_service::HubGrpc;

@@ -1,0 +1,55 @@
+//! Who is speaking: a peer is what its secret says it is, unless an operator has removed it or it is suspended.
+
+use loop_proto::ids::PeerId;
+use loop_raft_store::machine::PeerState;
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+use tonic::Status;
+
+use crate::log::{AgreedLog, PROPOSE_WITHIN};
+
+/// SHA-256 of a peer's secret: what the hubs keep of it.
+pub fn secret_hash(secret: &[u8]) -> [u8; 32] {
+    Sha256::digest(secret).into()
+}
+
+/// The peer that has this id and secret. It may have joined through another hub a moment ago, so one that is not
+/// known is looked for again once this hub has caught up.
+pub async fn identify(log: &AgreedLog, claimed: u32, secret: &[u8]) -> Result<PeerId, Status> {
+    let peer = match authenticate(log, claimed, secret) {
+        Some(peer) => peer,
+        None => {
+            log.fresh(Instant::now() + PROPOSE_WITHIN)
+                .await
+                .map_err(|stale| Status::unavailable(stale.to_string()))?;
+            authenticate(log, claimed, secret)
+                .ok_or_else(|| Status::unauthenticated("no peer has this id and secret: join first"))?
+        }
+    };
+    refuse_unwanted(log, peer)?;
+    Ok(peer)
+}
+
+fn authenticate(log: &AgreedLog, claimed: u32, secret: &[u8]) -> Option<PeerId> {
+    let hash = secret_hash(secret);
+    let known = log.read(|state| state.peer_by_secret_hash(&hash).map(|peer| peer.id));
+    known.filter(|id| id.get() == claimed)
+}
+
+/// Refuses a peer that an operator has removed, and one that has said what cannot be, for a while.
+pub fn refuse_unwanted(log: &AgreedLog, peer: PeerId) -> Result<(), Status> {
+    let (state, suspended_ms) =
+        log.read(|state| (state.peer(peer).map(|peer| peer.state), state.suspended_ms(peer)));
+    if suspended_ms > 0 {
+        return Err(Status::permission_denied(format!(
+            "{peer} has answered what cannot follow from its task and is suspended for {} s more; `hubctl peers` says what",
+            suspended_ms.div_ceil(1000)
+        )));
+    }
+    if state == Some(PeerState::Removed) {
+        return Err(Status::permission_denied(format!(
+            "an operator has removed {peer}; `hubctl peer resume {peer}` takes it back"
+        )));
+    }
+    Ok(())
+}

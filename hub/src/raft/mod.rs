@@ -1,0 +1,8 @@
+//! Raft among the hubs, over gRPC. Owns its configuration and its wire; what is agreed on is the machine's.
+
+mod client;
+mod node;
+mod service;
+
+pub use node::{HubRaftNode, LOG_FOLDER, has_leader, open_log_dir, start};
+pub use service::RaftGrpc;
