@@ -6,10 +6,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
-use loop_hub::{
-    leader::balance::{Load, PeerLoad, Policy, plan},
-    traffic::ForumRate,
-};
+use loop_hub::placement::balance::{ForumRate, Load, PeerLoad, Policy, plan};
 use loop_proto::{
     ids::PeerId,
     v1::{self, command::Body},

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
-use loop_hub::http::{
+use loop_hub_edge::{
     Outside,
     shim::{self, Rules},
 };

@@ -3,7 +3,7 @@
 //! Never keeps forum history. Each folder is a room: it may use those listed before it in ARCHITECTURE.md, and none after.
 
 pub mod config;
-pub mod net;
+pub mod outside;
 
 mod error;
 mod group;
@@ -26,7 +26,3 @@ mod peers;
 pub mod run;
 mod sizes;
 mod telemetry;
-
-pub mod http;
-pub mod hubctl;
-pub mod local;

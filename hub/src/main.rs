@@ -6,9 +6,10 @@ use anyhow::Context;
 use clap::Parser;
 use loop_hub::{
     config::{HubConfig, Options},
-    io::Io,
+    outside::Outside,
     run,
 };
+use loop_net::io::Io;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -70,7 +71,7 @@ fn try_main() -> anyhow::Result<()> {
     runtime.block_on(async {
         let shutdown = CancellationToken::new();
         tokio::spawn(stop_on_signal(shutdown.clone()));
-        run::run(config, Io::system(), metrics, shutdown).await
+        run::run(config, Outside::new(Io::system()), metrics, shutdown).await
     })?;
     tracing::info!("stopped");
     Ok(())

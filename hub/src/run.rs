@@ -2,9 +2,15 @@
 //!
 //! The only file that knows every service: each of them is a struct of what it uses, put together here.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures::{StreamExt, stream::FuturesUnordered};
+use loop_hub_edge::HttpConfig;
+use loop_net::{
+    channel::{self, MESSAGE_BYTES_MAX, WINDOW_BYTES},
+    group_secret::{HubGuard, ShowSecret},
+    io::{Acceptor, Io},
+};
 use loop_proto::v1::{
     self, hub_service_server::HubServiceServer, peer_service_server::PeerServiceServer,
     raft_service_server::RaftServiceServer,
@@ -33,16 +39,11 @@ use crate::{
     config::HubConfig,
     group::{Freshness, Group},
     health::Health,
-    http::{self, HttpConfig},
     leader::{self, LeaderContext, PlanBoard},
     log::{AgreedLog, LeaderDoor, ProposeService, Proposer, Routes},
     membership::{self, Changes, Membership},
     mesh::{LinkKeeper, LinkService, Mesh, rows::PeerRows, tell_traffic},
-    net::{
-        channel::{self, MESSAGE_BYTES_MAX, WINDOW_BYTES},
-        group_secret::{HubGuard, ShowSecret},
-        io::{Acceptor, Io},
-    },
+    outside::Outside,
     peers::{PeerGrpc, PeersContext},
     placement::{Placement, policy},
     raft::{self, HubRaftNode, RaftGrpc},
@@ -58,15 +59,15 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 /// Runs a hub until `shutdown`, then takes it down gracefully.
 pub async fn run(
     config: HubConfig,
-    io: Io,
+    outside: Outside,
     metrics: PrometheusHandle,
     shutdown: CancellationToken,
 ) -> Result<(), HubError> {
     telemetry::describe();
-    let http_acceptor = bind(&io, "--http-listen", config.http_listen).await?;
-    let grpc_acceptor = bind(&io, "--grpc-listen", config.grpc_listen).await?;
+    let http_acceptor = bind(&outside.io, "--http-listen", config.http_listen).await?;
+    let grpc_acceptor = bind(&outside.io, "--grpc-listen", config.grpc_listen).await?;
     let hub_down = CancellationToken::new();
-    let hub = open(Arc::new(config), io, hub_down.clone()).await?;
+    let hub = open(Arc::new(config), outside, hub_down.clone()).await?;
     let mut servers: FuturesUnordered<Serving> =
         [hub.serve_grpc(grpc_acceptor), hub.serve_http(http_acceptor, metrics.clone())].into_iter().collect();
     let duties = hub.start_duties(metrics);
@@ -117,7 +118,7 @@ async fn bind(io: &Io, flag: &'static str, addr: SocketAddr) -> Result<Box<dyn A
 /// What the services are made of. Known to this file alone.
 struct Parts {
     config: Arc<HubConfig>,
-    io: Io,
+    outside: Outside,
     raft: HubRaftNode,
     log_dir: Arc<dyn Dir>,
     door: LeaderDoor,
@@ -134,7 +135,12 @@ struct Parts {
 }
 
 /// Opens the data and starts everything that has no socket.
-async fn open(config: Arc<HubConfig>, io: Io, shutdown: CancellationToken) -> Result<Parts, HubError> {
+async fn open(
+    config: Arc<HubConfig>,
+    outside: Outside,
+    shutdown: CancellationToken,
+) -> Result<Parts, HubError> {
+    let io = outside.io.clone();
     let mesh = Mesh::new(known_hubs(&config, &io));
     let waiters = Arc::new(Waiters::default());
     let rows = PeerRows::new(mesh.presence.clone(), mesh.links.clone(), io.clone());
@@ -144,11 +150,12 @@ async fn open(config: Arc<HubConfig>, io: Io, shutdown: CancellationToken) -> Re
     let counted = Counted { traffic: mesh.traffic.clone(), freshness: freshness.clone() };
     let on_applied = OnApplied::new(mesh.presence.clone(), waiters.clone(), windows.clone(), counted);
     let unusable = |error| HubError::Data { dir: config.data_dir.display().to_string(), error };
-    let log_dir = raft::open_log_dir(&config, &io).map_err(unusable)?;
+    let log_dir = raft::open_log_dir(&config, &outside).map_err(unusable)?;
     membership::check_is_not_out(&*log_dir).map_err(unusable)?;
-    let (raft, state) = raft::start(&config, &io, log_dir.clone(), mesh.group.clone(), on_applied.clone())
-        .await
-        .map_err(unusable)?;
+    let (raft, state) =
+        raft::start(&config, &outside, log_dir.clone(), mesh.group.clone(), on_applied.clone())
+            .await
+            .map_err(unusable)?;
     on_applied.attach(state.clone());
     windows.attach(state.clone());
     let door = LeaderDoor::new(raft.clone(), io.clone());
@@ -160,7 +167,7 @@ async fn open(config: Arc<HubConfig>, io: Io, shutdown: CancellationToken) -> Re
     let transfer = Transfer { log: log.clone(), mesh: mesh.clone(), relays, shutdown: down };
     Ok(Parts {
         config,
-        io,
+        outside,
         raft,
         log_dir,
         door,
@@ -194,7 +201,7 @@ impl Parts {
     fn membership(&self) -> Membership {
         Membership {
             config: self.config.clone(),
-            io: self.io.clone(),
+            io: self.outside.io.clone(),
             group: self.mesh.group.clone(),
             raft: self.raft.clone(),
             log: self.log.clone(),
@@ -257,7 +264,7 @@ impl Parts {
     fn peers(&self) -> PeersContext {
         PeersContext {
             config: self.config.clone(),
-            io: self.io.clone(),
+            io: self.outside.io.clone(),
             log: self.log.clone(),
             mesh: self.mesh.clone(),
             waiters: self.waiters.clone(),
@@ -270,7 +277,7 @@ impl Parts {
     fn admin(&self) -> AdminContext {
         AdminContext {
             config: self.config.clone(),
-            io: self.io.clone(),
+            io: self.outside.io.clone(),
             raft: self.raft.clone(),
             changes: self.changes.clone(),
             log: self.log.clone(),
@@ -311,7 +318,7 @@ impl Parts {
             tokio::spawn(membership::see_through(self.changes.clone(), self.raft.clone())),
             tokio::spawn(self.link_keeper().run()),
             tokio::spawn(tell_traffic(self.mesh.clone(), down.clone())),
-            tokio::spawn(sizes::watch(self.io.clone(), self.log.clone(), self.held())),
+            tokio::spawn(sizes::watch(self.outside.clone(), self.log.clone(), self.held())),
             tokio::spawn(self.windows.clone().tidy()),
             tokio::spawn(async move { health.run(down).await }),
             tokio::spawn(leader::run(self.leader())),
@@ -370,9 +377,9 @@ impl Parts {
             ..HttpConfig::default()
         };
         let gateway = Arc::new(self.gateway());
-        let (outside, down) = (Arc::new(self.io.clone()), self.shutdown.clone());
+        let (outside, down) = (Arc::new(self.outside.io.clone()), self.shutdown.clone());
         tokio::spawn(async move {
-            http::serve(Box::new(HttpListener(acceptor)), config, gateway, outside, metrics, down)
+            loop_hub_edge::serve(acceptor, config, gateway, outside, metrics, down)
                 .await
                 .map_err(|error| error.to_string())
         })
@@ -431,26 +438,5 @@ fn why_ended(ended: Result<Result<(), String>, JoinError>) -> String {
         Ok(Ok(())) => "it ended by itself".to_owned(),
         Ok(Err(error)) => error,
         Err(fell) => fell.to_string(),
-    }
-}
-
-struct HttpListener(Box<dyn Acceptor>);
-
-impl http::Listener for HttpListener {
-    fn accept(&mut self) -> BoxFuture<'_, io::Result<(Box<dyn http::Io>, SocketAddr)>> {
-        Box::pin(async move {
-            let (connection, from) = self.0.accept().await?;
-            Ok((Box::new(connection) as Box<dyn http::Io>, from))
-        })
-    }
-}
-
-impl http::Outside for Io {
-    fn fill_random(&self, bytes: &mut [u8]) {
-        Io::fill_random(self, bytes);
-    }
-
-    fn unix_seconds(&self) -> u64 {
-        self.now_ms() / 1000
     }
 }

@@ -9,7 +9,7 @@ use metrics::gauge;
 
 use crate::{
     log::AgreedLog,
-    net::io::{Io, Size},
+    outside::{Outside, Size},
 };
 
 /// How often it is looked at.
@@ -19,7 +19,7 @@ const EVERY: Duration = Duration::from_secs(1);
 pub type Held = (&'static str, (usize, usize));
 
 /// Looks once a second, for as long as the hub runs.
-pub async fn watch(io: Io, log: AgreedLog, held: impl Fn() -> Vec<Held>) {
+pub async fn watch(outside: Outside, log: AgreedLog, held: impl Fn() -> Vec<Held>) {
     loop {
         tokio::time::sleep(EVERY).await;
         let mut sizes: Vec<Size> = held().into_iter().map(|(what, held)| Size::new(what, held)).collect();
@@ -28,7 +28,7 @@ pub async fn watch(io: Io, log: AgreedLog, held: impl Fn() -> Vec<Held>) {
             gauge!("loop_held", "what" => size.what).set(size.now as f64);
             gauge!("loop_held_limit", "what" => size.what).set(size.limit as f64);
         }
-        io.tell_sizes(&sizes);
+        outside.tell_sizes(&sizes);
     }
 }
 

@@ -5,14 +5,13 @@ mod lone_hub;
 use std::{collections::BTreeSet, time::Duration};
 
 use clap::Parser;
-use loop_hub::hubctl::{self, Args, Outside};
+use lone_hub::{LoneHub, Volunteer, eventually};
+use loop_hubctl::{Args, Outside};
 use loop_proto::v1::{self, admin_service_client::AdminServiceClient};
 use tokio::time::sleep;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
-
-use lone_hub::{LoneHub, Volunteer, eventually};
 
 const PEER_SERVICE: &str = "loop.p2p.v1.PeerService";
 
@@ -43,7 +42,7 @@ async fn ctl(hub: &LoneHub, line: &str) -> (u8, String) {
         err: std::io::sink(),
         terminal: None,
     };
-    let code = hubctl::run(&args, outside).await.map_or_else(|error| error.exit_code(), |()| 0);
+    let code = loop_hubctl::run(&args, outside).await.map_or_else(|error| error.exit_code(), |()| 0);
     (code, String::from_utf8(out).unwrap())
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use loop_hub::local::LocalConfig;
+use loop_local::LocalConfig;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     process::{Child, Command},

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
-use loop_hub::local::LocalConfig;
+use loop_local::LocalConfig;
 use serde_json::Value;
 use tokio::process::Command;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use loop_hub::local::Who;
+use loop_local::Who;
 
 use crate::{
     expect::unique,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use loop_hub::local::Who;
+use loop_local::Who;
 use loop_proto::v1::{InvitationInfo, InvitationStatus, PeerState};
 
 use crate::{expect::eventually, system::System};

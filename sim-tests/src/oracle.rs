@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Result, bail};
-use loop_hub::local::Who;
+use loop_local::Who;
 use tokio::time::Instant;
 
 use crate::{

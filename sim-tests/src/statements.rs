@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use loop_hub::local::Who;
+use loop_local::Who;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 

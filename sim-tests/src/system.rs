@@ -7,10 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use loop_hub::{
-    hubctl::Admin,
-    local::{LocalCluster, LocalConfig, Who},
-};
+use loop_admin::Admin;
+use loop_local::{LocalCluster, LocalConfig, Who};
 use loop_proto::{
     ids::ForumKey,
     v1::{ForumInfo, show_forum_request::Which},

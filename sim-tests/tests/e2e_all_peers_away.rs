@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use loop_hub::local::Who;
+use loop_local::Who;
 use loop_sim_tests::{
     client::{CallFailure, Commit, Visitor, sid},
     expect::{eventually, unique},

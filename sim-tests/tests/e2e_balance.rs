@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Result;
-use loop_hub::local::Who;
+use loop_local::Who;
 use loop_proto::v1::{ForumInfo, InvitationCause, InvitationInfo, PeerState};
 use loop_sim_tests::{
     client::Visitor,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use loop_hub::net::group_secret::ShowSecret;
+use loop_net::group_secret::ShowSecret;
 use loop_proto::v1::{
     self, command::Body, from_leader, hub_service_client::HubServiceClient, outcome,
     raft_service_client::RaftServiceClient, to_leader,

@@ -4,10 +4,8 @@
 use std::{net::TcpListener, path::Path, process::Stdio, time::Duration};
 
 use anyhow::Result;
-use loop_hub::{
-    hubctl::{Admin, CtlError},
-    local::{LocalCluster, Who},
-};
+use loop_admin::{Admin, AdminError};
+use loop_local::{LocalCluster, Who};
 use loop_sim_tests::{
     client::{Commit, Visitor},
     expect::{eventually, unique},
@@ -62,7 +60,7 @@ impl AddedHub {
 }
 
 /// Asks these hubs as an operator.
-fn operator(hubs: &[String]) -> Result<Admin, CtlError> {
+fn operator(hubs: &[String]) -> Result<Admin, AdminError> {
     Admin::new(hubs, Duration::from_secs(5))?.with_token(ADMIN_TOKEN.to_owned().into())
 }
 

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use loop_hub::local::Who;
+use loop_local::Who;
 use loop_sim_tests::{
     client::{Commit, Visitor},
     copies::Copies,

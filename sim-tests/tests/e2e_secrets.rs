@@ -2,7 +2,7 @@
 //! processes as talkative as they can be, and then looked for in all logs, metrics and operators' answers.
 
 use anyhow::Result;
-use loop_hub::local::Who;
+use loop_local::Who;
 use loop_proto::ids::ForumKey;
 use loop_sim_tests::{
     client::{Commit, Visitor, client, query, sid},

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::future::join_all;
-use loop_hub::local::{Signal, Who};
+use loop_local::{Signal, Who};
 use loop_sim_tests::{
     churn::metric,
     client::{Commit, Visitor, client},

@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use loop_hub::net::group_secret::ShowSecret;
+use loop_net::group_secret::ShowSecret;
 use loop_proto::{
     ids::ForumKey,
     v1::{self, command::Body, from_leader, hub_service_client::HubServiceClient, outcome, to_leader},

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use loop_hub::hubctl::Admin;
+use loop_admin::Admin;
 use loop_proto::{
     ids::ForumKey,
     v1::{ForumInfo, InvitationStatus, show_forum_request::Which},

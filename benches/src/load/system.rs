@@ -5,10 +5,8 @@ use std::{fmt, path::PathBuf, time::Duration};
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use clap::Args;
-use loop_hub::{
-    hubctl::Admin,
-    local::{LocalCluster, LocalConfig, Who},
-};
+use loop_admin::Admin;
+use loop_local::{LocalCluster, LocalConfig, Who};
 use loop_proto::v1;
 use rand::Rng;
 use tempfile::TempDir;

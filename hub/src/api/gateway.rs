@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use loop_atomjump::Answer;
+use loop_hub_edge::gateway::{CallError, ClientCall, Gateway};
 use loop_proto::v1::{self, rows_request};
 use tokio::time::Instant;
 
 use crate::{
     calls::Calls,
     health::Health,
-    http::gateway::{CallError, ClientCall, Gateway},
     mesh::{
         Mesh,
         rows::{Holders, PeerRows},

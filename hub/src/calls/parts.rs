@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use loop_atomjump::{Answer, Call, Given, refused};
+use loop_hub_edge::gateway::{CallError, ClientCall};
 use loop_proto::ids::ForumId;
 
 use super::waiters::Waiters;
 use crate::{
-    http::gateway::{CallError, ClientCall},
     log::{AgreedLog, Stale},
     mesh::traffic::Traffic,
     placement::Placement,

@@ -1,6 +1,7 @@
 //! Reads: answered here, from a window that holds everything acknowledged before the call. Never write.
 
 use loop_atomjump::{Answer, Call, Session, render, render_plain};
+use loop_hub_edge::gateway::{CallError, ClientCall};
 use loop_proto::{
     breakage::{self, Breakage},
     ids::ForumId,
@@ -9,7 +10,6 @@ use loop_proto::{
 use tokio::time::Instant;
 
 use super::parts::Calls;
-use crate::http::gateway::{CallError, ClientCall};
 
 impl Calls {
     /// Serves a read, at the latest at `deadline`.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::join;
 use loop_atomjump::{Answer, Call, new_rows, render_plain};
+use loop_hub_edge::gateway::{CallError, ClientCall, Opening};
 use loop_proto::{
     ids::{ForumId, RequestId, TaskId},
     v1::{self, RejectionCode},
@@ -12,10 +13,7 @@ use prost::Message;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{parts::Calls, waiters::Place};
-use crate::{
-    http::gateway::{CallError, ClientCall, Opening},
-    log::ProposeError,
-};
+use crate::log::ProposeError;
 
 /// How long it is waited until a committed answer that could not be shown is tried again.
 const SHOW_AGAIN: Duration = Duration::from_millis(50);

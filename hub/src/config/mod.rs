@@ -11,7 +11,7 @@ use loop_raft_store::machine::Bounds;
 
 pub use options::{LogEngineKind, Options};
 
-use crate::net::secret::Secret;
+use loop_net::secret::Secret;
 
 /// Messages that may wait for a peer that reads slowly.
 const PEER_QUEUE: usize = 512;

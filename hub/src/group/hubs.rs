@@ -2,14 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use loop_proto::v1;
-use parking_lot::Mutex;
-
-use crate::net::{
+use loop_net::{
     channel,
     group_secret::{HubChannel, ShowSecret},
     io::Io,
 };
+use loop_proto::v1;
+use parking_lot::Mutex;
 
 /// The hubs this one knows of.
 pub struct Group {

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use loop_net::io::Io;
 use loop_proto::{
     ids::{HubTime, RequestId},
     v1::{command, outcome},
@@ -13,7 +14,7 @@ use super::{
     change::Change,
     proposer::{OnOutcome, ProposeError, Proposer},
 };
-use crate::{group::Freshness, net::io::Io};
+use crate::group::Freshness;
 
 /// How long a hub's own proposals (answers, registrations) are tried.
 pub const PROPOSE_WITHIN: Duration = Duration::from_secs(5);

@@ -12,6 +12,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt};
+use loop_net::io::Io;
 use loop_proto::{
     breakage::{self, Breakage},
     v1::{self, from_leader, to_leader},
@@ -21,7 +22,7 @@ use openraft::{ReadPolicy, async_runtime::watch::WatchReceiver};
 use prost::Message;
 use tokio::sync::mpsc;
 
-use crate::{net::io::Io, raft::HubRaftNode};
+use crate::raft::HubRaftNode;
 
 /// Commands taken from a queue, or sent to the leader, in one go.
 pub(super) const BATCH_MAX: usize = 512;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use futures::StreamExt;
+use loop_net::channel::MESSAGE_BYTES_MAX;
 use loop_proto::v1::{self, hub_service_client::HubServiceClient};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::door::{BATCH_MAX, LeaderDoor};
-use crate::{group::Group, net::channel::MESSAGE_BYTES_MAX};
+use crate::group::Group;
 
 /// Opens routes to hubs.
 #[derive(Clone)]

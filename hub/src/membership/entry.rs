@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use loop_net::{admin_token::authorized, channel, group_secret::ShowSecret, io::Io};
 use loop_proto::v1::{self, admin_service_client::AdminServiceClient};
 use loop_raft_store::raft_types::HubNode;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -9,14 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::changes::votes;
-use crate::{
-    config::HubConfig,
-    error::HubError,
-    group::Group,
-    log::AgreedLog,
-    net::{admin_token::authorized, channel, group_secret::ShowSecret, io::Io},
-    raft::HubRaftNode,
-};
+use crate::{config::HubConfig, error::HubError, group::Group, log::AgreedLog, raft::HubRaftNode};
 
 /// How long a hub that wants to enter waits before it asks again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);

@@ -6,4 +6,4 @@ mod out;
 
 pub use changes::{Changes, see_through, votes};
 pub use entry::{Membership, hand_over};
-pub use out::{check_is_not_out, is_noted_out, note_taken_out};
+pub use out::{check_is_not_out, note_taken_out};

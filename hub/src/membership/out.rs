@@ -1,11 +1,9 @@
 //! The mark beside the log of a hub that was taken out of its group, so that no restart brings it back.
 
-use std::{io, path::Path};
+use std::io;
 
+use loop_proto::hub_folder::TAKEN_OUT;
 use loop_raft_store::log_store::disk::Dir;
-
-/// The file beside the log of a hub that was taken out of its group.
-const TAKEN_OUT: &str = "taken-out";
 
 /// Notes beside a hub's log that it was taken out of its group, so that no restart brings it back.
 pub fn note_taken_out(log_dir: &dyn Dir) {
@@ -18,11 +16,6 @@ pub fn note_taken_out(log_dir: &dyn Dir) {
     if let Err(error) = note() {
         tracing::warn!(%error, "cannot note that this hub is out of its group: do not start it again");
     }
-}
-
-/// Whether the hub with the log in this folder was taken out of its group, as far as it has noticed.
-pub fn is_noted_out(log_folder: &Path) -> bool {
-    log_folder.join(TAKEN_OUT).exists()
 }
 
 /// An error if the hub with this log was taken out of its group before.

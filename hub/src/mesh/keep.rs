@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::StreamExt;
+use loop_net::{channel::MESSAGE_BYTES_MAX, queue::Queue};
 use loop_proto::{
     ids::PeerId,
     v1::{self, hub_service_client::HubServiceClient, link_reply, link_request},
@@ -16,10 +17,7 @@ use super::{
     parts::Mesh,
     presence::Presence,
 };
-use crate::{
-    group::Freshness,
-    net::{channel::MESSAGE_BYTES_MAX, queue::Queue},
-};
+use crate::group::Freshness;
 
 /// How often the set of hubs is looked at, and how long a broken link waits.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);

@@ -10,11 +10,10 @@ use std::{
     },
 };
 
+use loop_net::queue::{Gone, Queue};
 use loop_proto::v1::{self, link_reply, link_request};
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, oneshot};
-
-use crate::net::queue::{Gone, Queue};
 
 /// Messages that may wait for a slow link; what does not fit is dropped, and its reader asks elsewhere.
 pub(super) const OUTGOING_MAX: usize = 1024;

@@ -11,11 +11,10 @@ use std::{
     },
 };
 
+use loop_net::queue::{Gone, Queue};
 use loop_proto::{ids::PeerId, v1};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
-
-use crate::net::queue::{Gone, Queue};
 
 /// Kilobytes of records that may wait for a slow peer. Beyond it the peer's feed stands still: it reads the log from where
 /// it is, and holds on to nothing that the log has let go.

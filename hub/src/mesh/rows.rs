@@ -6,6 +6,8 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
+use loop_hub_edge::gateway::CallError;
+use loop_net::io::Io;
 use loop_proto::{ids::PeerId, v1};
 use metrics::{counter, histogram};
 use tokio::time::{Instant, sleep_until};
@@ -14,7 +16,6 @@ use super::{
     links::Links,
     presence::{Presence, Whereabouts},
 };
-use crate::{http::gateway::CallError, net::io::Io};
 
 /// A peer that has not answered after this is overtaken by a second one, unless answers usually take longer.
 const HEDGE_AFTER: Duration = Duration::from_millis(50);

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use loop_net::io::Io;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    calls::waiters::Waiters, config::HubConfig, log::AgreedLog, mesh::Mesh, net::io::Io, transfer::Transfer,
+    calls::waiters::Waiters, config::HubConfig, log::AgreedLog, mesh::Mesh, transfer::Transfer,
     windows::Windows,
 };
 

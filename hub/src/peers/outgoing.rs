@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use loop_net::queue::Gone;
 use loop_proto::{
     breakage::{self, Breakage},
     ids::PeerId,
@@ -14,7 +15,7 @@ use super::{
     context::PeersContext,
     feed::{self, Held, Trimmed},
 };
-use crate::{mesh::presence::PeerConnection, net::queue::Gone};
+use crate::mesh::presence::PeerConnection;
 
 /// Writes one peer's stream until it is gone.
 pub(super) async fn run(cx: PeersContext, connection: Arc<PeerConnection>, cursor: u64) {

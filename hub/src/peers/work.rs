@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, future::join_all, stream::BoxStream};
+use loop_net::queue::Queue;
 use loop_proto::{
     ids::PeerId,
     v1::{self, command, peer_to_hub},
@@ -21,7 +22,6 @@ use crate::{
     identity::{identify, refuse_unwanted},
     log::{PROPOSE_WITHIN, ProposeError},
     mesh::presence::{OUTGOING_KILOBYTES_MAX, PeerConnection},
-    net::queue::Queue,
 };
 
 /// A connection is broken after this many heartbeats of silence.

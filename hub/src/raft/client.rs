@@ -11,6 +11,7 @@ use futures::{
     future::BoxFuture,
     stream::{self, BoxStream},
 };
+use loop_net::{channel::MESSAGE_BYTES_MAX, group_secret::HubChannel};
 use loop_proto::v1::{self, append_reply, raft_service_client::RaftServiceClient};
 use loop_raft_store::{
     raft_codec as codec,
@@ -30,10 +31,7 @@ use openraft::{
 };
 use tonic::Status;
 
-use crate::{
-    group::Group,
-    net::{channel::MESSAGE_BYTES_MAX, group_secret::HubChannel},
-};
+use crate::group::Group;
 
 /// One chunk of a snapshot on the wire, bytes.
 const SNAPSHOT_CHUNK: usize = 1 << 20;

@@ -4,5 +4,5 @@ mod client;
 mod node;
 mod service;
 
-pub use node::{HubRaftNode, LOG_FOLDER, has_leader, open_log_dir, start};
+pub use node::{HubRaftNode, has_leader, open_log_dir, start};
 pub use service::RaftGrpc;

@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use loop_proto::breakage::{self, Breakage};
+use loop_proto::{
+    breakage::{self, Breakage},
+    hub_folder::LOG_FOLDER,
+};
 use loop_raft_store::{
     adapter::{self, ApplySink, StateMachine, StateReader},
     log_store::{self, Engine, LogStoreConfig, disk::Dir},
@@ -19,7 +22,7 @@ use super::client::HubNetwork;
 use crate::{
     config::{HubConfig, LogEngineKind},
     group::Group,
-    net::io::Io,
+    outside::Outside,
 };
 
 /// A handle to this hub's Raft node.
@@ -32,12 +35,9 @@ pub fn has_leader(raft: &HubRaftNode) -> bool {
     metrics.current_leader.is_some()
 }
 
-/// The folder of the Raft log within a hub's data folder.
-pub const LOG_FOLDER: &str = "log";
-
 /// Opens the folder of the log, for this process alone.
-pub fn open_log_dir(config: &HubConfig, io: &Io) -> io::Result<Arc<dyn Dir>> {
-    open_dir(io, &log_path(config), "the log")
+pub fn open_log_dir(config: &HubConfig, outside: &Outside) -> io::Result<Arc<dyn Dir>> {
+    open_dir(outside, &log_path(config), "the log")
 }
 
 fn log_path(config: &HubConfig) -> PathBuf {
@@ -47,7 +47,7 @@ fn log_path(config: &HubConfig) -> PathBuf {
 /// Opens the log and the newest snapshot and starts Raft on them.
 pub async fn start(
     config: &HubConfig,
-    io: &Io,
+    outside: &Outside,
     log_dir: Arc<dyn Dir>,
     group: Arc<Group>,
     sink: Arc<dyn ApplySink>,
@@ -57,17 +57,18 @@ pub async fn start(
         suspension_ms: config.suspension_ms,
         ..Bounds::default()
     });
-    let sink = match io.witness() {
+    let sink = match outside.witness() {
         Some(witness) => Arc::new(Witnessed { witness, sink }) as Arc<dyn ApplySink>,
         None => sink,
     };
     let dir = config.data_dir.join("snapshots");
-    let (machine, reader) = adapter::open_on(open_dir(io, &dir, "the snapshots")?, io.sink(), sink, initial)?;
+    let (machine, reader) =
+        adapter::open_on(open_dir(outside, &dir, "the snapshots")?, outside.sink(), sink, initial)?;
     let engine = match config.log_engine {
         LogEngineKind::Sled => Engine::Sled,
         LogEngineKind::Segment => Engine::Segment,
     };
-    let log = log_store::open_on(LogStoreConfig::new(log_path(config), engine), log_dir, io.sink())
+    let log = log_store::open_on(LogStoreConfig::new(log_path(config), engine), log_dir, outside.sink())
         .map_err(io::Error::other)?;
     let raft_config = Config {
         cluster_name: "loop-hubs".into(),
@@ -109,8 +110,8 @@ impl ApplySink for Witnessed {
     }
 }
 
-fn open_dir(io: &Io, dir: &Path, what: &str) -> io::Result<Arc<dyn Dir>> {
-    io.open_dir(dir).map_err(|error| {
+fn open_dir(outside: &Outside, dir: &Path, what: &str) -> io::Result<Arc<dyn Dir>> {
+    outside.open_dir(dir).map_err(|error| {
         let why = match error.kind() {
             io::ErrorKind::ResourceBusy => "another process uses it".to_owned(),
             _ => error.to_string(),

@@ -3,6 +3,7 @@
 use std::{pin::pin, sync::Arc};
 
 use futures::{Stream, StreamExt, stream::BoxStream};
+use loop_net::channel::MESSAGE_BYTES_MAX;
 use loop_proto::{
     ids::PeerId,
     v1::{self, hub_service_client::HubServiceClient, hub_to_peer},
@@ -23,7 +24,6 @@ use super::{
 use crate::{
     identity::identify,
     mesh::presence::{PeerConnection, Whereabouts},
-    net::channel::MESSAGE_BYTES_MAX,
 };
 
 /// Longest hash a peer may send along, bytes.

@@ -34,10 +34,8 @@ use self::{
     slot::{Installed, SharedSlot},
     table::Table,
 };
-use crate::{
-    http::gateway::CallError,
-    mesh::rows::{Holders, PeerRows},
-};
+use crate::mesh::rows::{Holders, PeerRows};
+use loop_hub_edge::gateway::CallError;
 
 /// Messages a window begins with: what AtomJump's own query takes, and as many again for whispers between others.
 const LOADED_MESSAGES: usize = 200;

@@ -12,12 +12,13 @@ use std::{
     time::Duration,
 };
 
+use loop_admin::Admin;
 use loop_hub::{
     config::{HubConfig, Options},
-    hubctl::Admin,
-    io::Io,
+    outside::Outside,
     run::{self, HubError},
 };
+use loop_net::io::Io;
 use loop_proto::v1::{self, peer_service_client::PeerServiceClient, peer_to_hub};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::{
@@ -83,7 +84,7 @@ impl LoneHub {
         };
         let shutdown = CancellationToken::new();
         let config = HubConfig::try_from(options).unwrap();
-        let life = tokio::spawn(run::run(config, Io::system(), metrics(), shutdown.clone()));
+        let life = tokio::spawn(run::run(config, Outside::new(Io::system()), metrics(), shutdown.clone()));
         Self { http, grpc, shutdown, life }
     }
 

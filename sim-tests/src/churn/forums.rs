@@ -138,12 +138,7 @@ impl Forums {
     }
 }
 
-async fn open(
-    admin: loop_hub::hubctl::Admin,
-    hubs: Vec<String>,
-    at: usize,
-    messages: u64,
-) -> Result<Arc<Forum>> {
+async fn open(admin: loop_admin::Admin, hubs: Vec<String>, at: usize, messages: u64) -> Result<Arc<Forum>> {
     let name = unique("ajps_guests_");
     let visitor = Visitor::open(&hubs[at % hubs.len()], &name).await?;
     let key = loop_proto::ids::ForumKey::of_name(name.as_bytes()).0.to_vec();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use loop_hub::local::Who;
+use loop_local::Who;
 
 use super::{
     forums::Forums,

@@ -7,12 +7,11 @@ use std::{
 };
 
 use loop_hub::{
-    leader::{
-        self,
-        balance::{self, Heat, Load, Outcomes, PeerLoad, Policy},
+    leader::{self},
+    placement::{
+        balance::{self, ForumRate, Heat, Load, Outcomes, PeerLoad, Policy},
+        liveness,
     },
-    liveness,
-    traffic::ForumRate,
 };
 use loop_proto::{
     ids::{ForumId, PeerId},

@@ -231,7 +231,7 @@ impl HubHost {
         })
     }
 
-    fn io(&self, seed: u64) -> loop_hub::net::io::Io {
+    fn outside(&self, seed: u64) -> loop_hub::outside::Outside {
         let (binding, dialling) = (self.machine.net.clone(), self.machine.net.clone());
         let bind = move |addr| -> BoxFuture<'static, _> {
             let net = binding.clone();
@@ -241,12 +241,13 @@ impl HubHost {
             let net = dialling.clone();
             Box::pin(async move {
                 let socket = net.dial(&authority).await?;
-                Ok(Box::new(socket) as loop_hub::net::io::BoxedConnection)
+                Ok(Box::new(socket) as loop_net::io::BoxedConnection)
             })
         };
         let disk = self.disk.clone();
         let rng = StdRng::seed_from_u64(seed);
-        loop_hub::net::io::Io::new(Arc::new(bind), Arc::new(dial), self.machine.clock(), rng)
+        let io = loop_net::io::Io::new(Arc::new(bind), Arc::new(dial), self.machine.clock(), rng);
+        loop_hub::outside::Outside::new(io)
             .with_disk(Arc::new(move |path: &Path| Ok(disk.dir(path))))
             .with_witness(self.ledger.witness(self.id))
             .with_sizes(self.sizes.of_hub(&self.machine.name))
@@ -257,7 +258,7 @@ impl HubHost {
         let (shutdown, seed) = self.machine.begin();
         self.disk.end_process();
         let metrics = PrometheusBuilder::new().build_recorder().handle();
-        let ended = loop_hub::run::run(self.config()?, self.io(seed), metrics, shutdown).await;
+        let ended = loop_hub::run::run(self.config()?, self.outside(seed), metrics, shutdown).await;
         self.machine.end(ended.map_err(|error| error.to_string()));
         Ok(())
     }

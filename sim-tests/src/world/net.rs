@@ -14,7 +14,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use loop_hub::net::io::{Acceptor, BoxedConnection};
+use loop_net::io::{Acceptor, BoxedConnection};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Sleep, sleep},

@@ -20,7 +20,7 @@ impl Sizes {
     }
 
     /// A hub's ear.
-    pub fn of_hub(&self, name: &str) -> Arc<loop_hub::net::io::TellSizes> {
+    pub fn of_hub(&self, name: &str) -> Arc<loop_hub::outside::TellSizes> {
         let (sizes, name) = (self.clone(), name.to_owned());
         Arc::new(move |told| {
             told.iter().for_each(|size| sizes.heard(&name, size.what, size.now, size.limit));

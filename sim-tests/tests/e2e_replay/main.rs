@@ -33,7 +33,7 @@ use capture::Capture;
 use compare::Compared;
 use http::Request;
 use improved::IMPROVED;
-use loop_hub::local::Who;
+use loop_local::Who;
 use loop_sim_tests::{
     expect::{ensure, eventually},
     system::System,

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use loop_net::io::Io;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::HubConfig, health::Health, leader::PlanBoard, log::AgreedLog, membership::Changes, mesh::Mesh,
-    net::io::Io, placement::balance::Policy, raft::HubRaftNode,
+    placement::balance::Policy, raft::HubRaftNode,
 };
 
 /// One hub's means to answer operators.

@@ -2,13 +2,12 @@
 //!
 //! Never logs or returns a token.
 
-use tonic::{Request, Status, service::Interceptor};
-
-use crate::net::{
+use loop_net::{
     admin_token::{HEADER, SCHEME},
     callers::{Fingerprint, Origin},
     secret::Secret,
 };
+use tonic::{Request, Status, service::Interceptor};
 
 /// Lets operators through.
 #[derive(Clone)]
@@ -72,7 +71,7 @@ mod tests {
     use tonic::{Code, metadata::MetadataValue};
 
     use super::*;
-    use crate::net::{admin_token::authorized, callers::PASSED_ON, channel::CameFrom};
+    use loop_net::{admin_token::authorized, callers::PASSED_ON, channel::CameFrom};
 
     const TOKEN: &str = "correct horse battery";
 

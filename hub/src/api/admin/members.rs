@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use loop_net::group_secret::HubGuard;
 use loop_proto::v1;
 use loop_raft_store::raft_types::{HubNode, HubRaft};
 use openraft::{ChangeMembers, Instant, RaftMetrics, ServerState, async_runtime::watch::WatchReceiver};
@@ -14,7 +15,6 @@ use super::{
 use crate::{
     config::is_authority,
     membership::{hand_over, votes},
-    net::group_secret::HubGuard,
 };
 
 /// How long a new hub may take to copy the log before it becomes a voter.

@@ -2,12 +2,12 @@
 
 use std::{future::Future, time::Duration};
 
+use loop_net::{admin_token::authorized, group_secret::HubChannel};
 use loop_proto::v1::admin_service_client::AdminServiceClient;
 use tokio::time::timeout;
 use tonic::{Code, Request, Response, Status, metadata::MetadataValue};
 
 use super::context::AdminContext;
-use crate::net::{admin_token::authorized, group_secret::HubChannel};
 
 /// The leader, for questions.
 pub(super) type Leader = AdminServiceClient<HubChannel>;

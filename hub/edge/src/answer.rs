@@ -1,0 +1,256 @@
+//! Answers: headers per endpoint as AtomJump sends them, JSONP, errors in AtomJump's language.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    header::{
+        ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, DATE,
+        EXPIRES, LAST_MODIFIED, PRAGMA, RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+    },
+};
+use http_body_util::Full;
+use loop_proto::v1::Endpoint;
+
+use super::{
+    body::BodyError,
+    dates,
+    shim::{Call, Refusal},
+};
+use crate::gateway::CallError;
+
+/// What hyper sends.
+pub type Answer = Response<Full<Bytes>>;
+
+/// PHP's page type.
+pub const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=UTF-8");
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const FAST_HTML: HeaderValue = HeaderValue::from_static("text/html");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store, no-cache, must-revalidate");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+
+/// Without effect on a script, which is what a JSONP answer is; makes a page of it harmless.
+const INERT: HeaderValue = HeaderValue::from_static("default-src 'none'; sandbox");
+
+/// Longest content type taken from a peer, bytes.
+const CONTENT_TYPE_BYTES_MAX: usize = 128;
+
+/// An answer with a body.
+pub fn with_body(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, content_type);
+    answer
+}
+
+/// One short sentence.
+pub fn sentence(status: StatusCode, text: impl Into<String>) -> Answer {
+    let mut text = text.into();
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    let mut answer = with_body(status, TEXT, text);
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    answer
+}
+
+/// JSON that is nobody's to keep.
+pub fn json(status: StatusCode, json: impl Into<Bytes>) -> Answer {
+    let mut answer = with_body(status, JSON, json);
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    answer
+}
+
+/// What every script without a file gets.
+pub fn no_such_script() -> Answer {
+    with_body(StatusCode::NOT_FOUND, HTML, "File not found.\n")
+}
+
+/// A known endpoint that is still to come.
+pub fn not_built() -> Answer {
+    sentence(
+        StatusCode::NOT_IMPLEMENTED,
+        "This part of AtomJump Messaging is not available on this server yet.",
+    )
+}
+
+/// The answer to a request that never became a call.
+pub fn refused(refusal: Refusal) -> Answer {
+    let status = match refusal {
+        Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
+        Refusal::UrlTooLong(_) => StatusCode::URI_TOO_LONG,
+        Refusal::TooMuch(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::BadCallback(_) | Refusal::BadHost(_) => StatusCode::BAD_REQUEST,
+        // loop-server-fast's own answer, empty and without a type.
+        Refusal::NoSession => return status_only(StatusCode::BAD_REQUEST),
+        Refusal::BodyType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    };
+    let mut answer = sentence(status, refusal.to_string());
+    if refusal == Refusal::Method {
+        answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
+    }
+    answer
+}
+
+/// The answer to a body that was not taken. Nothing more can be read from that connection.
+pub fn body_refused(error: BodyError) -> Answer {
+    let status = match error {
+        BodyError::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        BodyError::TooSlow => StatusCode::REQUEST_TIMEOUT,
+        BodyError::Crowded => StatusCode::SERVICE_UNAVAILABLE,
+        BodyError::Broken => StatusCode::BAD_REQUEST,
+    };
+    let mut answer = sentence(status, error.to_string());
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    if error == BodyError::Crowded {
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(1));
+    }
+    answer
+}
+
+/// The hub has too many requests already.
+pub fn crowded() -> Answer {
+    unserved(&CallError::Overloaded)
+}
+
+/// The answer to a call that was not served: AtomJump's own "no database" where nothing was written, which makes
+/// its browser try again, and 504 where the outcome is open.
+pub fn unserved(error: &CallError) -> Answer {
+    let (status, retry, text) = match error {
+        CallError::Overloaded | CallError::NoLeader => (StatusCode::SERVICE_UNAVAILABLE, 1, String::new()),
+        CallError::NoPeer => (StatusCode::SERVICE_UNAVAILABLE, 5, String::new()),
+        CallError::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, 60, error.to_string()),
+        CallError::Timeout => (StatusCode::GATEWAY_TIMEOUT, 2, error.to_string()),
+        CallError::Pending => (StatusCode::GATEWAY_TIMEOUT, 10, error.to_string()),
+        CallError::Indeterminate => (StatusCode::GATEWAY_TIMEOUT, 2, error.to_string()),
+    };
+    let mut answer =
+        if text.is_empty() { with_body(status, HTML, Bytes::new()) } else { sentence(status, text) };
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry));
+    answer
+}
+
+/// A status and nothing else.
+pub fn status_only(status: StatusCode) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::new()));
+    *answer.status_mut() = status;
+    answer
+}
+
+/// The answer to a call, in the endpoint's envelope and with its headers.
+pub fn of_call(call: &Call, made: loop_atomjump::Answer, unix_seconds: u64) -> Answer {
+    let status = u16::try_from(made.status).ok().and_then(|status| StatusCode::from_u16(status).ok());
+    let content_type = match made.content_type {
+        "" => type_of(call),
+        known => HeaderValue::from_static(known),
+    };
+    let bytes = if made.jsonp { envelope(call, &made.body) } else { made.body.into() };
+    let mut answer = with_body(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), content_type, bytes);
+    if made.jsonp {
+        answer.headers_mut().insert(CONTENT_SECURITY_POLICY, INERT);
+    }
+    headers_of(call, answer.headers_mut(), unix_seconds);
+    answer
+}
+
+/// The answer to a removal, whatever it removed. AtomJump prints nothing to who named no callback.
+pub fn nothing_removed(call: &Call, unix_seconds: u64) -> Answer {
+    let jsonp = !call.callback.is_missing();
+    let body = if jsonp { b"\"\"".to_vec() } else { Vec::new() };
+    of_call(call, loop_atomjump::Answer { status: 200, jsonp, body, ..Default::default() }, unix_seconds)
+}
+
+/// Lets a browser without a session keep the one its unfinished write was made under.
+pub fn keep_session(answer: &mut Answer, call: &Call, unix_seconds: u64) {
+    set_cookie(answer.headers_mut(), call, unix_seconds);
+}
+
+fn envelope(call: &Call, json: &[u8]) -> Bytes {
+    // loop-server-fast prints JavaScript's word for what is missing.
+    let if_missing = if call.endpoint == Endpoint::FastSearchChat { "undefined" } else { "" };
+    call.callback.wrap(json, if_missing)
+}
+
+/// A peer's content type, if it is one.
+pub fn peers_type(content_type: &str) -> Option<HeaderValue> {
+    let fits = content_type.contains('/') && content_type.len() <= CONTENT_TYPE_BYTES_MAX;
+    let visible = content_type.bytes().all(|b| (b' '..=b'~').contains(&b));
+    if fits && visible { HeaderValue::from_str(content_type).ok() } else { None }
+}
+
+fn type_of(call: &Call) -> HeaderValue {
+    match call.endpoint {
+        Endpoint::Shout | Endpoint::Index if call.remote_app => JSON,
+        Endpoint::FastSearchChat => FAST_HTML,
+        _ => HTML,
+    }
+}
+
+fn headers_of(call: &Call, headers: &mut HeaderMap, unix_seconds: u64) {
+    match call.endpoint {
+        Endpoint::FastSearchChat => return,
+        Endpoint::ChatPage => {
+            page_headers(headers, "no-store, no-cache, must-revalidate, private, no-transform", unix_seconds);
+        }
+        Endpoint::SearchChat => {
+            session_headers(headers);
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-transform"));
+        }
+        _ => session_headers(headers),
+    }
+    set_cookie(headers, call, unix_seconds);
+}
+
+fn set_cookie(headers: &mut HeaderMap, call: &Call, unix_seconds: u64) {
+    if let Some(cookie) = call.session.cookie(unix_seconds)
+        && let Ok(cookie) = HeaderValue::from_str(&cookie)
+    {
+        headers.append(SET_COOKIE, cookie);
+    }
+}
+
+/// What PHP adds when a session starts.
+pub fn session_headers(headers: &mut HeaderMap) {
+    headers.insert(EXPIRES, HeaderValue::from_static("Thu, 19 Nov 1981 08:52:00 GMT"));
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+}
+
+/// What AtomJump's pages send against caches.
+pub fn page_headers(headers: &mut HeaderMap, first: &'static str, unix_seconds: u64) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(first));
+    headers.append(CACHE_CONTROL, HeaderValue::from_static("post-check=0, pre-check=0"));
+    headers.insert(EXPIRES, HeaderValue::from_static("Sat, 26 Jul 1997 05:00:00 GMT"));
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    insert(headers, LAST_MODIFIED, &dates::format(unix_seconds));
+}
+
+/// Length and date on every answer; no body for HEAD.
+pub fn finish(mut answer: Answer, is_head: bool, unix_seconds: u64) -> Answer {
+    use hyper::body::Body;
+    let bodyless = matches!(answer.status(), StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT);
+    if !bodyless {
+        let length = answer.body().size_hint().exact().unwrap_or(0);
+        answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    insert(answer.headers_mut(), DATE, &dates::format(unix_seconds));
+    if is_head || bodyless {
+        *answer.body_mut() = Full::new(Bytes::new());
+    }
+    answer
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// How much longer than a call's own time the edge waits before it answers in its place.
+pub const GRACE: Duration = Duration::from_millis(500);

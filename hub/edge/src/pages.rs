@@ -1,0 +1,95 @@
+//! The few pages a hub makes itself.
+
+use http::{
+    HeaderValue, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY},
+};
+use loop_atomjump::escape::attr;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::{
+    answer::{self, Answer},
+    config::HttpConfig,
+    session::Session,
+};
+
+/// `/`: says what this is and shows the chat of one forum.
+pub fn front(config: &HttpConfig, base_url: &str, hubs: &[String]) -> Answer {
+    let forum = &config.demo_forum;
+    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let chat = format!(
+        "search-secure.php?width=420&height=560&uniqueFeedbackId={}&myMachineUser=&server={}&clientremoteurl={}",
+        encoded(forum),
+        encoded(base_url),
+        encoded(&format!("{base_url}/")),
+    );
+    let (here, others) = hubs.split_first().map_or(("", &[][..]), |(here, others)| (here.as_str(), others));
+    let link = |address: &String| {
+        let url = attr(&url_of(address));
+        let shown = attr(address);
+        format!(
+            "<li><a href=\"{url}\" target=\"_blank\" rel=\"noopener\">Open the same forum through {shown}</a></li>"
+        )
+    };
+    let links: String = others.iter().map(link).collect();
+    let page = include_str!("../assets/index.html")
+        .replace("{{links}}", &links)
+        .replace("{{hub}}", &attr(here))
+        .replace("{{chat}}", &attr(&chat))
+        .replace("{{forum}}", &attr(forum));
+    let mut answer = answer::with_body(StatusCode::OK, answer::HTML, page);
+    let policy =
+        "default-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; object-src 'none'";
+    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    answer
+}
+
+/// `index.php` with nothing to do: what an installer looks for.
+pub fn running(base_url: &str, unix_seconds: u64) -> Answer {
+    let page = include_str!("../assets/running.html").replace("{{server}}", &attr(base_url));
+    let mut answer = answer::with_body(StatusCode::OK, answer::HTML, page);
+    answer::page_headers(answer.headers_mut(), "no-store, no-cache, must-revalidate", unix_seconds);
+    answer
+}
+
+/// `init-sessions.php`: a window opened only to get the session cookie past third-party cookie rules.
+pub fn init_sessions(session: &Session, unix_seconds: u64) -> Answer {
+    let mut answer =
+        answer::with_body(StatusCode::OK, answer::HTML, include_str!("../assets/init-sessions.html"));
+    answer::session_headers(answer.headers_mut());
+    if let Some(cookie) = session.cookie(unix_seconds).and_then(|c| HeaderValue::from_str(&c).ok()) {
+        answer.headers_mut().insert(http::header::SET_COOKIE, cookie);
+    }
+    answer
+}
+
+fn url_of(address: &str) -> String {
+    if address.starts_with("http://") || address.starts_with("https://") {
+        format!("{}/", address.trim_end_matches('/'))
+    } else {
+        format!("http://{address}/")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_front_page_names_the_other_hubs_and_prints_nothing_raw() {
+        use http_body_util::BodyExt;
+        let config = HttpConfig { demo_forum: "a\"><script>".into(), ..HttpConfig::default() };
+        let hubs =
+            ["127.0.0.1:8080".to_owned(), "127.0.0.1:8081".to_owned(), "https://hub.example/".to_owned()];
+        let answer = front(&config, "http://127.0.0.1:8080", &hubs);
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let page = std::str::from_utf8(&body).unwrap();
+        assert!(
+            page.contains("href=\"http://127.0.0.1:8081/\"")
+                && page.contains("href=\"https://hub.example/\"")
+        );
+        assert!(page.contains("server=http%3A%2F%2F127%2E0%2E0%2E1%3A8080"));
+        assert!(!page.contains("\"><script>") && !page.contains("{{"));
+    }
+}
