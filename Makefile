@@ -31,7 +31,7 @@ run: build ## Build, start 3 hubs and 3 peers in ./data, print where to look (Ct
 
 build:
 	@scripts/install-tools.sh build
-	@cargo build --locked --package loop-hub --package loop-peer --bins
+	@cargo build --locked --bins
 
 test: ## Install what is missing, then run every test, browsers and killed processes included
 	@start=$$SECONDS; trap 'echo "make test took $$((SECONDS - start)) s"' EXIT; \
@@ -57,7 +57,8 @@ bench: ## Measure parts and the whole, interleaved with etcd; prints ratios (ROU
 	@start=$$SECONDS; trap 'echo "make bench took $$((SECONDS - start)) s"' EXIT; \
 	scripts/install-tools.sh bench; \
 	echo "bench: building (a first time takes minutes)"; \
-	cargo build --locked --release --package loop-hub --package loop-peer --package loop-benches --bins; \
+	cargo build --locked --release --bins; \
+	cargo build --locked --release --package loop-benches --bins; \
 	cargo bench --locked --package loop-benches --benches -- \
 	    --warm-up-time 0.5 --measurement-time 1 --sample-size 20 --noplot; \
 	target/release/load suite --rounds $(ROUNDS); \
@@ -70,7 +71,7 @@ sim: ## Simulated clusters from seeds: SEEDS=100, SCENARIO=chaos (list: all), FI
 
 churn: ## Volunteers of 15 s, one after the other, beside three permanent peers: FORUMS=13 GUESTS=5; 8 minutes (300 and 50: 64)
 	@cargo build --locked --package loop-sim-tests --bin churn
-	@cargo build --locked --package loop-hub --package loop-peer --bins
+	@cargo build --locked --bins
 	@target/debug/churn --forums $(FORUMS) --guests $(GUESTS) $(ARGS)
 
 months: SCENARIO = month

@@ -9,14 +9,58 @@ use std::{
 use loop_sim_tests::source::{Source, files, repository, words};
 
 /// Package → the packages of ours it may use, in any kind of dependency.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("loop-proto", &[]),
     ("loop-atomjump", &["loop-proto"]),
     ("loop-raft-store", &["loop-proto", "loop-atomjump"]),
-    ("loop-hub", &["loop-proto", "loop-atomjump", "loop-raft-store"]),
+    ("loop-net", &["loop-proto"]),
+    ("loop-hub-edge", &["loop-proto", "loop-atomjump", "loop-net"]),
+    ("loop-admin", &["loop-proto", "loop-net"]),
+    ("loop-hubctl", &["loop-proto", "loop-net", "loop-admin"]),
+    // The last two in tests only: what a hub says of its data must be recognised.
+    ("loop-local", &["loop-proto", "loop-admin", "loop-hub", "loop-raft-store"]),
+    // The last two in tests only: a real hub is looked at as an operator does.
+    (
+        "loop-hub",
+        &[
+            "loop-proto",
+            "loop-atomjump",
+            "loop-raft-store",
+            "loop-net",
+            "loop-hub-edge",
+            "loop-admin",
+            "loop-hubctl",
+        ],
+    ),
     ("loop-peer", &["loop-proto", "loop-atomjump"]),
-    ("loop-sim-tests", &["loop-proto", "loop-atomjump", "loop-raft-store", "loop-hub", "loop-peer"]),
-    ("loop-benches", &["loop-proto", "loop-atomjump", "loop-raft-store", "loop-hub", "loop-peer"]),
+    (
+        "loop-sim-tests",
+        &[
+            "loop-proto",
+            "loop-atomjump",
+            "loop-raft-store",
+            "loop-net",
+            "loop-admin",
+            "loop-hubctl",
+            "loop-local",
+            "loop-hub",
+            "loop-peer",
+        ],
+    ),
+    (
+        "loop-benches",
+        &[
+            "loop-proto",
+            "loop-atomjump",
+            "loop-raft-store",
+            "loop-net",
+            "loop-hub-edge",
+            "loop-admin",
+            "loop-local",
+            "loop-hub",
+            "loop-peer",
+        ],
+    ),
 ];
 
 /// Folders of synchronous functions over values: the same input gives the same output on every machine.
