@@ -2,6 +2,7 @@
 //! Never changes state: a rule that also wrote could half-apply and make the hubs diverge.
 
 mod answers;
+mod closing;
 mod forums;
 mod invitations;
 mod peers;
@@ -74,6 +75,7 @@ pub(super) fn decide(state: &HubState, stamped: Stamped) -> Decided {
             replicas::confirm_replica(state, forum, peer, audit)
         }
         Command::ReinstateReplica { forum, peer } => replicas::reinstate_replica(state, forum, peer),
+        Command::CloseForum { forum, forced } => closing::close_forum(state, forum, forced),
     }
 }
 
