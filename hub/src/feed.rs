@@ -84,7 +84,7 @@ impl Feed {
                     self.waiters.committed(task, receipt);
                 }
             }
-            RecordBody::Assignment(_) | RecordBody::Audit => {}
+            RecordBody::Assignment(_) | RecordBody::Audit | RecordBody::Closed(_) => {}
         }
     }
 }
@@ -195,6 +195,9 @@ impl Held {
 
     /// Whether the peer gets this record. One that gives it a forum or takes one away is for it, too.
     fn takes(&mut self, record: &Record) -> bool {
+        if let RecordBody::Closed(forum) = record.body {
+            self.forums.remove(&forum);
+        }
         let Some(forum) = record.forum else { return true };
         let id = record.id.get();
         let held = self.forums.get(&forum).is_some_and(|from| id >= *from);

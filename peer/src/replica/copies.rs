@@ -117,6 +117,11 @@ impl Copies {
         }
     }
 
+    /// The forum is gone, for everybody. Whether there is anything of it here.
+    pub fn close(&mut self, forum: ForumId) -> bool {
+        self.0.remove(&forum).is_some()
+    }
+
     /// A checkpoint is installed. False if the copy is not waiting for it.
     pub fn installed(&mut self, forum: ForumId, invitation: TaskId, cursor: u64) -> bool {
         match self.0.get_mut(&forum) {

@@ -75,6 +75,10 @@ pub fn record(bytes: &Bytes) -> Result<Entry, Malformed> {
             forum.ok_or(Malformed("an audit belongs to no forum"))?;
             EntryBody::Audit
         }
+        v1::record::Body::Closed(closed) => {
+            let closed = ForumId::new(closed.forum_id).filter(|_| forum.is_none());
+            EntryBody::Closed(closed.ok_or(Malformed("no forum is closed, or not on the directory"))?)
+        }
     };
     Ok(Entry { id, forum, body })
 }
@@ -224,6 +228,8 @@ mod tests {
             encoded(v1::record::Body::Task(bad_request), 9, 7),
             encoded(v1::record::Body::Task(no_message), 9, 7),
             encoded(v1::record::Body::Assignment(v1::Assignment::default()), 9, 7),
+            encoded(v1::record::Body::Closed(v1::ForumClosed { forum_id: 7 }), 9, 7),
+            encoded(v1::record::Body::Closed(v1::ForumClosed { forum_id: 0 }), 9, 0),
         ] {
             assert!(record(&bytes).is_err(), "{bytes:?}");
         }
