@@ -397,6 +397,18 @@ mod tests {
     }
 
     #[test]
+    fn every_peer_reads_that_a_forum_is_closed_and_nothing_of_it_after_that() {
+        let mut log = Log::new();
+        let (mut holds, mut holds_not) = (Held::now(&log.state, peer(1)), Held::now(&log.state, peer(2)));
+        let before = log.state.newest();
+        let task = log.task();
+        let closed = log.apply(command::Body::CloseForum(v1::CloseForum { forum_id: 1, forced: true }));
+        assert_eq!(log.sent(&mut holds, before), (vec![task, closed], closed, false));
+        assert_eq!(log.sent(&mut holds_not, before), (vec![closed], closed, false));
+        assert!(holds.forums.is_empty());
+    }
+
+    #[test]
     fn what_was_told_with_the_greeting_is_not_told_again_and_nothing_from_before_the_invitation_is_sent() {
         let mut log = Log::new();
         let invited = log.invite();

@@ -26,7 +26,14 @@ pub async fn read(hub: &Hub, call: &ClientCall, deadline: Instant) -> Result<Ans
     if !breakage::is_on(Breakage::UnfencedRead) {
         fresh(hub, deadline).await?;
     }
-    show(hub, call, &mut asked, forum_of(hub, call), None, deadline).await
+    let forum = forum_of(hub, call);
+    let shown = show(hub, call, &mut asked, forum, None, deadline).await;
+    let was_closed = |forum| hub.state.read(|state| state.was_closed(forum));
+    match shown {
+        // In this moment: there is nothing in it any more, and nobody who could be asked for it.
+        Err(_) if forum.is_some_and(was_closed) => show(hub, call, &mut asked, None, None, deadline).await,
+        shown => shown,
+    }
 }
 
 /// Makes the answer to a read, or to a write that is committed, from what is applied here.

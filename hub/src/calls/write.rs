@@ -21,6 +21,8 @@ use crate::{
 
 /// How long it is waited until a committed answer that could not be shown is tried again.
 const SHOW_AGAIN: Duration = Duration::from_millis(50);
+/// How often a forum is looked for that is closed in the very moment somebody writes into it.
+const APPENDS_MAX: usize = 3;
 /// Open tasks of one hub's browsers; more would only wait in line.
 pub const WAITING_MAX: usize = 8192;
 
@@ -30,23 +32,14 @@ pub async fn write(hub: &Arc<Hub>, call: ClientCall, deadline: Instant) -> Resul
         return Err(CallError::Overloaded);
     }
     let asked = decoded(hub, &call);
-    let forum = if let Some(opening) = &call.opens {
-        open(hub, &call, opening, deadline).await?
-    } else {
-        fresh(hub, deadline).await?;
-        match forum_of(hub, &call) {
-            Some(forum) => forum,
-            // There is nothing to change in a forum nobody has opened.
-            None => {
-                return match asked {
-                    Ok(mut asked) => show(hub, &call, &mut asked, None, None, deadline).await,
-                    Err(refused) => Ok(refused),
-                };
-            }
-        }
-    };
     let mut place = hub.waiters.enter(call.request_id);
-    let appended = append(hub, forum, &call, deadline).await?;
+    let Some((forum, appended)) = append_to_forum(hub, &call, deadline).await? else {
+        // There is nothing to change in a forum nobody has opened.
+        return match asked {
+            Ok(mut asked) => show(hub, &call, &mut asked, None, None, deadline).await,
+            Err(refused) => Ok(refused),
+        };
+    };
     let task = TaskId::new(appended.task_id).ok_or(CallError::Indeterminate)?;
     if appended.duplicate {
         follow_first(hub, call.request_id, task, appended.receipt, deadline).await?;
@@ -64,6 +57,32 @@ pub async fn write(hub: &Arc<Hub>, call: ClientCall, deadline: Instant) -> Resul
         Ok(mut asked) => show_committed(hub, &call, &mut asked, forum, &receipt, deadline).await,
         Err(refused) => Ok(refused),
     }
+}
+
+/// Appends the task to the call's forum; `None`: nobody has opened it, and this call opens none. A forum that is closed in this
+/// very moment is looked for once more, and opened anew.
+async fn append_to_forum(
+    hub: &Hub,
+    call: &ClientCall,
+    deadline: Instant,
+) -> Result<Option<(ForumId, v1::TaskAppended)>, CallError> {
+    for _ in 0..APPENDS_MAX {
+        let forum = if let Some(opening) = &call.opens {
+            open(hub, call, opening, deadline).await?
+        } else {
+            fresh(hub, deadline).await?;
+            match forum_of(hub, call) {
+                Some(forum) => forum,
+                None => return Ok(None),
+            }
+        };
+        if let Some(appended) = append(hub, forum, call, deadline).await? {
+            return Ok(Some((forum, appended)));
+        }
+        // This hub may not know yet that the forum is closed.
+        fresh(hub, deadline).await?;
+    }
+    Err(CallError::Overloaded)
 }
 
 /// It is committed: nobody may be told that nothing was written, and who can be shown it within the time is. A hub that has only
@@ -122,12 +141,13 @@ async fn open(
     }
 }
 
+/// `None`: there is no such forum any more.
 async fn append(
     hub: &Hub,
     forum: ForumId,
     call: &ClientCall,
     deadline: Instant,
-) -> Result<v1::TaskAppended, CallError> {
+) -> Result<Option<v1::TaskAppended>, CallError> {
     let append = command::Body::AppendTask(v1::AppendTask {
         forum_id: forum.get(),
         request: call.request.encode_to_vec().into(),
@@ -137,9 +157,10 @@ async fn append(
     });
     let within = deadline.saturating_duration_since(Instant::now());
     match hub.proposer.propose(call.request_id.0, append, within).await.map_err(call_error)?.kind {
-        Some(outcome::Kind::TaskAppended(appended)) => Ok(appended),
+        Some(outcome::Kind::TaskAppended(appended)) => Ok(Some(appended)),
         Some(outcome::Kind::Rejection(rejection)) => match rejection.code() {
             RejectionCode::Full => Err(CallError::Full("too many messages wait for a peer")),
+            RejectionCode::UnknownForum => Ok(None),
             RejectionCode::IdsExhausted => Err(CallError::Full("no message or user ids are left")),
             code => {
                 tracing::error!(?code, "a task was refused");

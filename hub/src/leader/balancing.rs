@@ -148,7 +148,7 @@ impl Balancer {
         }
         let forums = hub.traffic.forums();
         let since_start = millis(present.at.duration_since(self.started_at));
-        let hot = self.heat.note(&forums, state.forums().len(), since_start);
+        let hot = self.heat.note(&forums, state.counts().forums, since_start);
         let now_ms = hub.io.now_ms().max(state.now().0);
         let resting = self.resting(state, now_ms);
         let kept_enough = self.kept_enough(state, hub.config.copy_grace, present.at);

@@ -1,11 +1,12 @@
 //! What only the leading hub does: moves primaries away from peers that do not answer, brings migrations to their end,
-//! has new copies compared, tells the log who comes and goes, trims it.
+//! has new copies compared, tells the log who comes and goes, closes forums in which there is nothing, trims the log.
 //!
 //! Holds nothing that a new leader could not find out by itself. Only decisions are proposed.
 
 mod attendance;
 pub mod balance;
 mod balancing;
+mod closing;
 mod confirming;
 mod migrations;
 mod takeover;
@@ -17,8 +18,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::{
-    attendance::AttendanceDuty, balancing::Balancer, confirming::Confirming, migrations::Migrations,
-    takeover::Takeover, watch::Watch,
+    attendance::AttendanceDuty, balancing::Balancer, closing::Closing, confirming::Confirming,
+    migrations::Migrations, takeover::Takeover, watch::Watch,
 };
 use crate::hub::Hub;
 
@@ -61,6 +62,7 @@ struct Duties {
     migrations: Migrations,
     balancer: Balancer,
     confirming: Confirming,
+    closing: Closing,
 }
 
 impl Duties {
@@ -75,6 +77,7 @@ impl Duties {
             migrations: Migrations::default(),
             balancer: Balancer::new(),
             confirming: Confirming::new(),
+            closing: Closing::default(),
         }
     }
 
@@ -90,6 +93,7 @@ impl Duties {
         if let Some(unconfirmed) = self.balancer.step(hub, &self.watch, &present).await {
             self.confirming.step(hub, &unconfirmed, &self.watch, &present);
         }
+        self.closing.step(hub, present.at).await;
         if self.trimmed_at.elapsed() >= TRIM_EVERY {
             self.trimmed_at = Instant::now();
             trim::step(hub, &self.watch, &present).await;
