@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use loop_proto::ids::{ForumId, TaskId};
 
-use super::{FORUMS_MAX, entry::Role};
+use super::{entry::Role, limits::FORUMS_MAX};
 
 /// What there is of a forum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,10 +8,11 @@ use std::collections::BTreeSet;
 use loop_proto::ids::{ForumId, TaskId};
 
 use super::{
-    FORUMS_MAX, Link, OPEN_TASK_BYTES_MAX, OPEN_TASKS_MAX, Replica,
+    Link, Replica,
     copies::{Change, Copied},
     entry::{Assignment, Entry, EntryBody, Facts, ForumSnapshot, OpenTask, Role},
     forum::{Closed, Forum},
+    limits::{FORUMS_MAX, OPEN_TASK_BYTES_MAX, OPEN_TASKS_MAX},
     messages::{Output, Violation},
 };
 use crate::backend::AppliedRecord;

@@ -10,12 +10,13 @@ use loop_proto::{
 
 use super::{
     event::Event,
-    forum::{Forum, Replica},
+    forum::Forum,
     invitations::Invitation,
     open_messages::Step,
     peers::{Peer, PeerState},
     receipts::{Made, SeenAnswer},
     record::{Assignment, FactsBody, Record, RecordBody, TaskBody},
+    replica::Replica,
     sessions::{Session, SessionId},
     state::HubState,
 };

@@ -6,9 +6,10 @@ use loop_proto::ids::{ForumId, PeerId, TaskId};
 
 use super::{
     bounds::{Bounds, LOG_BUDGETS_FOR_STEPS, RECORDS_PER_COMMAND_MAX},
-    forum::{Forum, JoinStage, ReplicaRole},
+    forum::Forum,
     invitations::{Invitation, InvitationStatus},
-    record::{Assignment, Joining, RecordBody},
+    record::{Assignment, RecordBody},
+    replica::{JoinStage, Joining, ReplicaRole},
     sessions::Session,
     state::{BrokenInvariant, HubState},
 };

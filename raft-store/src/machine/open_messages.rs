@@ -13,7 +13,7 @@ use loop_proto::{
 
 use super::{
     bounds::Bounds,
-    shared::{SharedMap, SharedSet},
+    shared::{Blocked, SharedMap, SharedSet},
 };
 
 /// A message that is not finished.
@@ -75,6 +75,15 @@ pub(super) struct Age {
     pub is_awaited: bool,
     pub at: HubTime,
     pub id: MessageId,
+}
+
+/// Unfinished messages by age, cut as sessions are.
+impl Blocked for Age {
+    type Block = (bool, u64);
+
+    fn block(&self) -> Self::Block {
+        (self.is_awaited, self.at.0 >> 20)
+    }
 }
 
 /// All unfinished messages.

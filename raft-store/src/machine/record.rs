@@ -12,7 +12,7 @@ use loop_proto::{
 };
 use prost::Message;
 
-use super::forum::{JoinStage, Replica};
+use super::replica::{JoinStage, Joining, Replica};
 
 /// What a record costs in memory besides its encoded bytes: allocations, typed body, its places in the indexes.
 pub(super) const RECORD_OVERHEAD_BYTES: u64 = 256;
@@ -92,19 +92,6 @@ pub struct Assignment {
     pub draining: Vec<PeerId>,
     /// Of those that serve, whose copies have not been found equal to another's yet.
     pub unconfirmed: Vec<PeerId>,
-}
-
-/// A peer on its way to serve a forum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Joining {
-    /// Who.
-    pub peer: PeerId,
-    /// The record that invited it.
-    pub invitation: TaskId,
-    /// Who was to give its copy when it was invited.
-    pub source: PeerId,
-    /// Its next step.
-    pub stage: JoinStage,
 }
 
 impl From<&Assignment> for v1::Assignment {

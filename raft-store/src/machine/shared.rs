@@ -12,8 +12,6 @@ use std::{
 
 use loop_proto::ids::{ForumId, ForumKey, HubTime, MessageId, PeerId, RequestId, TaskId};
 
-use super::{open_messages::Age, sessions::SessionId};
-
 /// Parts of a map. At 200,000 entries a part holds 200, which is copied in microseconds.
 const PARTS: usize = 1024;
 
@@ -77,7 +75,8 @@ fn part(key: &impl Keyed) -> usize {
     (key.spread().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize % PARTS
 }
 
-fn fold(bytes: &[u8]) -> u64 {
+/// A number that depends on all of these bytes.
+pub(super) fn fold(bytes: &[u8]) -> u64 {
     let words = bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
     words.fold(0, |sum: u64, word| sum.wrapping_mul(31).wrapping_add(word))
 }
@@ -103,12 +102,6 @@ impl Keyed for TaskId {
 impl Keyed for MessageId {
     fn spread(&self) -> u64 {
         self.get().into()
-    }
-}
-
-impl Keyed for SessionId {
-    fn spread(&self) -> u64 {
-        fold(self.padded())
     }
 }
 
@@ -235,7 +228,7 @@ impl Blocked for ForumId {
     }
 }
 
-/// Empty forums by the time since when, cut as sessions are.
+/// Empty forums by the time since when, about 17 minutes to a block: days of it must not be a million blocks.
 impl Blocked for (HubTime, ForumId) {
     type Block = u64;
 
@@ -250,24 +243,6 @@ impl Blocked for (PeerId, ForumId) {
 
     fn block(&self) -> Self::Block {
         (self.0, self.1.get() >> 12)
-    }
-}
-
-/// Sessions by the time they lapse, about 17 minutes to a block: days of it must not be a million blocks.
-impl Blocked for (HubTime, SessionId) {
-    type Block = u64;
-
-    fn block(&self) -> Self::Block {
-        self.0.0 >> 20
-    }
-}
-
-/// Unfinished messages by age, cut into the same blocks.
-impl Blocked for Age {
-    type Block = (bool, u64);
-
-    fn block(&self) -> Self::Block {
-        (self.is_awaited, self.at.0 >> 20)
     }
 }
 

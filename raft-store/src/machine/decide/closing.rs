@@ -14,7 +14,7 @@ use super::{
         record::{Record, RecordBody},
         state::HubState,
     },
-    Decided, Decision, full, known_forum, next_record, rejection,
+    decision::{Decided, Decision, full, known_forum, next_record, rejection},
 };
 
 /// Asked again of a forum that is closed already, it is done.

@@ -11,15 +11,18 @@ use super::{
         command::OpenForum,
         content::Content,
         evolve::Change,
-        forum::{Forum, ReplicaRole},
+        forum::Forum,
         peers::PeerState,
         receipts::Made,
         record::{Assignment, FactsBody, Record, RecordBody},
+        replica::ReplicaRole,
         state::HubState,
     },
-    Decided, Decision, check_room_for_work,
     closing::make_room,
-    exhausted, known_forum, next_record, not_taking, other_command, present_peer, rejection,
+    decision::{
+        Decided, Decision, check_room_for_work, exhausted, known_forum, next_record, not_taking,
+        other_command, present_peer, rejection,
+    },
     replicas::NextSet,
 };
 

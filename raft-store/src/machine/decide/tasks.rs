@@ -18,8 +18,10 @@ use super::{
         sessions::{self, Session, SessionId},
         state::HubState,
     },
-    Decided, Decision, check_room_for_work, full, known_forum, next_message, next_record, next_user,
-    other_command, rejection,
+    decision::{
+        Decided, Decision, check_room_for_work, full, known_forum, next_message, next_record, next_user,
+        other_command, rejection,
+    },
 };
 
 /// How many records one command trims at most: milliseconds of freeing memory, which every command behind it waits for.

@@ -10,12 +10,13 @@ use prost::Message;
 use super::super::{
     attendance::Attendance,
     bounds::Bounds,
-    forum::{Forum, Replica, ReplicaRole},
+    forum::Forum,
     invitations::Invitation,
     open_messages::OpenMessage,
     peers::Peer,
     receipts::{Made, SeenAnswer, SeenRequest},
     record::Record,
+    replica::{Replica, ReplicaRole},
     sessions::Session,
     state::HubState,
 };
