@@ -14,7 +14,7 @@ use loop_proto::{
 };
 use loop_raft_store::{
     adapter::{ApplySink, StateReader},
-    machine::{Assignment, Event, Forum, HubState, PeerState, Record, RecordBody, Replica},
+    machine::{Assignment, Event, Forum, HubState, Record, RecordBody, Replica},
 };
 use metrics::counter;
 
@@ -68,10 +68,8 @@ impl Feed {
 
     fn part_from_unwanted(&self, peer: PeerId) {
         let Some(reader) = self.reader.get() else { return };
-        let unwanted = |state: &HubState| {
-            state.peer(peer).is_some_and(|p| p.state == PeerState::Removed) || state.suspended_ms(peer) > 0
-        };
-        if let (true, Some(connection)) = (reader.read(unwanted), self.presence.here(peer)) {
+        let is_unwanted = reader.read(|state| state.unwanted(peer).is_some());
+        if let (true, Some(connection)) = (is_unwanted, self.presence.here(peer)) {
             connection.gone.send_replace(true);
         }
     }

@@ -1,7 +1,7 @@
 //! Who is speaking: a peer is what its secret says it is, unless an operator has removed it or it is suspended.
 
 use loop_proto::ids::PeerId;
-use loop_raft_store::machine::PeerState;
+use loop_raft_store::machine::Unwanted;
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -29,18 +29,14 @@ pub async fn identify(hub: &Hub, claimed: u32, secret: &[u8]) -> Result<PeerId, 
 
 /// Refuses a peer that an operator has removed, and one that has said what cannot be, for a while.
 pub(super) fn refuse_unwanted(hub: &Hub, peer: PeerId) -> Result<(), Status> {
-    let (state, suspended_ms) =
-        hub.state.read(|state| (state.peer(peer).map(|peer| peer.state), state.suspended_ms(peer)));
-    if suspended_ms > 0 {
-        return Err(Status::permission_denied(format!(
+    match hub.state.read(|state| state.unwanted(peer)) {
+        None => Ok(()),
+        Some(Unwanted::Suspended { for_ms }) => Err(Status::permission_denied(format!(
             "{peer} has answered what cannot follow from its task and is suspended for {} s more; `hubctl peers` says what",
-            suspended_ms.div_ceil(1000)
-        )));
-    }
-    if state == Some(PeerState::Removed) {
-        return Err(Status::permission_denied(format!(
+            for_ms.div_ceil(1000)
+        ))),
+        Some(Unwanted::Removed) => Err(Status::permission_denied(format!(
             "an operator has removed {peer}; `hubctl peer resume {peer}` takes it back"
-        )));
+        ))),
     }
-    Ok(())
 }

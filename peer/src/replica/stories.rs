@@ -22,7 +22,7 @@ fn task(id: u64) -> TaskId {
 fn open_task() -> OpenTask {
     let work = Work {
         forum: forum(),
-        request: v1::ClientRequest::default(),
+        request: Some(v1::ClientRequest::default()),
         session: None,
         given: Given::default(),
         now: HubTime(0),

@@ -20,6 +20,7 @@ mod request;
 mod session;
 mod text;
 mod view;
+mod whole;
 mod window;
 
 pub use call::{Call, Given};
@@ -35,4 +36,5 @@ pub use render::{refused, render, render_plain};
 pub use request::{fake_ip, is_robot, message_id};
 pub use session::Session;
 pub use view::{ReadView, Row, Viewer, WriteView};
+pub use whole::Whole;
 pub use window::{ForumWindow, Rows};

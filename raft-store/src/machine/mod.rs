@@ -37,7 +37,7 @@ pub use event::Event;
 pub use forum::Forum;
 pub use invitations::{Invitation, InvitationStatus};
 pub use judge::judge;
-pub use peers::{Breach, Peer, PeerState};
+pub use peers::{Breach, Peer, PeerState, Unwanted};
 pub use record::{Assignment, FactsBody, Record, RecordBody, TaskBody};
 pub use replica::{JoinStage, Joining, Replica, ReplicaRole};
 pub use sessions::SessionId;

@@ -12,7 +12,7 @@ use super::{
     forum::{Forum, Forums},
     invitations::{Invitation, InvitationStatus, Invitations},
     open_messages::OpenMessages,
-    peers::{Peer, Peers},
+    peers::{Peer, PeerState, Peers, Unwanted},
     receipts::Receipts,
     record::Record,
     sessions::{SessionId, Sessions},
@@ -193,6 +193,15 @@ impl HubState {
     pub fn suspended_ms(&self, peer: PeerId) -> u64 {
         let breach = self.peer(peer).and_then(|peer| peer.breach);
         breach.map_or(0, |breach| breach.suspended_ms(self.steady(), self.bounds.suspension_ms))
+    }
+
+    /// Why hubs have nothing to do with a peer; `None`: it is welcome, or unknown.
+    pub fn unwanted(&self, peer: PeerId) -> Option<Unwanted> {
+        let known = self.peer(peer)?;
+        match self.suspended_ms(peer) {
+            0 => (known.state == PeerState::Removed).then_some(Unwanted::Removed),
+            for_ms => Some(Unwanted::Suspended { for_ms }),
+        }
     }
 
     /// All peers, by id.
