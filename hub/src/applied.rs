@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use loop_proto::ids::{ForumId, PeerId};
 use loop_raft_store::{
     adapter::{ApplySink, StateReader},
-    machine::{Event, HubState, PeerState, Record, RecordBody},
+    machine::{Event, Record, RecordBody},
 };
 use metrics::counter;
 
@@ -61,10 +61,8 @@ impl OnApplied {
 
     fn part_from_unwanted(&self, peer: PeerId) {
         let Some(reader) = self.reader.get() else { return };
-        let unwanted = |state: &HubState| {
-            state.peer(peer).is_some_and(|p| p.state == PeerState::Removed) || state.suspended_ms(peer) > 0
-        };
-        if let (true, Some(connection)) = (reader.read(unwanted), self.presence.here(peer)) {
+        let is_unwanted = reader.read(|state| state.unwanted(peer).is_some());
+        if let (true, Some(connection)) = (is_unwanted, self.presence.here(peer)) {
             connection.gone.send_replace(true);
         }
     }
@@ -77,7 +75,7 @@ impl OnApplied {
                     self.waiters.committed(task, receipt);
                 }
             }
-            RecordBody::Assignment(_) | RecordBody::Audit => {}
+            RecordBody::Assignment(_) | RecordBody::Audit | RecordBody::Closed(_) => {}
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Who is speaking: a peer is what its secret says it is, unless an operator has removed it or it is suspended.
 
 use loop_proto::ids::PeerId;
-use loop_raft_store::machine::PeerState;
+use loop_raft_store::machine::Unwanted;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tonic::Status;
@@ -38,18 +38,14 @@ fn authenticate(log: &AgreedLog, claimed: u32, secret: &[u8]) -> Option<PeerId> 
 
 /// Refuses a peer that an operator has removed, and one that has said what cannot be, for a while.
 pub fn refuse_unwanted(log: &AgreedLog, peer: PeerId) -> Result<(), Status> {
-    let (state, suspended_ms) =
-        log.read(|state| (state.peer(peer).map(|peer| peer.state), state.suspended_ms(peer)));
-    if suspended_ms > 0 {
-        return Err(Status::permission_denied(format!(
+    match log.read(|state| state.unwanted(peer)) {
+        None => Ok(()),
+        Some(Unwanted::Suspended { for_ms }) => Err(Status::permission_denied(format!(
             "{peer} has answered what cannot follow from its task and is suspended for {} s more; `hubctl peers` says what",
-            suspended_ms.div_ceil(1000)
-        )));
-    }
-    if state == Some(PeerState::Removed) {
-        return Err(Status::permission_denied(format!(
+            for_ms.div_ceil(1000)
+        ))),
+        Some(Unwanted::Removed) => Err(Status::permission_denied(format!(
             "an operator has removed {peer}; `hubctl peer resume {peer}` takes it back"
-        )));
+        ))),
     }
-    Ok(())
 }

@@ -3,6 +3,7 @@
 //! Never knows Raft, nor other peers. Dials out to a hub, never in.
 
 pub mod config;
+mod error;
 pub mod identity;
 pub mod io;
 pub mod limits;
@@ -12,5 +13,6 @@ pub mod backend;
 pub mod replica;
 mod session;
 
-pub use run::{PeerError, run};
+pub use error::PeerError;
+pub use run::run;
 pub use session::{Report, check};

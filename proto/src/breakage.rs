@@ -86,6 +86,8 @@ breakages! {
     StagedFactsDropped = "staged-facts-dropped",
     /// The machine lets a copy be taken away without asking whether others are left.
     LastCopyRemoved = "last-copy-removed",
+    /// A forum with messages is closed as one that is empty.
+    FullForumClosed = "full-forum-closed",
     /// A replaced copy is let go as soon as its successor serves, confirmed or not.
     ReplacedLetGoEarly = "replaced-let-go-early",
     /// A new peer's copies count from the first moment.

@@ -45,6 +45,7 @@ pub const fn story_of(breakage: Breakage) -> &'static str {
         Breakage::AttendanceForgotten => "leader-changes-while-away",
         Breakage::LastCopyWaits => "last-copy",
         Breakage::NotReinstated => "successor-leaves",
+        Breakage::FullForumClosed => "empty-forums",
     }
 }
 

@@ -16,6 +16,7 @@ pub mod expect;
 pub mod guest;
 pub mod hubctl;
 pub mod hunt;
+pub mod imports;
 pub mod invariants;
 pub mod kill_story;
 pub mod months;

@@ -50,12 +50,6 @@ impl Source {
 
     /// Where modules declared here under `#[cfg(test)]` are; for most of them two places, of which one exists.
     pub fn test_modules(&self) -> Vec<PathBuf> {
-        let folder = self.path.parent().unwrap_or(Path::new(""));
-        let stem = self.path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        let folder = match stem {
-            "mod" | "lib" | "main" => folder.to_path_buf(),
-            _ => folder.join(stem),
-        };
         let mut found = Vec::new();
         for (start, marker) in self.code.match_indices("#[cfg(test)]") {
             let item_start = start + marker.len();
@@ -67,13 +61,21 @@ impl Source {
             let attributes = &self.text[item_start..item_start + length];
             match attributes.split_once("#[path = \"").and_then(|(_, rest)| rest.split_once('"')) {
                 Some((path, _)) => found.push(self.path.with_file_name(path)),
-                None => {
-                    let name = name.trim();
-                    found.extend([folder.join(format!("{name}.rs")), folder.join(name).join("mod.rs")]);
-                }
+                None => found.extend(self.module_places(name.trim())),
             }
         }
         found
+    }
+
+    /// The two places where a module may be that is declared here by its name alone.
+    pub fn module_places(&self, name: &str) -> [PathBuf; 2] {
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        let stem = self.path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let folder = match stem {
+            "mod" | "lib" | "main" => folder.to_path_buf(),
+            _ => folder.join(stem),
+        };
+        [folder.join(format!("{name}.rs")), folder.join(name).join("mod.rs")]
     }
 
     /// The code without what stands under `#[cfg(test)]`; line breaks stay.

@@ -6,7 +6,10 @@ use std::{
     process::Command,
 };
 
-use loop_sim_tests::source::{Source, files, repository, words};
+use loop_sim_tests::{
+    imports::Imports,
+    source::{Source, files, repository, words},
+};
 
 /// Package → the packages of ours it may use, in any kind of dependency.
 const ARROWS: [(&str, &[&str]); 12] = [
@@ -66,6 +69,9 @@ const ARROWS: [(&str, &[&str]); 12] = [
 /// Folders of synchronous functions over values: the same input gives the same output on every machine.
 const PURE: [&str; 3] = ["raft-store/src/machine", "peer/src/replica", "proto/atomjump/src"];
 
+/// Crates in which no two files use one another in a circle.
+const WITHOUT_CIRCLES: [&str; 4] = ["proto", "proto/atomjump", "raft-store", "peer"];
+
 /// Words that have no place in them, with the reason.
 const IMPURE: [(&[&str], &str); 6] = [
     (&["async", "await", "tokio", "futures", "spawn"], "waiting"),
@@ -116,6 +122,31 @@ fn packages_depend_on_one_another_only_along_the_arrows() {
     }
     assert!(wrong.is_empty(), "arrows that are not in the table:\n  {}", wrong.join("\n  "));
     assert_eq!(packages.len(), ARROWS.len(), "a package of the table is gone");
+}
+
+#[test]
+fn no_two_files_use_one_another_in_a_circle() {
+    let mut wrong = Vec::new();
+    for name in WITHOUT_CIRCLES {
+        let imports = Imports::read(&repository().join(name).join("src/lib.rs")).expect("readable files");
+        assert!(imports.len() > 1, "{name} has more than one file");
+        for circle in imports.circles() {
+            wrong.push(format!("a circle of {} files:", circle.len()));
+            wrong.extend(circle.iter().map(|(file, uses)| {
+                let used = uses.iter().map(|(to, by)| format!("{} ({by})", shown(to)));
+                format!("  {} uses {}", shown(file), used.collect::<Vec<_>>().join(", "))
+            }));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "move what both need into a file below both, or to where it belongs:\n  {}",
+        wrong.join("\n  ")
+    );
+}
+
+fn shown(path: &Path) -> String {
+    path.strip_prefix(repository()).unwrap_or(path).display().to_string()
 }
 
 #[test]

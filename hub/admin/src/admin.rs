@@ -156,6 +156,13 @@ impl Admin {
         self.ask(request, ask).await.map(drop)
     }
 
+    /// Deletes a forum everywhere.
+    pub async fn close_forum(&self, forum_id: u32) -> Result<(), AdminError> {
+        let request = v1::CloseForumRequest { forum_id };
+        let ask = |mut hub: Client, request| async move { hub.close_forum(request).await };
+        self.ask(request, ask).await.map(drop)
+    }
+
     /// Says what shall become of a peer.
     pub async fn set_peer_state(&self, peer_id: u32, state: v1::PeerState) -> Result<(), AdminError> {
         let request = v1::ChangePeerStateRequest { peer_id, state: state.into() };

@@ -199,6 +199,21 @@ pub enum ForumCommand {
         #[arg(value_name = "REPLICAS", value_parser = clap::value_parser!(u32).range(0..=64))]
         replicas: u32,
     },
+    /// Delete it everywhere for ever, with all its messages. Asks first, or needs --yes
+    ///
+    /// Its name is free from then on: whoever writes under it opens a new forum. Forums in which there has been nothing for a day
+    /// are closed by the hubs themselves.
+    Close {
+        /// The forum's id, as `12` or `f12`
+        #[arg(value_name = "ID", required_unless_present = "name")]
+        id: Option<ForumRef>,
+        /// The forum's name; only its hash is sent. `-` reads it from standard input, out of sight of `ps`
+        #[arg(long, conflicts_with = "id", value_name = "NAME")]
+        name: Option<String>,
+        /// Yes, with all its messages: do not ask
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// What may become of a peer.
@@ -347,6 +362,8 @@ mod tests {
             "hubctl forum add f12 --to p4",
             "hubctl forum reverse 12",
             "hubctl forum replicas f12 4",
+            "hubctl forum close f12",
+            "hubctl forum close --name ajps_test --yes",
             "hubctl peer drain p3",
             "hubctl peer drain attic --watch --wait 600 --interval-ms 200 --json",
             "hubctl forums --peer attic --wide",
@@ -388,6 +405,8 @@ mod tests {
             "hubctl forum add f12",
             "hubctl forum replicas f12",
             "hubctl forum replicas f12 -1",
+            "hubctl forum close",
+            "hubctl forum close 12 --name ajps_test",
             "hubctl peer drain",
             "hubctl peer drain p0",
             "hubctl peer drain p3 --wait 5",

@@ -13,15 +13,15 @@ use loop_proto::{
 use tokio::time::{Instant, sleep};
 
 use super::{
-    args::{Args, Command, ForumCommand, HubCommand, PeerCommand},
+    args::{Args, Command, ForumCommand, ForumRef, HubCommand, PeerCommand},
     confirm::Question,
     drain::Drain,
     names::{Names, PeerRef},
     table::Width,
     view::{
-        BlockedView, ForumView, ForumsView, HubRemoved, IdsView, InvitationsView, Invited, Lacking,
-        MigrationsView, Named, PeerChanged, PeersView, PlanView, ReplicasChanged, StatusView, TasksView,
-        Verdict, VerifyView, View,
+        BlockedView, ForumClosed, ForumView, ForumsView, HubRemoved, IdsView, InvitationsView, Invited,
+        Lacking, MigrationsView, Named, PeerChanged, PeersView, PlanView, ReplicasChanged, StatusView,
+        TasksView, Verdict, VerifyView, View,
     },
     watch::{self, Shown},
 };
@@ -214,16 +214,16 @@ impl<I: Read, O: Write, E: Write> Run<I, O, E> {
     async fn forum(&mut self, command: &ForumCommand) -> Result<(), AdminError> {
         let (forum, invitation) = match command {
             ForumCommand::Show { id, name } => {
-                let which = match (id, name) {
-                    (Some(id), _) => Which::ForumId(id.0.get()),
-                    (None, Some(name)) => Which::Key(key(name, &mut self.outside.input)?.0.to_vec().into()),
-                    (None, None) => return Err(AdminError::Usage("name a forum by id or by --name".into())),
-                };
+                let which = self.which(id.as_ref(), name.as_deref())?;
                 let (forum, names) = (self.admin.forum(which).await?, self.names().await?);
                 let peers = holders(&forum);
                 let blocked = forum.blocked.as_ref().map(|blocked| BlockedView::new(blocked, &names));
                 let view = Lacking::new(ForumView::from(forum), blocked);
                 return self.print(&Named::new(view, peers, &names));
+            }
+            ForumCommand::Close { id, name, yes } => {
+                let which = self.which(id.as_ref(), name.as_deref())?;
+                return self.close_forum(which, *yes).await;
             }
             ForumCommand::Replicas { forum, replicas } => {
                 return self.replicas(forum.0.get(), *replicas).await;
@@ -241,6 +241,23 @@ impl<I: Read, O: Write, E: Write> Run<I, O, E> {
             ForumCommand::Reverse { forum } => (forum, self.admin.reverse_forum(forum.0.get()).await?),
         };
         self.print(&Invited { forum: forum.0.get(), invitation })
+    }
+
+    fn which(&mut self, id: Option<&ForumRef>, name: Option<&str>) -> Result<Which, AdminError> {
+        match (id, name) {
+            (Some(id), _) => Ok(Which::ForumId(id.0.get())),
+            (None, Some(name)) => Ok(Which::Key(key(name, &mut self.outside.input)?.0.to_vec().into())),
+            (None, None) => Err(AdminError::Usage("name a forum by id or by --name".into())),
+        }
+    }
+
+    async fn close_forum(&mut self, which: Which, yes: bool) -> Result<(), AdminError> {
+        let closed = ForumClosed::of(&self.admin.forum(which).await?);
+        if !yes {
+            self.confirm(&closed.warning(), &format!("f{}", closed.forum))?;
+        }
+        self.admin.close_forum(closed.forum).await?;
+        self.print(&closed)
     }
 
     async fn replicas(&mut self, forum: u32, replicas: u32) -> Result<(), AdminError> {

@@ -24,7 +24,16 @@ impl Calls {
         if !breakage::is_on(Breakage::UnfencedRead) {
             self.log.fresh(deadline).await?;
         }
-        self.show(call, &mut asked, self.forum_of(call), None, deadline).await
+        let forum = self.forum_of(call);
+        let shown = self.show(call, &mut asked, forum, None, deadline).await;
+        let was_closed = |forum| self.log.read(|state| state.was_closed(forum));
+        match shown {
+            // In this moment: there is nothing in it any more, and nobody who could be asked for it.
+            Err(_) if forum.is_some_and(was_closed) => {
+                self.show(call, &mut asked, None, None, deadline).await
+            }
+            shown => shown,
+        }
     }
 
     /// Makes the answer to a read, or to a write that is committed, from what is applied here.

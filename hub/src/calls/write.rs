@@ -17,6 +17,8 @@ use crate::log::ProposeError;
 
 /// How long it is waited until a committed answer that could not be shown is tried again.
 const SHOW_AGAIN: Duration = Duration::from_millis(50);
+/// How often a forum is looked for that is closed in the very moment somebody writes into it.
+const APPENDS_MAX: usize = 3;
 /// Open tasks of one hub's browsers; more would only wait in line.
 pub const WAITING_MAX: usize = 8192;
 
@@ -27,23 +29,14 @@ impl Calls {
             return Err(CallError::Overloaded);
         }
         let asked = self.decoded(&call);
-        let forum = if let Some(opening) = &call.opens {
-            self.open(&call, opening, deadline).await?
-        } else {
-            self.log.fresh(deadline).await?;
-            match self.forum_of(&call) {
-                Some(forum) => forum,
-                // There is nothing to change in a forum nobody has opened.
-                None => {
-                    return match asked {
-                        Ok(mut asked) => self.show(&call, &mut asked, None, None, deadline).await,
-                        Err(refused) => Ok(refused),
-                    };
-                }
-            }
-        };
         let mut place = self.waiters.enter(call.request_id);
-        let appended = self.append(forum, &call, deadline).await?;
+        let Some((forum, appended)) = self.append_to_forum(&call, deadline).await? else {
+            // There is nothing to change in a forum nobody has opened.
+            return match asked {
+                Ok(mut asked) => self.show(&call, &mut asked, None, None, deadline).await,
+                Err(refused) => Ok(refused),
+            };
+        };
         let task = TaskId::new(appended.task_id).ok_or(CallError::Indeterminate)?;
         if appended.duplicate {
             self.follow_first(call.request_id, task, appended.receipt, deadline).await?;
@@ -61,6 +54,32 @@ impl Calls {
             Ok(mut asked) => self.show_committed(&call, &mut asked, forum, &receipt, deadline).await,
             Err(refused) => Ok(refused),
         }
+    }
+
+    /// Appends the task to the call's forum; `None`: nobody has opened it, and this call opens none. A forum that is closed in this
+    /// very moment is looked for once more, and opened anew.
+    async fn append_to_forum(
+        &self,
+        call: &ClientCall,
+        deadline: Instant,
+    ) -> Result<Option<(ForumId, v1::TaskAppended)>, CallError> {
+        for _ in 0..APPENDS_MAX {
+            let forum = if let Some(opening) = &call.opens {
+                self.open(call, opening, deadline).await?
+            } else {
+                self.log.fresh(deadline).await?;
+                match self.forum_of(call) {
+                    Some(forum) => forum,
+                    None => return Ok(None),
+                }
+            };
+            if let Some(appended) = self.append(forum, call, deadline).await? {
+                return Ok(Some((forum, appended)));
+            }
+            // This hub may not know yet that the forum is closed.
+            self.log.fresh(deadline).await?;
+        }
+        Err(CallError::Overloaded)
     }
 
     /// It is committed: nobody may be told that nothing was written, and who can be shown it within the time is. A hub that has only
@@ -108,12 +127,13 @@ impl Calls {
         ForumId::new(opened.forum_id).ok_or(CallError::Indeterminate)
     }
 
+    /// `None`: there is no such forum any more.
     async fn append(
         &self,
         forum: ForumId,
         call: &ClientCall,
         deadline: Instant,
-    ) -> Result<v1::TaskAppended, CallError> {
+    ) -> Result<Option<v1::TaskAppended>, CallError> {
         let append = v1::AppendTask {
             forum_id: forum.get(),
             request: call.request.encode_to_vec().into(),
@@ -122,8 +142,11 @@ impl Calls {
             named_message: call.named_message.map_or(0, |id| id.get()),
         };
         let within = deadline.saturating_duration_since(Instant::now());
-        let appended = self.log.propose_as(call.request_id, append, within).await;
-        appended.map_err(|error| not_appended(&error))
+        match self.log.propose_as(call.request_id, append, within).await {
+            Ok(appended) => Ok(Some(appended)),
+            Err(ProposeError::Rejected(no)) if no.code() == RejectionCode::UnknownForum => Ok(None),
+            Err(error) => Err(not_appended(&error)),
+        }
     }
 
     /// This request was sent before, perhaps through another hub: waits for the same task.

@@ -88,6 +88,10 @@ pub struct HubConfig {
     pub peer_queue: usize,
     /// How long a peer is suspended that says for the first time what cannot be. No option sets it.
     pub suspension_ms: u64,
+    /// How long an unfinished message stays that nobody goes on with. No option sets it.
+    pub open_message_age_ms: u64,
+    /// How long a forum stays in which there is nothing. No option sets it.
+    pub empty_forum_age_ms: u64,
     /// Bound of client connections.
     pub connections_max: usize,
     /// Addresses other than loopback are allowed.
@@ -189,6 +193,8 @@ impl TryFrom<Options> for HubConfig {
             peer_heartbeat: Duration::from_millis(options.peer_heartbeat_ms.unwrap_or(250)),
             peer_queue: PEER_QUEUE,
             suspension_ms: Bounds::STANDARD.suspension_ms,
+            open_message_age_ms: Bounds::STANDARD.open_message_age_ms,
+            empty_forum_age_ms: Bounds::STANDARD.empty_forum_age_ms,
             retained_records: options.retained_records.unwrap_or(1_000_000),
             window_bytes_max: usize::try_from(options.window_mib.unwrap_or(256).saturating_mul(MIB))
                 .unwrap_or(usize::MAX),

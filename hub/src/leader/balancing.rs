@@ -124,7 +124,7 @@ impl Balancer {
         }
         let forums = cx.mesh.traffic.forums();
         let since_start = millis(present.at.duration_since(self.started_at));
-        let hot = self.heat.note(&forums, state.forums().len(), since_start);
+        let hot = self.heat.note(&forums, state.counts().forums, since_start);
         let now_ms = cx.log.now().0;
         let resting = self.resting(state, now_ms);
         let kept_enough = self.kept_enough(state, cx.config.copy_grace, present.at);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
-    attendance::AttendanceDuty, balancing::Balancer, confirming::Confirming, context::LeaderContext,
-    migrations::Migrations, takeover::Takeover, trim, watch::Watch,
+    attendance::AttendanceDuty, balancing::Balancer, closing::Closing, confirming::Confirming,
+    context::LeaderContext, migrations::Migrations, takeover::Takeover, trim, watch::Watch,
 };
 
 /// How often the leader looks.
@@ -45,6 +45,7 @@ struct Duties {
     migrations: Migrations,
     balancer: Balancer,
     confirming: Confirming,
+    closing: Closing,
 }
 
 impl Duties {
@@ -59,6 +60,7 @@ impl Duties {
             migrations: Migrations::default(),
             balancer: Balancer::new(),
             confirming: Confirming::new(),
+            closing: Closing::default(),
         }
     }
 
@@ -74,6 +76,7 @@ impl Duties {
         if let Some(unconfirmed) = self.balancer.step(cx, &self.watch, &present).await {
             self.confirming.step(cx, &unconfirmed, &self.watch, &present);
         }
+        self.closing.step(cx, present.at).await;
         if self.trimmed_at.elapsed() >= TRIM_EVERY {
             self.trimmed_at = Instant::now();
             trim::step(cx, &self.watch, &present).await;

@@ -1,11 +1,12 @@
 //! What only the leading hub does: moves primaries away from peers that do not answer, brings migrations to their end,
-//! has new copies compared, tells the log who comes and goes, trims it.
+//! has new copies compared, tells the log who comes and goes, closes forums in which there is nothing, trims the log.
 //!
 //! Holds nothing that a new leader could not find out by itself. Only decisions are proposed.
 
 mod attendance;
 mod balancing;
 mod board;
+mod closing;
 mod confirming;
 mod context;
 mod duties;

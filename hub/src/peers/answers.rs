@@ -172,9 +172,7 @@ fn tell(connection: &PeerConnection, task_id: u64, forum_id: u32, rejection: Opt
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
-    use loop_atomjump::{Call, Executed, ForumWindow, Given, Row, Rows, WriteView, execute, execute_refused};
+    use loop_atomjump::{Call, Executed, ForumWindow, Given, Rows, Whole, execute, execute_refused};
     use loop_proto::v1::{Endpoint, RejectionCode, fact::Kind};
     use loop_raft_store::machine::{self, bounds::Bounds};
 
@@ -184,37 +182,11 @@ mod tests {
     struct Log {
         state: HubState,
         commands: u8,
-        rows: PeerRows,
+        rows: ForumWindow,
         applied: u64,
     }
 
-    struct PeerRows(ForumWindow);
-
     type Lie = fn(&mut Executed);
-
-    impl WriteView for PeerRows {
-        type Error = Infallible;
-
-        fn forum(&self) -> Option<&v1::ForumStored> {
-            self.0.forum()
-        }
-
-        fn is_subscriber(&self, user: u32) -> bool {
-            self.0.is_subscriber(user)
-        }
-
-        fn message(&self, id: u32) -> Result<Option<Arc<Row>>, Infallible> {
-            Ok(self.0.message(id, true).flatten())
-        }
-
-        fn authors_named(&self, name: &str) -> Result<Vec<Option<u32>>, Infallible> {
-            self.0.authors_named(name, |_, _| Ok(Vec::new()))
-        }
-
-        fn was_said(&self, ip: &str, text: &str, since_s: u64, except: u32) -> bool {
-            self.0.was_said(ip, text, since_s, except)
-        }
-    }
 
     fn forum() -> ForumId {
         ForumId::new(1).unwrap()
@@ -224,7 +196,7 @@ mod tests {
         /// One peer with forums 1 and 2.
         fn new() -> Self {
             let state = HubState::new(Bounds { forum_id_first: 1, ..Bounds::default() });
-            let rows = PeerRows(ForumWindow::new(Rows { is_complete: true, ..Rows::default() }, 100));
+            let rows = ForumWindow::new(Rows { is_complete: true, ..Rows::default() }, 100);
             let mut log = Self { state, commands: 0, rows, applied: 0 };
             let secret_hash = vec![1; 32].into();
             let register = v1::RegisterPeer { name: "p".into(), secret_hash, ..Default::default() };
@@ -248,7 +220,7 @@ mod tests {
                 facts
                     .iter()
                     .flat_map(|facts| &facts.facts)
-                    .for_each(|fact| self.rows.0.apply(fact, record.id.get()));
+                    .for_each(|fact| self.rows.apply(fact, record.id.get()));
             }
             self.applied = self.state.newest();
             applied.outcome.kind.unwrap()
@@ -286,7 +258,7 @@ mod tests {
             let request = v1::ClientRequest::decode(task.request.clone()).unwrap();
             let given = Given { message_id: task.message_id, open_message: task.open_message };
             let call = Call::read(&request, record.forum, given, record.at).unwrap();
-            execute(&call, Session::of(task.session.as_deref()), &self.rows).unwrap()
+            execute(&call, Session::of(task.session.as_deref()), &Whole(&self.rows)).unwrap()
         }
 
         /// What the machine says to the answer of the forum's primary.

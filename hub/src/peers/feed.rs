@@ -42,6 +42,9 @@ impl Held {
 
     /// Whether the peer gets this record. One that gives it a forum or takes one away is for it, too.
     fn takes(&mut self, record: &Record) -> bool {
+        if let RecordBody::Closed(forum) = record.body {
+            self.forums.remove(&forum);
+        }
         let Some(forum) = record.forum else { return true };
         let id = record.id.get();
         let held = self.forums.get(&forum).is_some_and(|from| id >= *from);
@@ -238,6 +241,18 @@ mod tests {
         let closed = log.close(invited);
         let last = log.task();
         assert_eq!(log.sent(&mut held, invited), (vec![task, closed], last, false));
+    }
+
+    #[test]
+    fn every_peer_reads_that_a_forum_is_closed_and_nothing_of_it_after_that() {
+        let mut log = Log::new();
+        let (mut holds, mut holds_not) = (Held::now(&log.state, peer(1)), Held::now(&log.state, peer(2)));
+        let before = log.state.newest();
+        let task = log.task();
+        let closed = log.apply(command::Body::CloseForum(v1::CloseForum { forum_id: 1, forced: true }));
+        assert_eq!(log.sent(&mut holds, before), (vec![task, closed], closed, false));
+        assert_eq!(log.sent(&mut holds_not, before), (vec![closed], closed, false));
+        assert!(holds.forums.is_empty());
     }
 
     #[test]

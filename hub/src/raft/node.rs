@@ -55,6 +55,8 @@ pub async fn start(
     let initial = HubState::new(Bounds {
         records_max: config.retained_records,
         suspension_ms: config.suspension_ms,
+        open_message_age_ms: config.open_message_age_ms,
+        empty_forum_age_ms: config.empty_forum_age_ms,
         ..Bounds::default()
     });
     let sink = match outside.witness() {

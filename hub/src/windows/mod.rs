@@ -113,6 +113,10 @@ impl Windows {
                     slot.of_new_forum(MESSAGES_MAX);
                     self.resize(*forum, &slot, slot.bytes());
                 }
+                Event::ForumClosed(forum) => {
+                    let dropped = self.table.lock().remove(*forum);
+                    discard(dropped.as_slice());
+                }
                 _ => {}
             }
         }

@@ -81,6 +81,15 @@ impl Table {
         (self.slots.len(), self.bytes)
     }
 
+    /// Drops the forum's.
+    #[must_use = "what was dropped is to be discarded"]
+    pub fn remove(&mut self, forum: ForumId) -> Option<Arc<Slot>> {
+        let entry = self.slots.remove(&forum)?;
+        self.bytes -= entry.bytes;
+        self.order.remove(&entry.use_number);
+        Some(entry.slot)
+    }
+
     fn drop_while(&mut self, is_due: impl Fn(&Self, &Entry) -> bool) -> Vec<Arc<Slot>> {
         let mut dropped = Vec::new();
         while let Some((use_number, forum)) = self.order.first_key_value().map(|(at, forum)| (*at, *forum)) {

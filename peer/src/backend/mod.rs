@@ -23,8 +23,8 @@ pub const PAGE_BYTES_MAX: usize = 1 << 20;
 pub struct Work {
     /// The forum whose task it is.
     pub forum: ForumId,
-    /// What the client sent, decoded once.
-    pub request: v1::ClientRequest,
+    /// What the client sent, decoded once; `None`: it cannot be read, and is refused.
+    pub request: Option<v1::ClientRequest>,
     /// The session as committed at the task's place in the log; `None`: the request has none.
     pub session: Option<v1::SessionRecord>,
     /// What the log gave to it with its place.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use loop_proto::ids::{ForumId, TaskId};
 
-use super::{FORUMS_MAX, entry::Role};
+use super::{entry::Role, limits::FORUMS_MAX};
 
 /// What there is of a forum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +115,11 @@ impl Copies {
             // A copy that is not there cannot serve, whatever the hubs believe.
             (Some(_), Some(_)) => None,
         }
+    }
+
+    /// The forum is gone, for everybody. Whether there is anything of it here.
+    pub fn close(&mut self, forum: ForumId) -> bool {
+        self.0.remove(&forum).is_some()
     }
 
     /// A checkpoint is installed. False if the copy is not waiting for it.

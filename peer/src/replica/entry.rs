@@ -30,6 +30,8 @@ pub enum EntryBody {
     Assignment(Assignment),
     /// Where every serving replica computes its digest.
     Audit,
+    /// The forum of this id is gone.
+    Closed(ForumId),
 }
 
 /// A request nobody has answered yet.

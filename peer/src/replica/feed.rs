@@ -8,10 +8,11 @@ use std::collections::BTreeSet;
 use loop_proto::ids::{ForumId, TaskId};
 
 use super::{
-    FORUMS_MAX, Link, OPEN_TASK_BYTES_MAX, OPEN_TASKS_MAX, Replica,
+    Link, Replica,
     copies::{Change, Copied},
     entry::{Assignment, Entry, EntryBody, Facts, ForumSnapshot, OpenTask, Role},
     forum::{Closed, Forum},
+    limits::{FORUMS_MAX, OPEN_TASK_BYTES_MAX, OPEN_TASKS_MAX},
     messages::{Output, Violation},
 };
 use crate::backend::AppliedRecord;
@@ -126,6 +127,7 @@ impl Replica {
                     self.take_assignment(id, forum, &assignment, &mut portion, out);
                 }
                 (EntryBody::Audit, Some(forum)) => self.take_audit(id, forum, &mut portion, out),
+                (EntryBody::Closed(forum), _) => self.take_closed(id, forum, &mut portion, out),
                 (EntryBody::Task(_) | EntryBody::Assignment(_) | EntryBody::Audit, None) => {}
             }
         }
@@ -249,6 +251,22 @@ impl Replica {
             }
             portion.changed.insert(forum);
             portion.urged.insert(forum);
+        }
+    }
+
+    /// Who holds the forum in whichever role, or kept its rows when it was taken away, lets them go. No other forum ever gets its
+    /// id, so that is right also when the record comes again, after a hub that lags has described the forum once more.
+    fn take_closed(&mut self, id: TaskId, forum: ForumId, portion: &mut Portion, out: &mut Vec<Output>) {
+        if self.copies.close(forum) {
+            if id.get() > self.applied {
+                self.cut(id, portion, out);
+            }
+            out.push(Output::Drop(forum));
+        }
+        portion.urged.remove(&forum);
+        let had_sent = self.remove_forum(forum).is_some_and(|known| !known.sent.is_empty());
+        if had_sent || self.running.contains_key(&forum) {
+            portion.lost.insert(forum);
         }
     }
 

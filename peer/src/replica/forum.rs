@@ -14,8 +14,8 @@ use loop_proto::{
 };
 
 use super::{
-    Output,
     entry::{Assignment, Facts, ForumSnapshot, OpenTask, Role},
+    messages::Output,
 };
 
 /// Answers of one forum that may be on their way at once. Keeps a hub's queue, and what must be repeated after a

@@ -8,8 +8,8 @@ use loop_proto::{
 };
 
 use super::{
-    FORUMS_MAX, OPEN_TASK_BYTES_MAX, OPEN_TASKS_MAX,
     entry::{Entry, ForumSnapshot, Refusal},
+    limits::{FORUMS_MAX, OPEN_TASK_BYTES_MAX, OPEN_TASKS_MAX},
 };
 use crate::backend::{AppliedRecord, Work};
 

@@ -9,6 +9,7 @@ mod copies;
 mod entry;
 mod feed;
 mod forum;
+mod limits;
 mod messages;
 #[cfg(test)]
 mod properties;
@@ -31,20 +32,11 @@ pub use entry::{
     Assignment, Entry, EntryBody, Facts, ForumSnapshot, Joining, OpenTask, Refusal, Role, Stage,
 };
 pub use forum::UNCONFIRMED_PER_FORUM_MAX;
+pub use limits::{FORUMS_MAX, OPEN_TASK_BYTES_MAX, OPEN_TASKS_MAX, UNCONFIRMED_MAX};
 pub use messages::{Input, Output, Violation};
 
 use copies::Copies;
 use forum::Forum;
-
-/// Answers of all forums that may be on their way at once; with facts of some kilobytes, megabytes.
-pub const UNCONFIRMED_MAX: usize = 4096;
-/// Open tasks a hub may have described to this peer.
-pub const OPEN_TASKS_MAX: usize = 65_536;
-/// The same, in bytes on the wire.
-pub const OPEN_TASK_BYTES_MAX: usize = 256 << 20;
-
-/// Forums a hub may give to this peer.
-pub const FORUMS_MAX: usize = 1 << 18;
 
 /// Ticks after which hubs are told again what they wait for.
 const URGE_TICKS: u32 = 10;

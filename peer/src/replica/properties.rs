@@ -378,7 +378,7 @@ impl World {
             Action::Append => {
                 let work = Work {
                     forum: forum(),
-                    request: v1::ClientRequest::default(),
+                    request: Some(v1::ClientRequest::default()),
                     session: None,
                     given: Given::default(),
                     now: HubTime(0),

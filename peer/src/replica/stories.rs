@@ -22,7 +22,7 @@ fn task(id: u64) -> TaskId {
 fn open_task() -> OpenTask {
     let work = Work {
         forum: forum(),
-        request: v1::ClientRequest::default(),
+        request: Some(v1::ClientRequest::default()),
         session: None,
         given: Given::default(),
         now: HubTime(0),
@@ -43,6 +43,11 @@ fn assignment(epoch: u64, primary: u32) -> Assignment {
 
 fn entry(id: u64, body: EntryBody) -> Entry {
     Entry { id: task(id), forum: Some(forum()), body }
+}
+
+/// The forum is gone, as the directory says.
+fn gone(id: u64) -> Entry {
+    Entry { forum: None, ..entry(id, EntryBody::Closed(forum())) }
 }
 
 fn asked(id: u64) -> Entry {
@@ -550,4 +555,37 @@ fn hubs_that_count_on_a_copy_that_is_not_here_are_told() {
     assert_eq!(lines, ["apply 0 through 12"]);
     let lines: Vec<_> = (0..URGE_TICKS).flat_map(|_| told.says(Input::Tick)).collect();
     assert_eq!(lines, ["lost"]);
+}
+
+#[test]
+fn a_closed_forum_goes_at_its_record_with_what_was_executed_for_it() {
+    let mut told = Told::connected(0);
+    told.fed(vec![assigned(1, 1, ME), asked(2)], 2);
+    told.fed(vec![asked(3)], 3);
+    let lines = told.fed(vec![closed(4, 2, ME, 1, "t2e1"), gone(5)], 6);
+    assert_eq!(lines, ["apply 1 through 4", "drop", "apply 0 through 6", "forget"]);
+    assert_eq!((told.replica.forum_count(), told.replica.unexecuted()), (0, 0));
+    assert_eq!(told.replica.epoch_of(forum()), None);
+}
+
+#[test]
+fn a_closed_forum_goes_in_whichever_role_and_also_where_its_rows_were_kept() {
+    for role in [draining(4), joining(4, 1, Stage::Invited)] {
+        let mut told = Told::connected(0);
+        told.fed(vec![says(1, role)], 1);
+        assert_eq!(told.fed(vec![gone(2)], 2), ["drop", "apply 0 through 2"]);
+    }
+    let mut told = Told::connected_with(9, [(forum(), Copied::Kept)]);
+    assert_eq!(told.fed(vec![gone(10), gone(11)], 11), ["drop", "apply 0 through 11"]);
+}
+
+#[test]
+fn a_hub_that_lags_does_not_bring_back_a_forum_that_is_closed() {
+    let mut told = Told::connected(0);
+    told.fed(vec![assigned(1, 1, ME), gone(2)], 2);
+    told.says(Input::Disconnected);
+    told.says(Input::Connected { cursor: 1, newest: 1 });
+    told.described(1, ME, 1, &[]);
+    assert_eq!(told.fed(vec![gone(2)], 2), ["drop"]);
+    assert_eq!((told.replica.forum_count(), told.replica.epoch_of(forum())), (0, None));
 }

@@ -6,6 +6,8 @@ use std::{collections::VecDeque, time::Duration};
 use loop_proto::v1;
 use tokio::time::Instant;
 
+/// Digests that may be in the making at once; audits beyond are not answered.
+pub const AUDITS_MAX: usize = 1024;
 /// Reports kept: the newest of so many forums.
 pub const REPORTS_MAX: usize = 64;
 /// Nobody waits longer for a report.

@@ -10,9 +10,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::Streaming;
 
 use super::{
+    gauge::Gauge,
     link::{Link, Quoted},
     parts::{CHUNK_BYTES_MAX, CopyName, Folder, Part},
-    seeding::Gauge,
     throttle::Throttle,
 };
 use crate::{backend::Backend, config::HubAddr, identity::Secret, io::Io, limits::Limits};

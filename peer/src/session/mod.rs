@@ -7,11 +7,14 @@ mod decode;
 mod departures;
 mod download;
 mod driver;
+mod gauge;
 mod giving;
 mod hubs;
 mod link;
+mod mark;
 mod outbox;
 mod parts;
+mod peer;
 mod rows;
 mod seeding;
 mod sizes;
@@ -34,12 +37,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     backend::Backend,
     config::{Config, HubAddr},
+    error::PeerError,
     identity::{Identity, Secret},
     io::Io,
     replica::Input,
-    run::PeerError,
 };
-use audits::Reported;
+use audits::{AUDITS_MAX, Reported};
 pub use check::{Report, check};
 use departures::Departures;
 use download::Courier;
@@ -47,10 +50,12 @@ use driver::{DriveError, Driver};
 use giving::Giving;
 use hubs::Hubs;
 use link::{Link, LinkError, WorkStream};
+use mark::Mark;
 use parts::Folder;
+use peer::Peer;
 use rows::Reader;
 use seeding::Seeding;
-use start_over::{Attempt, Mark};
+use start_over::Attempt;
 use static_files::StaticFiles;
 use throttle::Throttle;
 use work::{Ended, Worker};
@@ -62,33 +67,6 @@ const LIVED: Duration = Duration::from_secs(10);
 const POLL_EVERY: Duration = Duration::from_secs(5);
 /// Polls between two attempts at a work stream.
 const POLLS_PER_ATTEMPT: u32 = 6;
-
-/// Digests that may be in the making at once; audits beyond are not answered.
-const AUDITS_MAX: usize = 1024;
-
-/// What outlives a connection.
-pub struct Peer {
-    me: PeerId,
-    backend: Arc<dyn Backend>,
-    driver: Driver,
-    reader: Arc<Reader>,
-    courier: Arc<Courier>,
-    seeding: Arc<Seeding>,
-    /// What came of the copies that were ordered.
-    reports: mpsc::Receiver<seeding::Report>,
-    giving: Arc<Giving>,
-    /// Digests, in the making and made.
-    audits: (mpsc::Sender<v1::AuditReport>, mpsc::Receiver<v1::AuditReport>),
-    /// Digests said lately, on whichever connection.
-    reported: Reported,
-    /// The hub there is a stream to.
-    hub: watch::Sender<Option<HubAddr>>,
-    mark: Mark,
-    /// Whether this process has sent an answer; see `Hello.restarted`.
-    has_answered: bool,
-    /// Whether this process has found that a copy the hubs count on is not here.
-    has_lost: bool,
-}
 
 /// The whole session; lives as long as the process.
 pub struct Session {

@@ -6,10 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -23,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     download::{Courier, Failure},
+    gauge::Gauge,
     parts::{CopyName, Part},
 };
 use crate::backend::{BackendError, InstallError, Progress};
@@ -68,22 +66,6 @@ struct Order {
     /// Nothing of it runs any more.
     over: CancellationToken,
     result: Arc<Mutex<Option<Result>>>,
-}
-
-/// How far a copy is; written by whoever works on it, read by whoever asks.
-#[derive(Debug, Default)]
-pub struct Gauge {
-    done: AtomicU64,
-    total: AtomicU64,
-    installing: AtomicBool,
-}
-
-impl Gauge {
-    /// So many bytes of so many are here.
-    pub fn set(&self, done: u64, total: u64) {
-        self.done.store(done, Ordering::Relaxed);
-        self.total.store(total, Ordering::Relaxed);
-    }
 }
 
 /// All copies on their way to this peer.

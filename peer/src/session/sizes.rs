@@ -1,6 +1,11 @@
 //! How much this peer keeps in memory for others, against what it may. Every bound is held where the thing is kept.
 
-use super::{AUDITS_MAX, Peer, audits::REPORTS_MAX, outbox::Outbox, rows::Reads};
+use super::{
+    audits::{AUDITS_MAX, REPORTS_MAX},
+    outbox::Outbox,
+    peer::Peer,
+    rows::Reads,
+};
 use crate::io::Size;
 
 /// Tells whoever wants to know.

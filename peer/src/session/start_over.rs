@@ -1,48 +1,18 @@
 //! A peer whose cursor lies below what the hubs still have: it gets all users anew, and its forums again by
-//! invitation. Owns the mark that this has happened, until a hub has heard of it.
+//! invitation.
 
-use std::{
-    fs::File,
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io, sync::Arc};
 
 use loop_proto::ids::ForumId;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Peer,
     download::{DIRECTORY, Failure},
-    parts, seeding,
+    parts,
+    peer::Peer,
+    seeding,
 };
 use crate::backend::{BackendError, InstallError, Joining};
-
-/// On disk before the cursor jumps over records, gone when the hubs know.
-pub struct Mark(PathBuf);
-
-impl Mark {
-    /// Inside the data folder.
-    pub fn within(data_dir: &Path) -> Self {
-        Self(data_dir.join("started-over"))
-    }
-
-    /// Whether hubs must be told.
-    pub fn is_set(&self) -> bool {
-        self.0.exists()
-    }
-
-    /// From here on hubs must be told.
-    pub fn set(&self) -> io::Result<()> {
-        File::create(&self.0)?.sync_all()?;
-        self.0.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
-    }
-
-    /// A hub knows.
-    pub fn clear(&self) -> io::Result<()> {
-        parts::remove(&self.0)
-    }
-}
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -69,7 +39,7 @@ pub async fn attempt(peer: &mut Peer, trimmed_through: u64, shutdown: &Cancellat
         return Attempt::Failed("the copy of the users is older than what the hubs still have".into());
     }
     if let Err(error) = peer.mark.set() {
-        return Attempt::Fatal(format!("{}: {error}", peer.mark.0.display()));
+        return Attempt::Fatal(format!("{}: {error}", peer.mark.path().display()));
     }
     let forums = match leave_everything(peer) {
         Ok(forums) => forums,

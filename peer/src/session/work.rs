@@ -15,11 +15,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Peer, decode,
+    decode,
     driver::{DriveError, Effect},
     giving,
     link::{Quoted, WorkStream},
     outbox::Outbox,
+    peer::Peer,
     rows::Reads,
     seeding::{ORDERS_MAX, Report, Result as Seeded},
     sizes,

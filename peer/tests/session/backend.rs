@@ -120,7 +120,8 @@ pub fn digest(lines: &[String]) -> Vec<u8> {
 }
 
 fn text_of(work: &Work) -> String {
-    String::from_utf8_lossy(&work.request.query).into_owned()
+    let query = work.request.as_ref().map(|request| &request.query[..]).unwrap_or_default();
+    String::from_utf8_lossy(query).into_owned()
 }
 
 fn line_fact(forum: ForumId, text: &str, id: u32) -> v1::Fact {

@@ -17,12 +17,8 @@ fn states(open_task: v1::Record) -> hub_to_peer::Kind {
 fn outrages(hub: &Hub) -> Vec<(&'static str, hub_to_peer::Kind)> {
     let garbage = v1::RecordBatch { records: vec![Bytes::from_static(b"\xff\xfe")], through: 1 };
     let mut bad_session = asked(3, 7, "");
-    let mut no_request = asked(3, 7, "");
-    if let (Some(v1::record::Body::Task(session)), Some(v1::record::Body::Task(request))) =
-        (&mut bad_session.body, &mut no_request.body)
-    {
+    if let Some(v1::record::Body::Task(session)) = &mut bad_session.body {
         session.session = Some(v1::SessionRecord { id: "../../etc".into(), ..Default::default() });
-        request.request = Bytes::from_static(b"\xff");
     }
     let of_no_forum = v1::rows_request::Kind::Forum(v1::ForumRows::default());
     vec![
@@ -36,7 +32,6 @@ fn outrages(hub: &Hub) -> Vec<(&'static str, hub_to_peer::Kind)> {
         ("a second welcome", hub_to_peer::Kind::Welcome(hub.welcome())),
         ("a verdict on nothing", hub_to_peer::Kind::Verdict(v1::Verdict::default())),
         ("a session that cannot be", hub_to_peer::Kind::Records(batch(vec![bad_session], 3))),
-        ("a request that is none", hub_to_peer::Kind::Records(batch(vec![no_request], 3))),
         ("rows of no forum", ask(1, 0, of_no_forum)),
     ]
 }

@@ -12,7 +12,7 @@ use loop_proto::{
 use crate::{
     call::Call,
     endpoints::shout::{self, DEGREES_MAX, Draft},
-    execute::{lid, status},
+    executed::{lid, status},
     request::message_id,
     session::Session,
 };

@@ -10,6 +10,7 @@ pub mod dates;
 mod endpoints;
 pub mod escape;
 mod execute;
+mod executed;
 mod json;
 mod markup;
 pub mod new_rows;
@@ -19,6 +20,7 @@ mod request;
 mod session;
 mod text;
 mod view;
+mod whole;
 mod window;
 
 pub use call::{Call, Given};
@@ -27,10 +29,12 @@ pub use endpoints::{
     Answer,
     shout::{CHECKSUM, DEGREES_CHARS_MAX, NAME_CHARS_MAX},
 };
-pub use execute::{Executed, execute, execute_refused};
+pub use execute::{execute, execute_refused};
+pub use executed::Executed;
 pub use markup::is_harmless;
 pub use render::{refused, render, render_plain};
 pub use request::{fake_ip, is_robot, message_id};
 pub use session::Session;
 pub use view::{ReadView, Row, Viewer, WriteView};
+pub use whole::Whole;
 pub use window::{ForumWindow, Rows};

@@ -12,7 +12,7 @@ use crate::{
         search::{self, Extra},
         shout,
     },
-    execute::lid,
+    executed::lid,
     new_rows,
     session::Session,
     view::ReadView,

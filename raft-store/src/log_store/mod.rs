@@ -11,6 +11,7 @@ mod mark;
 mod metrics;
 mod segment;
 mod sled_engine;
+mod state;
 mod storage;
 mod tail;
 mod wal;
@@ -35,6 +36,7 @@ use self::{
     engine::{EngineReader, LogEngine, Recovered},
     mark::Mark,
     metrics::Counters,
+    state::State,
     tail::Tail,
     wal::{Op, Wal},
 };
@@ -44,7 +46,7 @@ pub use self::{
 };
 use crate::{
     raft_codec::{decode_entry, log_id_from_proto, vote_from_proto},
-    raft_types::{Entry, HubRaft, LogId, Vote},
+    raft_types::{Entry, HubRaft},
 };
 
 /// Where the bytes go.
@@ -127,34 +129,6 @@ enum SinkState {
     Thread { requests: Option<mpsc::Sender<Op>>, thread: Option<thread::JoinHandle<()>> },
     Inline(Box<Mutex<Wal>>),
     Task(UnboundedSender<Op>),
-}
-
-/// What is true as far as Raft is concerned: everything asked for, on disk or not.
-#[derive(Debug)]
-pub(crate) struct State {
-    vote: Option<Vote>,
-    committed: Option<LogId>,
-    purged: Option<LogId>,
-    /// The newest entry, or `purged` if there is none.
-    last: Option<LogId>,
-    /// The oldest entry still there; where the next goes if there is none.
-    first: u64,
-    pub(crate) tail: Tail,
-    /// Entries before this are in the engine, under the present truncation count.
-    pub(crate) persisted_next: u64,
-    /// Truncations asked for so far; a read that saw one begin meanwhile is repeated.
-    pub(crate) truncations: u64,
-    pub(crate) failed: Option<LogError>,
-}
-
-impl State {
-    fn next(&self) -> u64 {
-        self.last.as_ref().map_or(self.first, |id| (id.index() + 1).max(self.first))
-    }
-
-    fn healthy(&self) -> Result<(), LogError> {
-        self.failed.as_ref().map_or(Ok(()), |error| Err(LogError::Stopped(error.to_string())))
-    }
 }
 
 /// Opens a log, checking every entry. What was acknowledged is there, or this is an error.

@@ -13,7 +13,7 @@ use openraft::{
     storage::{IOFlushed, RaftLogStorage},
 };
 
-use super::{LogError, LogStore, SinkState, read_engine, tail::weight, wal::Op};
+use super::{LogError, LogStore, SinkState, read_engine, state::State, tail::weight, wal::Op};
 use crate::raft_types::{Entry, HubRaft, LogId, Vote};
 
 /// Most of a range that replication gets at once. Larger messages would hold up what is behind them.
@@ -153,7 +153,7 @@ impl RaftLogStorage<HubRaft> for LogStore {
             self.inner.state.lock().vote = Some(vote);
             return Ok(());
         }
-        let change = |state: &mut super::State, done| {
+        let change = |state: &mut State, done| {
             state.vote = Some(vote);
             Ok(Op::Vote { vote, done })
         };
@@ -161,7 +161,7 @@ impl RaftLogStorage<HubRaft> for LogStore {
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
-        let change = |state: &mut super::State| {
+        let change = |state: &mut State| {
             state.committed = committed;
             Ok(Op::Committed(committed))
         };
@@ -190,7 +190,7 @@ impl RaftLogStorage<HubRaft> for LogStore {
         if next >= self.inner.state.lock().next() {
             return Ok(());
         }
-        let change = |state: &mut super::State, done| {
+        let change = |state: &mut State, done| {
             let next = next.max(state.first);
             state.truncations += 1;
             state.persisted_next = state.persisted_next.min(next);
@@ -211,7 +211,7 @@ impl RaftLogStorage<HubRaft> for LogStore {
         if self.inner.state.lock().purged >= Some(log_id) {
             return Ok(());
         }
-        let change = |state: &mut super::State| {
+        let change = |state: &mut State| {
             let first = log_id.index() + 1;
             state.purged = Some(log_id);
             state.first = state.first.max(first);

@@ -14,12 +14,12 @@ use openraft::storage::IOFlushed;
 use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
 
 use super::{
-    State,
     disk::Dir,
     engine::{LogEngine, Meta, Record},
     error::LogError,
     mark::Mark,
     metrics::Counters,
+    state::State,
 };
 use crate::{
     raft_codec::{encode_entry, log_id_to_proto, vote_to_proto},

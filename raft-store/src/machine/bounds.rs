@@ -47,6 +47,8 @@ pub struct Bounds {
     pub open_messages_max: u64,
     /// How long an unfinished message stays that nobody goes on with, milliseconds.
     pub open_message_age_ms: u64,
+    /// How long a forum stays in which there is nothing, milliseconds.
+    pub empty_forum_age_ms: u64,
     /// How long a peer is suspended that says for the first time what cannot be, milliseconds; each further time twice as
     /// long, a day at most.
     pub suspension_ms: u64,
@@ -74,6 +76,10 @@ pub const LOG_BUDGETS_FOR_WORK: u64 = 2;
 
 /// Every command that appends is refused where the log has reached this many times its budget.
 pub const LOG_BUDGETS_FOR_STEPS: u64 = 4;
+
+/// Where there is no room for another forum, the one that has been empty for longest makes room, if that is for longer than this,
+/// milliseconds: whoever has just opened one is about to write into it.
+pub const EMPTY_FORUM_GRACE_MS: u64 = MINUTE_MS;
 
 const MIB: u64 = 1 << 20;
 const MINUTE_MS: u64 = 60_000;
@@ -106,6 +112,7 @@ impl Bounds {
         session_age_ms: 1000 * DAY_MS,
         open_messages_max: 100_000,
         open_message_age_ms: 15 * MINUTE_MS,
+        empty_forum_age_ms: DAY_MS,
         suspension_ms: MINUTE_MS,
         message_id_first: 2867,
         message_id_max: u32::MAX,

@@ -60,6 +60,7 @@ pub enum Command {
     NoteBreach { peer: PeerId, rule: u32 },
     ConfirmReplica { forum: ForumId, peer: PeerId, audit: Option<TaskId> },
     ReinstateReplica { forum: ForumId, peer: PeerId },
+    CloseForum { forum: ForumId, forced: bool },
 }
 
 /// Gives a forum its id, its replicas and its row.
@@ -289,6 +290,7 @@ impl TryFrom<v1::command::Body> for Command {
             Body::ReinstateReplica(wire) => {
                 Self::ReinstateReplica { forum: forum(wire.forum_id)?, peer: peer(wire.peer_id)? }
             }
+            Body::CloseForum(wire) => Self::CloseForum { forum: forum(wire.forum_id)?, forced: wire.forced },
         })
     }
 }

@@ -13,6 +13,8 @@ pub enum Event {
     RecordAppended(Arc<Record>),
     /// A forum was opened; its assignment follows as a record.
     ForumOpened(ForumId),
+    /// A forum is gone, with its replicas; the record that says so came before.
+    ForumClosed(ForumId),
     /// A peer was made known, or its labels changed.
     PeerRegistered(PeerId),
     /// Who holds a forum, or how far somebody is on the way to it, changed; the record that says so came before.

@@ -10,12 +10,13 @@ use loop_proto::{
 
 use super::{
     event::Event,
-    forum::{Forum, Replica},
+    forum::Forum,
     invitations::Invitation,
     open_messages::Step,
     peers::{Peer, PeerState},
     receipts::{Made, SeenAnswer},
     record::{Assignment, FactsBody, Record, RecordBody, TaskBody},
+    replica::Replica,
     sessions::{Session, SessionId},
     state::HubState,
 };
@@ -44,6 +45,8 @@ pub(super) enum Change {
     KeptThrough(u64),
     /// A new forum; its assignment record follows.
     ForumOpened(Forum),
+    /// A record joins the directory by which a forum is gone.
+    ForumClosed(Arc<Record>, ForumId),
     /// A new peer, or new labels of a known one.
     PeerRegistered(Peer),
     /// A user's record joins the log, and its id is given out.
@@ -119,6 +122,7 @@ pub(super) fn evolve(state: &mut HubState, change: Change, events: &mut Vec<Even
             events.push(Event::ForumOpened(forum.id));
             state.forums.push(forum);
         }
+        Change::ForumClosed(record, forum) => close(state, record, forum, events),
         Change::PeerRegistered(peer) => {
             events.push(Event::PeerRegistered(peer.id));
             state.peers.store(peer);
@@ -128,10 +132,12 @@ pub(super) fn evolve(state: &mut HubState, change: Change, events: &mut Vec<Even
             append(state, record, None, events);
         }
         Change::SessionStored(id, session) => state.sessions.store(id, session, &state.bounds),
-        Change::MessageStepped { step: Step::Opened(id, message), .. } => {
-            state.open_messages.put(id, message)
+        Change::MessageStepped { forum, step } => {
+            let now = state.steady();
+            if let Some(was_open) = state.open_messages.step(forum, &step) {
+                state.forums.change(forum, now, |forum| forum.content.follow(&step, was_open));
+            }
         }
-        Change::MessageStepped { step: Step::Closed(id), forum } => state.open_messages.close(id, forum),
         Change::ProposalMade { proposal, made } => state.receipts.remember(state.steady(), proposal, made),
         Change::Trimmed { through } => trim(state, through, events),
     }
@@ -147,7 +153,10 @@ pub(super) fn upkeep(state: &mut HubState, upkeep: Upkeep, events: &mut Vec<Even
     state.receipts.forget_proposals(upkeep.proposals);
     for (message, record) in upkeep.messages {
         let now = state.steady();
-        state.open_messages.lapse(message, now, &state.bounds);
+        if let Some(forum) = state.open_messages.lapse(message, now, &state.bounds) {
+            let removed = Step::Removed(message);
+            state.forums.change(forum, now, |forum| forum.content.follow(&removed, true));
+        }
         append(state, record, None, events);
     }
 }
@@ -168,22 +177,30 @@ fn reassign(state: &mut HubState, record: Arc<Record>, replicas: Vec<Replica>, e
     }
 }
 
+/// Whoever waits for one of the tasks that are dropped is told of them what is told of a task that is never answered.
+fn close(state: &mut HubState, record: Arc<Record>, id: ForumId, events: &mut Vec<Event>) {
+    append(state, record, None, events);
+    let Some(forum) = state.forums.remove(id) else { return };
+    for task in &forum.open_tasks {
+        let Some(record) = state.tasks.close(*task) else { continue };
+        let Some(task) = record.task() else { continue };
+        state.receipts.withdraw(task.request_id);
+        if let Some(message) = task.open_message {
+            state.open_messages.end_waiting(message);
+        }
+    }
+    if forum.content.unfinished > 0 {
+        state.open_messages.close_all_of(id);
+    }
+    events.push(Event::ForumClosed(id));
+}
+
 fn append(state: &mut HubState, record: Arc<Record>, proposal: Option<RequestId>, events: &mut Vec<Event>) {
     state.tasks.push(record.clone());
-    match record.forum.and_then(|id| state.forums.get_mut(id)) {
+    match record.forum {
         Some(forum) => {
-            forum.newest_record = record.id.get();
-            match &record.body {
-                RecordBody::Task(_) => {
-                    forum.open_tasks.insert(record.id);
-                    forum.tasks_appended += 1;
-                }
-                RecordBody::Facts(FactsBody { task: Some(task), .. }) => {
-                    forum.open_tasks.remove(task);
-                }
-                RecordBody::Facts(_) | RecordBody::Audit => {}
-                RecordBody::Assignment(assignment) => assign(forum, assignment),
-            }
+            let now = state.steady();
+            state.forums.change(forum, now, |forum| append_to(forum, &record));
         }
         None => state.directory_newest = record.id.get(),
     }
@@ -191,7 +208,22 @@ fn append(state: &mut HubState, record: Arc<Record>, proposal: Option<RequestId>
     match &record.body {
         RecordBody::Task(task) => task_appended(state, &record, task),
         RecordBody::Facts(facts) => facts_appended(state, &record, facts, proposal),
-        RecordBody::Assignment(_) | RecordBody::Audit => {}
+        RecordBody::Assignment(_) | RecordBody::Audit | RecordBody::Closed(_) => {}
+    }
+}
+
+fn append_to(forum: &mut Forum, record: &Record) {
+    forum.newest_record = record.id.get();
+    match &record.body {
+        RecordBody::Task(_) => {
+            forum.open_tasks.insert(record.id);
+            forum.tasks_appended += 1;
+        }
+        RecordBody::Facts(FactsBody { task: Some(task), .. }) => {
+            forum.open_tasks.remove(task);
+        }
+        RecordBody::Facts(_) | RecordBody::Audit | RecordBody::Closed(_) => {}
+        RecordBody::Assignment(assignment) => assign(forum, assignment),
     }
 }
 

@@ -3,13 +3,15 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use loop_proto::{
+    breakage::{self, Breakage},
     ids::{ForumEpoch, ForumId, ForumKey, HubTime, PeerId, TaskId},
-    v1,
 };
 
 use super::{
-    record::{Assignment, Joining},
-    shared::{SharedMap, SharedSet},
+    content::Content,
+    record::Assignment,
+    replica::{Joining, Replica, ReplicaRole},
+    shared::{SharedMap, SharedOrdered, SharedSet},
 };
 
 /// One forum.
@@ -35,108 +37,18 @@ pub struct Forum {
     pub opened_at: HubTime,
     /// How many replicas it shall have; `None`: as many as the hubs' default.
     pub replicas_wanted: Option<u32>,
-}
-
-/// One peer's copy of a forum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Replica {
-    /// Whose copy.
-    pub peer: PeerId,
-    /// How far it has come.
-    pub role: ReplicaRole,
-    /// When its copy was found equal to another replica's, in the log's steady time; a forum's first replicas are from
-    /// the beginning. `None`: not yet, so nobody counts on it.
-    pub confirmed_at: Option<HubTime>,
-}
-
-/// How far a replica has come. No entry: not a replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReplicaRole {
-    /// Invited; follows the stream, answers nothing.
-    Joining {
-        /// The record that invited it.
-        invitation: TaskId,
-        /// Who was to give its copy when it was invited.
-        source: PeerId,
-        /// Its next step.
-        stage: JoinStage,
-    },
-    /// Answers reads, and tasks if it is the primary.
-    Serving {
-        /// The epoch it was admitted under.
-        since: ForumEpoch,
-    },
-    /// Replaced; follows the stream and answers nothing, until its successor has the cut-over on disk.
-    Draining {
-        /// The record that made its successor serve.
-        since_record: TaskId,
-        /// Who serves in its place.
-        successor: PeerId,
-    },
-}
-
-/// What an invited replica has to do next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JoinStage {
-    /// Answer.
-    Invited,
-    /// Get a checkpoint and have it on disk.
-    Seeding,
-    /// Follow the log to its end.
-    CatchingUp,
-}
-
-impl From<JoinStage> for v1::JoinStage {
-    fn from(stage: JoinStage) -> Self {
-        match stage {
-            JoinStage::Invited => Self::Invited,
-            JoinStage::Seeding => Self::Seeding,
-            JoinStage::CatchingUp => Self::CatchingUp,
-        }
-    }
-}
-
-impl JoinStage {
-    /// The stage a message names, if it names one.
-    pub const fn of_wire(wire: v1::JoinStage) -> Option<Self> {
-        match wire {
-            v1::JoinStage::Unspecified => None,
-            v1::JoinStage::Invited => Some(Self::Invited),
-            v1::JoinStage::Seeding => Some(Self::Seeding),
-            v1::JoinStage::CatchingUp => Some(Self::CatchingUp),
-        }
-    }
-}
-
-impl Replica {
-    /// Whether it may answer.
-    pub const fn is_serving(&self) -> bool {
-        matches!(self.role, ReplicaRole::Serving { .. })
-    }
-
-    /// Whether it serves and its copy was found equal to another's.
-    pub const fn is_confirmed(&self) -> bool {
-        self.is_serving() && self.confirmed_at.is_some()
-    }
-
-    /// Whether it was replaced and waits to be let go.
-    pub const fn is_draining(&self) -> bool {
-        matches!(self.role, ReplicaRole::Draining { .. })
-    }
-
-    /// How it is on its way to serve, if it is.
-    pub const fn joining(&self) -> Option<Joining> {
-        match self.role {
-            ReplicaRole::Joining { invitation, source, stage } => {
-                Some(Joining { peer: self.peer, invitation, source, stage })
-            }
-            ReplicaRole::Serving { .. } | ReplicaRole::Draining { .. } => None,
-        }
-    }
+    /// What is known of its messages.
+    pub content: Content,
 }
 
 impl Forum {
-    pub(super) fn new(id: ForumId, key: ForumKey, assignment: &Assignment, opened_at: HubTime) -> Self {
+    pub(super) fn new(
+        id: ForumId,
+        key: ForumKey,
+        assignment: &Assignment,
+        opened_at: HubTime,
+        content: Content,
+    ) -> Self {
         let role = ReplicaRole::Serving { since: assignment.epoch };
         // There is nothing in it that could differ.
         let confirmed_at = Some(HubTime::default());
@@ -155,6 +67,7 @@ impl Forum {
             tasks_appended: 0,
             opened_at,
             replicas_wanted: None,
+            content,
         }
     }
 
@@ -188,35 +101,44 @@ impl Forum {
         Assignment::of(self.epoch, self.primary, &self.replicas)
     }
 
+    /// Whether there is nothing in it, and nothing on its way into it.
+    pub fn is_empty(&self) -> bool {
+        let has_finished = self.content.has_finished() && !breakage::is_on(Breakage::FullForumClosed);
+        !has_finished && self.content.unfinished == 0 && self.open_tasks.is_empty()
+    }
+
     /// The task the primary must answer next.
     pub fn oldest_open_task(&self) -> Option<TaskId> {
         self.open_tasks.first().copied()
     }
 }
 
-/// All forums and their indexes. None is ever closed, so ids are dense from the first.
+/// All forums and their indexes. Ids increase and are never given out again.
 #[derive(Clone, PartialEq)]
 pub struct Forums {
-    first: u32,
-    // Behind Arc so that a copy of the state for a snapshot costs a pointer per forum, and changes one by one.
-    list: Vec<Arc<Forum>>,
+    next: u64,
+    // Behind Arc so that a copy of the state for a snapshot shares them, and changes one by one.
+    by_id: SharedOrdered<ForumId, Arc<Forum>>,
     by_key: SharedMap<ForumKey, ForumId>,
     by_peer: SharedSet<(PeerId, ForumId)>,
+    // Those in which there is nothing, by the time since when.
+    empty: SharedSet<(HubTime, ForumId)>,
 }
 
 impl Forums {
     pub(super) fn new(first: u32) -> Self {
         Self {
-            first: first.max(1),
-            list: Vec::new(),
+            next: first.max(1).into(),
+            by_id: SharedOrdered::default(),
             by_key: SharedMap::default(),
             by_peer: SharedSet::default(),
+            empty: SharedSet::default(),
         }
     }
 
     /// The forum of that id.
     pub fn get(&self, id: ForumId) -> Option<&Forum> {
-        self.list.get(self.position(id)?).map(Arc::as_ref)
+        self.by_id.get(&id).map(Arc::as_ref)
     }
 
     /// The forum of that key.
@@ -225,17 +147,18 @@ impl Forums {
     }
 
     /// All forums, by id.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Forum> + DoubleEndedIterator {
-        self.list.iter().map(Arc::as_ref)
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Forum> {
+        self.by_id.iter().map(|(_, forum)| forum.as_ref())
     }
 
     /// Forums with an id above `after`, by id.
-    pub fn after(&self, after: u32) -> impl ExactSizeIterator<Item = &Forum> {
-        let skip = match ForumId::new(after) {
-            Some(id) if after >= self.first => self.position(id).map_or(self.list.len(), |at| at + 1),
-            _ => 0,
-        };
-        self.list[skip.min(self.list.len())..].iter().map(Arc::as_ref)
+    pub fn after(&self, after: u32) -> impl Iterator<Item = &Forum> {
+        self.by_id.after(ForumId::new(after)).map(|(_, forum)| forum.as_ref())
+    }
+
+    /// Forums in which there is nothing, the one that has been so for longest first.
+    pub fn empty(&self) -> impl Iterator<Item = &Forum> {
+        self.empty.iter().filter_map(|(_, id)| self.get(*id))
     }
 
     /// Forums of which `peer` has a copy, by id.
@@ -248,35 +171,54 @@ impl Forums {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.list.len()
+        self.by_id.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.len() == 0
     }
 
     /// The next forum's id, as a number that may lie above the last id.
     pub(super) fn next_id(&self) -> u64 {
-        u64::from(self.first) + self.list.len() as u64
+        self.next
     }
 
-    /// Adds the next forum.
+    /// Ids below this one are given out no more.
+    pub(super) fn go_on_from(&mut self, next: u64) {
+        self.next = self.next.max(next);
+    }
+
+    /// Adds a forum, with an id that was not given out before.
     pub(super) fn push(&mut self, forum: Forum) {
-        debug_assert_eq!(u64::from(forum.id.get()), self.next_id());
+        debug_assert!(u64::from(forum.id.get()) >= self.next);
+        self.next = u64::from(forum.id.get()) + 1;
         self.by_key.insert(forum.key, forum.id);
         for replica in &forum.replicas {
             self.by_peer.insert((replica.peer, forum.id));
         }
-        self.list.push(Arc::new(forum));
+        if let Some(since) = forum.content.empty_since {
+            self.empty.insert((since, forum.id));
+        }
+        self.by_id.insert(forum.id, Arc::new(forum));
+    }
+
+    /// Takes a forum out of everything.
+    pub(super) fn remove(&mut self, id: ForumId) -> Option<Arc<Forum>> {
+        let forum = self.by_id.remove(&id)?;
+        self.by_key.remove(&forum.key);
+        for replica in &forum.replicas {
+            self.by_peer.remove(&(replica.peer, id));
+        }
+        if let Some(since) = forum.content.empty_since {
+            self.empty.remove(&(since, id));
+        }
+        Some(forum)
     }
 
     /// Gives a forum another set of replicas and says who is in it no more.
     pub(super) fn set_replicas(&mut self, id: ForumId, replicas: Vec<Replica>) -> Vec<PeerId> {
-        let at = self.position(id);
-        let Some(forum) = at.and_then(|at| self.list.get_mut(at)).map(Arc::make_mut) else {
-            return Vec::new();
-        };
+        let Some(forum) = self.by_id.get_mut(&id).map(Arc::make_mut) else { return Vec::new() };
         let before = std::mem::replace(&mut forum.replicas, replicas);
         for replica in &forum.replicas {
             self.by_peer.insert((replica.peer, id));
@@ -289,33 +231,55 @@ impl Forums {
         left
     }
 
-    /// The forum, to be changed. Its key and its set of replicas must stay: indexes follow them.
+    /// The forum, to be changed. Its key, its set of replicas and whether there is anything in it must stay: indexes follow
+    /// them.
     pub(super) fn get_mut(&mut self, id: ForumId) -> Option<&mut Forum> {
-        let at = self.position(id)?;
-        self.list.get_mut(at).map(Arc::make_mut)
+        self.by_id.get_mut(&id).map(Arc::make_mut)
     }
 
-    fn position(&self, id: ForumId) -> Option<usize> {
-        id.get().checked_sub(self.first).map(|at| at as usize)
+    /// Changes what is in a forum, or is on its way into it, and notes since when there is nothing.
+    pub(super) fn change(&mut self, id: ForumId, now: HubTime, change: impl FnOnce(&mut Forum)) {
+        let Some(forum) = self.get_mut(id) else { return };
+        change(forum);
+        let before = forum.content.empty_since;
+        let after = forum.is_empty().then(|| before.unwrap_or(now));
+        forum.content.empty_since = after;
+        if before == after {
+            return;
+        }
+        if let Some(since) = before {
+            self.empty.remove(&(since, id));
+        }
+        if let Some(since) = after {
+            self.empty.insert((since, id));
+        }
     }
 
-    pub(super) fn check(&self) -> Result<(), &'static str> {
-        if self.by_key.len() != self.list.len() {
+    pub(super) fn check(&self, now: HubTime) -> Result<(), &'static str> {
+        if self.by_key.len() != self.len() {
             return Err("two forums share a key");
         }
-        let mut copies = 0;
-        for (at, forum) in self.list.iter().enumerate() {
+        let (mut copies, mut empty) = (0, 0);
+        for forum in self.iter() {
             check_forum(forum)?;
-            if self.position(forum.id) != Some(at) || self.by_key(forum.key) != Some(forum.id) {
+            if u64::from(forum.id.get()) >= self.next || self.by_key(forum.key) != Some(forum.id) {
                 return Err("the index of forums by key is wrong");
             }
             if !forum.replicas.iter().all(|replica| self.by_peer.contains(&(replica.peer, forum.id))) {
                 return Err("the index of forums by peer misses a replica");
             }
             copies += forum.replicas.len();
+            let Some(since) = forum.content.empty_since else { continue };
+            if since > now || !self.empty.contains(&(since, forum.id)) {
+                return Err("the index of empty forums misses one, or one is empty since the future");
+            }
+            empty += 1;
         }
         if copies != self.by_peer.len() {
             return Err("the index of forums by peer has a replica too many");
+        }
+        if empty != self.empty.len() {
+            return Err("the index of empty forums has one too many");
         }
         Ok(())
     }
@@ -345,6 +309,9 @@ fn check_forum(forum: &Forum) -> Result<(), &'static str> {
     }
     if forum.open_tasks.last().is_some_and(|task| task.get() > forum.newest_record) {
         return Err("an open task lies above its forum's newest record");
+    }
+    if forum.content.empty_since.is_some() != forum.is_empty() {
+        return Err("a forum is empty and counts as full, or the other way round");
     }
     if forum.open_tasks.len() as u64 > forum.tasks_appended {
         return Err("a forum has more open tasks than it ever got");

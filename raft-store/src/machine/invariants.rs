@@ -6,9 +6,10 @@ use loop_proto::ids::{ForumId, PeerId, TaskId};
 
 use super::{
     bounds::{Bounds, LOG_BUDGETS_FOR_STEPS, RECORDS_PER_COMMAND_MAX},
-    forum::{Forum, JoinStage, ReplicaRole},
+    forum::Forum,
     invitations::{Invitation, InvitationStatus},
-    record::{Assignment, Joining, RecordBody},
+    record::{Assignment, RecordBody},
+    replica::{JoinStage, Joining, ReplicaRole},
     sessions::Session,
     state::{BrokenInvariant, HubState},
 };
@@ -20,7 +21,7 @@ impl HubState {
     /// Checks every rule the state must obey. Walks all of it: for tests, simulations and snapshots just read.
     pub fn check_invariants(&self) -> Result<(), BrokenInvariant> {
         self.peers.check(self.steady()).map_err(BrokenInvariant)?;
-        self.forums.check().map_err(BrokenInvariant)?;
+        self.forums.check(self.steady()).map_err(BrokenInvariant)?;
         self.tasks.check().map_err(BrokenInvariant)?;
         self.receipts.check(self.tasks.open_tasks().len()).map_err(BrokenInvariant)?;
         self.sessions.check(&self.bounds).map_err(BrokenInvariant)?;
@@ -39,6 +40,12 @@ impl HubState {
         self.open_messages.check(self.steady(), awaited)?;
         if !self.open_messages.iter().all(|(_, message)| self.forum(message.forum).is_some()) {
             return Err("an unfinished message is of no forum");
+        }
+        let mut counted: BTreeMap<ForumId, u64> = BTreeMap::new();
+        self.open_messages.iter().for_each(|(_, message)| *counted.entry(message.forum).or_default() += 1);
+        let of_forum = |forum: &Forum| counted.get(&forum.id).copied().unwrap_or(0);
+        if !self.forums().all(|forum| forum.content.unfinished == of_forum(forum)) {
+            return Err("a forum's unfinished messages are miscounted");
         }
         Ok(())
     }
@@ -121,11 +128,13 @@ impl HubState {
     fn check_invitations(&self) -> Result<(), &'static str> {
         let known = |peer: Option<PeerId>| peer.is_none_or(|peer| self.peer(peer).is_some());
         for invitation in self.invitations_newest_first() {
-            let Invitation { id, forum, source, target, replaces, changed_at, cut_over_at, .. } = *invitation;
+            let Invitation { id, forum, source, target, replaces, status, changed_at, cut_over_at, .. } =
+                *invitation;
             if !known(Some(source)) || !known(Some(target)) || !known(replaces) {
                 return Err("an invitation's peer is unknown");
             }
-            if self.forum(forum).is_none_or(|forum| id.get() > forum.newest_record) {
+            let is_over = !status.is_open() && self.was_closed(forum);
+            if !is_over && self.forum(forum).is_none_or(|forum| id.get() > forum.newest_record) {
                 return Err("an invitation lies above its forum's newest record");
             }
             let served = |at: TaskId| at > id && at.get() <= self.newest();
@@ -141,6 +150,13 @@ impl HubState {
         let mut newest = BTreeMap::new();
         let mut assignments = BTreeMap::new();
         for record in self.records_after(0) {
+            if let RecordBody::Closed(closed) = &record.body {
+                if self.forum(*closed).is_some() {
+                    return Err("a forum is there that the log has closed");
+                }
+                newest.remove(closed);
+                assignments.remove(closed);
+            }
             let Some(forum) = record.forum else { continue };
             newest.insert(forum, record.id.get());
             if let RecordBody::Assignment(assignment) = &record.body {

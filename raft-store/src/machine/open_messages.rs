@@ -13,7 +13,7 @@ use loop_proto::{
 
 use super::{
     bounds::Bounds,
-    shared::{SharedMap, SharedSet},
+    shared::{Blocked, SharedMap, SharedSet},
 };
 
 /// A message that is not finished.
@@ -44,8 +44,12 @@ impl OpenMessage {
 pub(super) enum Step {
     /// A message is begun, or gone on with and still unfinished.
     Opened(MessageId, OpenMessage),
-    /// A message is finished or gone.
-    Closed(MessageId),
+    /// A message is finished.
+    Stored(MessageId),
+    /// A message is finished, and not shown: it says what was said before.
+    Hidden(MessageId),
+    /// A message is gone.
+    Removed(MessageId),
 }
 
 impl Step {
@@ -57,9 +61,9 @@ impl Step {
                 let (author, address) = (message.author_id, message.author_address.clone());
                 Some(Self::Opened(MessageId::new(message.id)?, OpenMessage { forum, author, address, at }))
             }
-            Kind::MessageStored(message) => MessageId::new(message.id).map(Self::Closed),
-            Kind::MessageHidden(hidden) if hidden.finished => MessageId::new(hidden.id).map(Self::Closed),
-            Kind::MessageRemoved(removed) => MessageId::new(removed.id).map(Self::Closed),
+            Kind::MessageStored(message) => MessageId::new(message.id).map(Self::Stored),
+            Kind::MessageHidden(hidden) if hidden.finished => MessageId::new(hidden.id).map(Self::Hidden),
+            Kind::MessageRemoved(removed) => MessageId::new(removed.id).map(Self::Removed),
             _ => None,
         }
     }
@@ -71,6 +75,15 @@ pub(super) struct Age {
     pub is_awaited: bool,
     pub at: HubTime,
     pub id: MessageId,
+}
+
+/// Unfinished messages by age, cut as sessions are.
+impl Blocked for Age {
+    type Block = (bool, u64);
+
+    fn block(&self) -> Self::Block {
+        (self.is_awaited, self.at.0 >> 20)
+    }
 }
 
 /// All unfinished messages.
@@ -106,23 +119,42 @@ impl OpenMessages {
         self.by_id.get(&id).is_some_and(|message| message.is_of(forum, user, address))
     }
 
-    /// Puts a message in, in place of what was known of it.
-    pub fn put(&mut self, id: MessageId, message: OpenMessage) {
-        self.take(id);
+    /// Puts a message in, in place of what was known of it. Whether it was unfinished before.
+    pub fn put(&mut self, id: MessageId, message: OpenMessage) -> bool {
+        let known = self.take(id);
         self.by_age.insert(self.age(id, &message));
         self.by_id.insert(id, message);
+        known.is_some()
     }
 
-    /// Lets a message go; not at the word of another forum.
-    pub fn close(&mut self, id: MessageId, forum: ForumId) {
-        if self.by_id.get(&id).is_some_and(|message| message.forum == forum) {
+    /// Lets a message go; not at the word of another forum. Whether it was there.
+    pub fn close(&mut self, id: MessageId, forum: ForumId) -> bool {
+        self.by_id.get(&id).is_some_and(|message| message.forum == forum) && self.take(id).is_some()
+    }
+
+    /// Does a fact's step: whether its message was an unfinished one of the forum before. None goes to another forum.
+    pub fn step(&mut self, forum: ForumId, step: &Step) -> Option<bool> {
+        match step {
+            Step::Opened(id, message) => {
+                let is_anothers = self.by_id.get(id).is_some_and(|known| known.forum != message.forum);
+                (!is_anothers).then(|| self.put(*id, message.clone()))
+            }
+            Step::Stored(id) | Step::Hidden(id) | Step::Removed(id) => Some(self.close(*id, forum)),
+        }
+    }
+
+    /// Lets all unfinished messages of a forum go.
+    pub fn close_all_of(&mut self, forum: ForumId) {
+        let of_forum = self.iter().filter(|(_, message)| message.forum == forum).map(|(id, _)| id);
+        for id in of_forum.collect::<Vec<_>>() {
             self.take(id);
         }
     }
 
-    /// Nobody came back to the message in time: it is gone, and whose it was is remembered for a while.
-    pub fn lapse(&mut self, id: MessageId, now: HubTime, bounds: &Bounds) {
-        let Some(message) = self.take(id) else { return };
+    /// Nobody came back to the message in time: it is gone, and whose it was is remembered for a while. Its forum.
+    pub fn lapse(&mut self, id: MessageId, now: HubTime, bounds: &Bounds) -> Option<ForumId> {
+        let message = self.take(id)?;
+        let forum = message.forum;
         self.put_lapsed(id, OpenMessage { at: now, ..message });
         while let Some(oldest) = self.lapsed_order.front().copied() {
             let since = self.lapsed.get(&oldest).map_or(0, |message| message.at.0);
@@ -133,6 +165,7 @@ impl OpenMessages {
             self.lapsed_order.pop_front();
             self.lapsed.remove(&oldest);
         }
+        Some(forum)
     }
 
     /// Puts a message in that has lapsed at `message.at`, later than all others.

@@ -86,6 +86,18 @@ pub struct Breach {
 /// Longest suspension, milliseconds.
 const SUSPENDED_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 
+/// Why hubs have nothing to do with a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unwanted {
+    /// It has said what cannot be.
+    Suspended {
+        /// For how long still, milliseconds.
+        for_ms: u64,
+    },
+    /// An operator has removed it.
+    Removed,
+}
+
 impl Breach {
     /// For how long the peer is suspended still, milliseconds. `first_ms` is how long the first time is.
     pub fn suspended_ms(&self, now: HubTime, first_ms: u64) -> u64 {

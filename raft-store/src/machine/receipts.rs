@@ -138,6 +138,13 @@ impl Receipts {
         self.requests.insert(id, SeenRequest { task, forum, message, answer: None });
     }
 
+    /// The request will never be answered: it is as if it had not been sent.
+    pub(super) fn withdraw(&mut self, id: RequestId) {
+        if self.requests.get(&id).is_some_and(|seen| seen.answer.is_none()) {
+            self.requests.remove(&id);
+        }
+    }
+
     pub(super) fn answer(&mut self, id: RequestId, answer: SeenAnswer) {
         let Some(seen) = self.requests.get_mut(&id) else { return };
         self.answered_bytes += bytes(&answer);

@@ -12,7 +12,7 @@ use loop_proto::{
 };
 use prost::Message;
 
-use super::forum::{JoinStage, Replica};
+use super::replica::{JoinStage, Joining, Replica};
 
 /// What a record costs in memory besides its encoded bytes: allocations, typed body, its places in the indexes.
 pub(super) const RECORD_OVERHEAD_BYTES: u64 = 256;
@@ -43,6 +43,8 @@ pub enum RecordBody {
     Assignment(Assignment),
     /// Every serving replica computes its digest here.
     Audit,
+    /// A forum is gone; on the directory stream.
+    Closed(ForumId),
 }
 
 /// A request somebody must execute.
@@ -92,19 +94,6 @@ pub struct Assignment {
     pub unconfirmed: Vec<PeerId>,
 }
 
-/// A peer on its way to serve a forum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Joining {
-    /// Who.
-    pub peer: PeerId,
-    /// The record that invited it.
-    pub invitation: TaskId,
-    /// Who was to give its copy when it was invited.
-    pub source: PeerId,
-    /// Its next step.
-    pub stage: JoinStage,
-}
-
 impl From<&Assignment> for v1::Assignment {
     fn from(assignment: &Assignment) -> Self {
         Self {
@@ -146,8 +135,16 @@ impl Record {
             v1::record::Body::Facts(facts) => RecordBody::Facts(FactsBody::read(facts)?),
             v1::record::Body::Assignment(assignment) => RecordBody::Assignment(Assignment::read(assignment)?),
             v1::record::Body::Audit(_) => RecordBody::Audit,
+            v1::record::Body::Closed(closed) => {
+                RecordBody::Closed(ForumId::new(closed.forum_id).ok_or(BadRecord)?)
+            }
         };
-        if forum.is_none() && !matches!(body, RecordBody::Facts(_)) {
+        let is_of_directory = match body {
+            RecordBody::Facts(_) => forum.is_none(),
+            RecordBody::Closed(_) => true,
+            RecordBody::Task(_) | RecordBody::Assignment(_) | RecordBody::Audit => false,
+        };
+        if forum.is_none() != is_of_directory {
             return Err(BadRecord);
         }
         let id = TaskId::new(wire.id).ok_or(BadRecord)?;
@@ -158,7 +155,9 @@ impl Record {
     pub fn task(&self) -> Option<&TaskBody> {
         match &self.body {
             RecordBody::Task(task) => Some(task),
-            RecordBody::Facts(_) | RecordBody::Assignment(_) | RecordBody::Audit => None,
+            RecordBody::Facts(_) | RecordBody::Assignment(_) | RecordBody::Audit | RecordBody::Closed(_) => {
+                None
+            }
         }
     }
 
@@ -166,7 +165,9 @@ impl Record {
     pub fn facts(&self) -> Option<&FactsBody> {
         match &self.body {
             RecordBody::Facts(facts) => Some(facts),
-            RecordBody::Task(_) | RecordBody::Assignment(_) | RecordBody::Audit => None,
+            RecordBody::Task(_) | RecordBody::Assignment(_) | RecordBody::Audit | RecordBody::Closed(_) => {
+                None
+            }
         }
     }
 
@@ -220,6 +221,7 @@ impl fmt::Debug for Record {
                 Ok(())
             }
             RecordBody::Audit => write!(f, "audit"),
+            RecordBody::Closed(forum) => write!(f, "closed {forum}"),
         }
     }
 }
@@ -314,6 +316,7 @@ fn encode(id: TaskId, at: HubTime, forum: Option<ForumId>, body: &mut RecordBody
         RecordBody::Facts(facts) => facts_len(facts),
         RecordBody::Assignment(assignment) => v1::Assignment::from(&*assignment).encoded_len(),
         RecordBody::Audit => 0,
+        RecordBody::Closed(forum) => number_len(forum.get().into()),
     };
     // Three head fields and the body's key and length take at most 40 bytes.
     let mut out = BytesMut::with_capacity(inner + 40);
@@ -342,6 +345,11 @@ fn encode(id: TaskId, at: HubTime, forum: Option<ForumId>, body: &mut RecordBody
         }
         RecordBody::Audit => {
             put_head(&mut out, 7, 0);
+            out.freeze()
+        }
+        RecordBody::Closed(forum) => {
+            put_head(&mut out, 8, inner);
+            put_number(&mut out, 1, forum.get().into());
             out.freeze()
         }
     }

@@ -11,7 +11,7 @@ use loop_proto::{
 
 use super::{
     bounds::Bounds,
-    shared::{SharedMap, SharedSet},
+    shared::{Blocked, Keyed, SharedMap, SharedSet, fold},
 };
 
 /// What a session costs in memory besides its data: record, strings, two indexes' entries.
@@ -50,6 +50,21 @@ impl SessionId {
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("session …")
+    }
+}
+
+impl Keyed for SessionId {
+    fn spread(&self) -> u64 {
+        fold(self.padded())
+    }
+}
+
+/// Sessions by the time they lapse, about 17 minutes to a block: days of it must not be a million blocks.
+impl Blocked for (HubTime, SessionId) {
+    type Block = u64;
+
+    fn block(&self) -> Self::Block {
+        self.0.0 >> 20
     }
 }
 

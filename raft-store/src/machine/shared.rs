@@ -1,17 +1,16 @@
-//! A map and a set whose copies share what has not changed since.
+//! Maps and a set whose copies share what has not changed since.
 //!
 //! A snapshot starts with a copy of the state, and no command is applied meanwhile. A million entries must therefore
-//! not be copied one by one: both are cut into parts behind `Arc`, a copy takes the parts, and a part is copied when
+//! not be copied one by one: all are cut into parts behind `Arc`, a copy takes the parts, and a part is copied when
 //! one of its entries changes. Iteration order depends on the entries alone, so it is the same on every hub.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound::{Excluded, Included, Unbounded},
     sync::Arc,
 };
 
 use loop_proto::ids::{ForumId, ForumKey, HubTime, MessageId, PeerId, RequestId, TaskId};
-
-use super::{open_messages::Age, sessions::SessionId};
 
 /// Parts of a map. At 200,000 entries a part holds 200, which is copied in microseconds.
 const PARTS: usize = 1024;
@@ -76,7 +75,8 @@ fn part(key: &impl Keyed) -> usize {
     (key.spread().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize % PARTS
 }
 
-fn fold(bytes: &[u8]) -> u64 {
+/// A number that depends on all of these bytes.
+pub(super) fn fold(bytes: &[u8]) -> u64 {
     let words = bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
     words.fold(0, |sum: u64, word| sum.wrapping_mul(31).wrapping_add(word))
 }
@@ -102,12 +102,6 @@ impl Keyed for TaskId {
 impl Keyed for MessageId {
     fn spread(&self) -> u64 {
         self.get().into()
-    }
-}
-
-impl Keyed for SessionId {
-    fn spread(&self) -> u64 {
-        fold(self.padded())
     }
 }
 
@@ -171,17 +165,71 @@ impl<T: Blocked> SharedSet<T> {
     }
 }
 
-/// Forums of one peer, 4,096 neighbouring ids to a block.
-impl Blocked for (PeerId, ForumId) {
-    type Block = (PeerId, u32);
+/// An ordered map.
+#[derive(Clone, PartialEq)]
+pub(super) struct SharedOrdered<K: Blocked, V> {
+    blocks: BTreeMap<K::Block, Arc<BTreeMap<K, V>>>,
+    len: usize,
+}
 
-    fn block(&self) -> Self::Block {
-        (self.0, self.1.get() >> 12)
+impl<K: Blocked, V> Default for SharedOrdered<K, V> {
+    fn default() -> Self {
+        Self { blocks: BTreeMap::new(), len: 0 }
     }
 }
 
-/// Sessions by the time they lapse, about 17 minutes to a block: days of it must not be a million blocks.
-impl Blocked for (HubTime, SessionId) {
+impl<K: Blocked, V: Clone> SharedOrdered<K, V> {
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.blocks.get(&key.block())?.get(key)
+    }
+
+    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        let block = self.blocks.get_mut(&key.block()).filter(|block| block.contains_key(key))?;
+        Arc::make_mut(block).get_mut(key)
+    }
+
+    pub fn insert(&mut self, key: K, value: V) {
+        let block = self.blocks.entry(key.block()).or_default();
+        self.len += usize::from(Arc::make_mut(block).insert(key, value).is_none());
+    }
+
+    pub fn remove(&mut self, key: &K) -> Option<V> {
+        let block = self.blocks.get_mut(&key.block()).filter(|block| block.contains_key(key))?;
+        let removed = Arc::make_mut(block).remove(key);
+        if block.is_empty() {
+            self.blocks.remove(&key.block());
+        }
+        self.len -= 1;
+        removed
+    }
+
+    /// All entries in order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
+        self.blocks.values().flat_map(|block| block.iter())
+    }
+
+    /// Entries behind `after`, in order; all without it.
+    pub fn after(&self, after: Option<K>) -> impl Iterator<Item = (&K, &V)> {
+        let (block, key) = after.map_or((Unbounded, Unbounded), |key| (Included(key.block()), Excluded(key)));
+        self.blocks.range((block, Unbounded)).flat_map(move |(_, block)| block.range((key, Unbounded)))
+    }
+}
+
+/// Forums, 256 neighbouring ids to a block: a block is copied after each snapshot when one of them changes.
+impl Blocked for ForumId {
+    type Block = u32;
+
+    fn block(&self) -> Self::Block {
+        self.get() >> 8
+    }
+}
+
+/// Empty forums by the time since when, about 17 minutes to a block: days of it must not be a million blocks.
+impl Blocked for (HubTime, ForumId) {
     type Block = u64;
 
     fn block(&self) -> Self::Block {
@@ -189,12 +237,12 @@ impl Blocked for (HubTime, SessionId) {
     }
 }
 
-/// Unfinished messages by age, cut into the same blocks.
-impl Blocked for Age {
-    type Block = (bool, u64);
+/// Forums of one peer, 4,096 neighbouring ids to a block.
+impl Blocked for (PeerId, ForumId) {
+    type Block = (PeerId, u32);
 
     fn block(&self) -> Self::Block {
-        (self.is_awaited, self.at.0 >> 20)
+        (self.0, self.1.get() >> 12)
     }
 }
 
@@ -237,6 +285,42 @@ mod tests {
                 let entries: BTreeMap<_, _> = map.iter().map(|(key, value)| (*key, *value)).collect();
                 prop_assert_eq!(&entries, &plain);
                 prop_assert!(plain.iter().all(|(key, value)| map.get(key) == Some(value)));
+            }
+        }
+
+        #[test]
+        fn an_ordered_map_is_an_ordered_map_and_its_copy_stays_as_it_was(
+            before in prop::collection::vec((1..2000u32, any::<u8>()), 0..60),
+            after in prop::collection::vec((1..2000u32, any::<Option<u8>>()), 0..60),
+            from in 0..2000u32,
+        ) {
+            let key = |raw| ForumId::new(raw).unwrap();
+            let (mut map, mut plain) = (SharedOrdered::default(), BTreeMap::new());
+            for (raw, value) in &before {
+                map.insert(key(*raw), *value);
+                plain.insert(key(*raw), *value);
+            }
+            let (copy, plain_copy) = (map.clone(), plain.clone());
+            let gone = before.iter().map(|(raw, _)| (*raw, None)).step_by(2);
+            for (raw, value) in after.into_iter().chain(gone) {
+                if let Some(value) = map.get_mut(&key(raw)) {
+                    *value = value.wrapping_add(1);
+                    plain.entry(key(raw)).and_modify(|value| *value = value.wrapping_add(1));
+                }
+                match value {
+                    Some(value) => {
+                        map.insert(key(raw), value);
+                        plain.insert(key(raw), value);
+                    }
+                    None => prop_assert_eq!(map.remove(&key(raw)), plain.remove(&key(raw))),
+                }
+            }
+            for (map, plain) in [(map, plain), (copy, plain_copy)] {
+                prop_assert_eq!(map.len(), plain.len());
+                prop_assert!(map.iter().eq(plain.iter()) && map.iter().rev().eq(plain.iter().rev()));
+                let after = ForumId::new(from);
+                prop_assert!(map.after(after).eq(plain.iter().filter(|(id, _)| id.get() > from)));
+                prop_assert!(plain.iter().all(|(id, value)| map.get(id) == Some(value)));
             }
         }
 

@@ -12,7 +12,7 @@ use super::{
     forum::{Forum, Forums},
     invitations::{Invitation, InvitationStatus, Invitations},
     open_messages::OpenMessages,
-    peers::{Peer, Peers},
+    peers::{Peer, PeerState, Peers, Unwanted},
     receipts::Receipts,
     record::Record,
     sessions::{SessionId, Sessions},
@@ -149,12 +149,33 @@ impl HubState {
     }
 
     /// All forums, by id.
-    pub fn forums(&self) -> impl ExactSizeIterator<Item = &Forum> + DoubleEndedIterator {
+    pub fn forums(&self) -> impl DoubleEndedIterator<Item = &Forum> {
         self.forums.iter()
     }
 
+    /// Forums in which there is nothing, and nothing on its way into them; the one that has been so for longest first.
+    pub fn empty_forums(&self) -> impl Iterator<Item = &Forum> {
+        self.forums.empty()
+    }
+
+    /// Those that have been so for long enough to be closed.
+    pub fn forums_to_close(&self) -> impl Iterator<Item = &Forum> {
+        let least = self.bounds.empty_forum_age_ms;
+        let long_enough = move |forum: &&Forum| {
+            forum.content.empty_since.is_some_and(|since| since.0.saturating_add(least) <= self.steady().0)
+        };
+        self.empty_forums().take_while(long_enough)
+    }
+
+    /// Whether there was a forum of that id, and is no more.
+    pub fn was_closed(&self, forum: ForumId) -> bool {
+        let was_given_out = (u64::from(self.bounds.forum_id_first.max(1))..self.forums.next_id())
+            .contains(&forum.get().into());
+        was_given_out && self.forum(forum).is_none()
+    }
+
     /// Forums with an id above `after` (0: all), by id.
-    pub fn forums_after(&self, after: u32) -> impl ExactSizeIterator<Item = &Forum> {
+    pub fn forums_after(&self, after: u32) -> impl Iterator<Item = &Forum> {
         self.forums.after(after)
     }
 
@@ -172,6 +193,15 @@ impl HubState {
     pub fn suspended_ms(&self, peer: PeerId) -> u64 {
         let breach = self.peer(peer).and_then(|peer| peer.breach);
         breach.map_or(0, |breach| breach.suspended_ms(self.steady(), self.bounds.suspension_ms))
+    }
+
+    /// Why hubs have nothing to do with a peer; `None`: it is welcome, or unknown.
+    pub fn unwanted(&self, peer: PeerId) -> Option<Unwanted> {
+        let known = self.peer(peer)?;
+        match self.suspended_ms(peer) {
+            0 => (known.state == PeerState::Removed).then_some(Unwanted::Removed),
+            for_ms => Some(Unwanted::Suspended { for_ms }),
+        }
     }
 
     /// All peers, by id.

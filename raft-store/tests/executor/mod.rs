@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
 use bytes::Bytes;
 use loop_atomjump::{Call, Executed, Given, Row, Session, WriteView, execute, execute_refused};
 use loop_proto::v1::{self, fact::Kind};
-use loop_raft_store::machine::{Record, TaskBody};
+use loop_raft_store::machine::{Record, RecordBody, TaskBody};
 use prost::Message;
 
 /// The rows of all forums, and all users.
@@ -19,6 +19,10 @@ pub struct Copies {
 impl Copies {
     /// Applies a record as every replica does.
     pub fn apply(&mut self, record: &Record) {
+        if let RecordBody::Closed(forum) = record.body {
+            self.forums.remove(&forum.get());
+            self.messages.retain(|_, message| message.forum_id != forum.get());
+        }
         let Some(body) = record.facts() else { return };
         for fact in v1::Facts::decode(body.facts.clone()).unwrap().facts {
             match fact.kind.unwrap() {
@@ -62,6 +66,11 @@ impl Copies {
             row.forum_id == forum && row.status() == v1::MessageStatus::Typing
         };
         self.messages.values().filter(wanted)
+    }
+
+    /// Whether there is a message of the forum, finished or not, shown or not.
+    pub fn has_messages(&self, forum: u32) -> bool {
+        self.messages.values().any(|message| message.forum_id == forum)
     }
 
     /// The user of that id.

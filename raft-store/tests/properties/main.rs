@@ -184,6 +184,7 @@ proptest! {
                                 }
                             }
                             RecordBody::Assignment(_) | RecordBody::Audit => {}
+                            RecordBody::Closed(forum) => assert!(state.was_closed(*forum)),
                         }
                     }
                     Event::Trimmed { through } => {
@@ -191,6 +192,11 @@ proptest! {
                         trimmed = *through;
                     }
                     Event::ForumOpened(id) => assert!(state.forum(*id).is_some()),
+                    Event::ForumClosed(id) => {
+                        assert!(state.was_closed(*id) && state.forums().all(|forum| forum.id != *id));
+                        let dropped = |task: &u64| TaskId::new(*task).is_some_and(|id| state.open_task(id).is_none());
+                        tasks.retain(|task| !dropped(task));
+                    }
                     Event::PeerRegistered(id) | Event::PeerStateChanged(id) => {
                         assert!(state.peer(*id).is_some());
                     }
@@ -230,11 +236,30 @@ proptest! {
                         let is_answer = facts.peer == Some(held.primary) && facts.task.is_some();
                         assert!(is_answer || facts.peer.is_none() && facts.task.is_none());
                     }
-                    RecordBody::Task(_) | RecordBody::Audit => {}
+                    RecordBody::Task(_) | RecordBody::Audit | RecordBody::Closed(_) => {}
                 }
             }
             for forum in state.forums() {
                 assert_eq!(held[&forum.id], forum.assignment());
+            }
+        });
+    }
+
+    /// So that no forum is closed for being empty while anybody has a message of it.
+    #[test]
+    fn a_forum_is_empty_exactly_while_no_copy_has_a_message_of_it_and_no_task_is_open(steps in ops::history()) {
+        let mut copies = Copies::default();
+        run(ops::tight(), &steps, |command, applied, state| {
+            let had_messages = |forum| copies.has_messages(forum);
+            if let (Some(Body::CloseForum(v1::CloseForum { forum_id, forced: false })), Kind::Done(_)) =
+                (command.body.as_ref(), kind(applied))
+            {
+                assert!(!had_messages(*forum_id), "f{forum_id} was closed with messages");
+            }
+            records(applied).for_each(|record| copies.apply(record));
+            for forum in state.forums() {
+                let is_empty = !copies.has_messages(forum.id.get()) && forum.open_tasks.is_empty();
+                assert_eq!(forum.content.empty_since.is_some(), is_empty, "{} {:?}", forum.id, forum.content);
             }
         });
     }
@@ -316,7 +341,7 @@ proptest! {
     #[test]
     fn any_bytes_are_refused_as_a_snapshot(bytes: Vec<u8>) {
         prop_assert!(snapshot::decode(&bytes).is_err());
-        let framed = [&b"LOOPHUB\0\x03\0\0\0"[..], &bytes].concat();
+        let framed = [&b"LOOPHUB\0\x04\0\0\0"[..], &bytes].concat();
         let framed = [&framed[..], &crc32fast::hash(&framed).to_le_bytes()].concat();
         if let Ok(state) = snapshot::decode(&framed) {
             state.check_invariants().unwrap();
@@ -365,6 +390,11 @@ fn histories_reach_every_outcome_and_refusal() {
                 Kind::PeerInvited(_) => "peer invited",
                 Kind::ReplicasChanged(changed) if changed.record_id == 0 => "replicas as they were",
                 Kind::ReplicasChanged(_) => "replicas changed",
+                Kind::Done(_)
+                    if applied.events.iter().any(|event| matches!(event, Event::ForumClosed(_))) =>
+                {
+                    "forum closed"
+                }
                 Kind::Done(_) => "done",
                 Kind::ForumAudited(_) => "forum audited",
             });
@@ -405,7 +435,7 @@ fn histories_reach_every_outcome_and_refusal() {
             }));
         });
     }
-    let codes = (1..=19).filter_map(|code| v1::RejectionCode::try_from(code).ok());
+    let codes = (1..=20).filter_map(|code| v1::RejectionCode::try_from(code).ok());
     let mut expected: BTreeSet<&str> = codes.map(|code| code.as_str_name()).collect();
     expected.extend(["forum opened", "task known", "task appended", "task answered"]);
     expected.extend([
@@ -420,6 +450,7 @@ fn histories_reach_every_outcome_and_refusal() {
         "replicas as they were",
         "replicas changed",
         "done",
+        "forum closed",
         "forum audited",
         "waiting",
         "accepted",
@@ -439,6 +470,6 @@ fn an_older_or_newer_layout_is_named() {
     let mut bytes = snapshot::encode(&HubState::new(Bounds::STANDARD));
     bytes[8] = 7;
     let refused = snapshot::decode(&bytes).unwrap_err();
-    assert_eq!(refused.to_string(), "snapshot version 7, this hub reads versions 3 to 3");
+    assert_eq!(refused.to_string(), "snapshot version 7, this hub reads versions 4 to 4");
     assert_eq!(snapshot::decode(b"LOOP").unwrap_err(), snapshot::BadSnapshot::Foreign);
 }

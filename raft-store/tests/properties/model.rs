@@ -38,6 +38,8 @@ pub struct Model {
     copies: Copies,
     /// Forum and peer of every open invitation.
     invited: BTreeSet<(u32, u32)>,
+    /// The first message id that each forum could give out.
+    first_messages: BTreeMap<u32, u32>,
 }
 
 impl Model {
@@ -52,6 +54,7 @@ impl Model {
             unfinished: BTreeMap::new(),
             copies: Copies::default(),
             invited: BTreeSet::new(),
+            first_messages: BTreeMap::new(),
         }
     }
 
@@ -80,6 +83,8 @@ impl Model {
                 assert_eq!(assignment.epoch, 1);
                 let held = (1, assignment.primary);
                 assert_eq!(self.primaries.insert(opened.forum_id, held), None, "a forum id given twice");
+                let first = self.first_messages.insert(opened.forum_id, self.messages);
+                assert_eq!(first, None, "the id of a forum that was closed given again");
             }
             (Body::MovePrimary(moved), Kind::PrimaryMoved(to)) => {
                 let held = self.primaries.get_mut(&moved.forum_id).unwrap();
@@ -100,6 +105,7 @@ impl Model {
                 self.records += 1;
                 assert_eq!(audited.record_id, self.records);
             }
+            (Body::CloseForum(close), Kind::Done(_)) => self.close(close.forum_id),
             (body, Kind::ReplicasChanged(changed)) => self.replicas(forum_of(body), changed),
             (Body::SetPeerState(set), Kind::Done(_)) if set.state() == v1::PeerState::Removed => {
                 let before = self.invited.len();
@@ -108,6 +114,15 @@ impl Model {
             }
             _ => {}
         }
+    }
+
+    /// What is not answered will never be, and is as if it had not been sent.
+    fn close(&mut self, forum: u32) {
+        assert!(self.first_messages.contains_key(&forum), "closed and never opened");
+        self.records += u64::from(self.primaries.remove(&forum).is_some());
+        self.tasks.retain(|task| task.forum != forum || task.answer.is_some());
+        self.invited.retain(|(of, _)| *of != forum);
+        self.unfinished.retain(|_, (of, _)| *of != forum);
     }
 
     /// A set of replicas is told whole, whether it is new or was so.
@@ -140,7 +155,11 @@ impl Model {
         let seen = self.tasks.iter().find(|task| task.request == command.request_id);
         let expected = match (self.primaries.contains_key(&append.forum_id), seen) {
             (false, _) => rejected(RejectionCode::UnknownForum, u64::from(append.forum_id), 0),
-            (true, Some(task)) if task.forum != append.forum_id => rejected(RejectionCode::Malformed, 0, 0),
+            (true, Some(task))
+                if task.forum != append.forum_id && self.primaries.contains_key(&task.forum) =>
+            {
+                rejected(RejectionCode::Malformed, 0, 0)
+            }
             (true, Some(task)) => Kind::TaskAppended(v1::TaskAppended {
                 task_id: task.id,
                 message_id: task.message,
@@ -150,8 +169,13 @@ impl Model {
             (true, None) => {
                 self.first_task_of(&append.session_id);
                 self.records += 1;
-                let message = append.creates_message.then_some(self.messages);
-                self.messages += u32::from(append.creates_message);
+                // A message from before the forum was opened is gone with the one before it, and sent anew.
+                let from_before = 2867..self.first_messages[&append.forum_id];
+                let is_new = append.creates_message
+                    || from_before.contains(&append.named_message)
+                        && !self.unfinished.contains_key(&append.named_message);
+                let message = is_new.then_some(self.messages);
+                self.messages += u32::from(is_new);
                 let (id, forum) = (self.records, append.forum_id);
                 let request = command.request_id.to_vec();
                 let session = append.session_id.clone();
@@ -278,7 +302,7 @@ impl Model {
                 let facts = v1::Facts::decode(body.facts.clone()).unwrap().facts;
                 facts.into_iter().for_each(|fact| self.follow_fact(forum, fact.kind.unwrap()));
             }
-            RecordBody::Assignment(_) | RecordBody::Audit => {}
+            RecordBody::Assignment(_) | RecordBody::Audit | RecordBody::Closed(_) => {}
         }
     }
 

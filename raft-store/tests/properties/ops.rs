@@ -101,6 +101,10 @@ pub enum Op {
         forum: u32,
         proposal: u8,
     },
+    Close {
+        forum: u32,
+        forced: bool,
+    },
 }
 
 /// Whom an invited peer is to replace.
@@ -188,6 +192,7 @@ pub fn tight() -> Bounds {
         session_age_ms: 3_000,
         open_messages_max: 2,
         open_message_age_ms: 1_500,
+        empty_forum_age_ms: 800,
         message_id_max: 2867 + 20,
         user_id_max: 414 + 6,
         ..Bounds::STANDARD
@@ -253,6 +258,7 @@ fn op() -> impl Strategy<Value = Op> {
             |(forum, to, epoch, proposal)| Op::Move { forum, to, epoch, proposal }),
         1 => (0..80u64, any::<bool>()).prop_map(|(through, kept)| Op::Trim { through, kept }),
         10 => replica_op(),
+        1 => (forum(), prop::bool::weighted(0.2)).prop_map(|(forum, forced)| Op::Close { forum, forced }),
     ]
 }
 
@@ -363,6 +369,9 @@ impl View<'_> {
             }
             Op::Employ { peer, state } => {
                 (0, Body::SetPeerState(v1::SetPeerState { peer_id: *peer, state: (*state).into() }))
+            }
+            Op::Close { forum, forced } => {
+                (0, Body::CloseForum(v1::CloseForum { forum_id: *forum, forced: *forced }))
             }
             Op::Audit { forum, proposal } => {
                 (*proposal, Body::AuditForum(v1::AuditForum { forum_id: *forum }))

@@ -92,9 +92,9 @@ impl Story {
         writeln!(self.told, "… {minutes} minutes pass").unwrap();
         for _ in 0..minutes {
             self.now_ms += 60_000;
-            self.proposals += 1;
+            // Nothing is remembered of these, so they need no names of their own.
             let body = Body::NotePresence(v1::NotePresence::default());
-            let applied = self.apply(RequestId([self.proposals; 16]), body);
+            let applied = self.apply(RequestId([0; 16]), body);
             self.tell(&applied);
         }
     }
@@ -318,6 +318,12 @@ impl Story {
         self.propose(&format!("audit f{forum}"), Body::AuditForum(v1::AuditForum { forum_id: forum }))
     }
 
+    pub fn close_forum(&mut self, forum: u32, forced: bool) -> Kind {
+        let forcing = if forced { ", whatever is in it" } else { "" };
+        let body = Body::CloseForum(v1::CloseForum { forum_id: forum, forced });
+        self.propose(&format!("close f{forum}{forcing}"), body)
+    }
+
     /// What the state remembers of invitations, newest first.
     pub fn invitations(&mut self) {
         let lines: Vec<String> = self.state.invitations_newest_first().map(remembered).collect();
@@ -431,6 +437,7 @@ fn shown(event: &Event) -> String {
     match event {
         Event::RecordAppended(record) => format!("{record:?}"),
         Event::ForumOpened(id) => format!("{id} opened"),
+        Event::ForumClosed(id) => format!("{id} closed"),
         Event::PeerRegistered(id) => format!("{id} registered"),
         Event::ReplicasChanged { forum, left } if left.is_empty() => format!("{forum} is held differently"),
         Event::ReplicasChanged { forum, left } => format!("{forum} is held differently, {left:?} left"),

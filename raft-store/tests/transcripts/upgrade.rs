@@ -8,9 +8,9 @@ const VERSION_1: &[u8] = include_bytes!("../fixtures/snapshot-v1.bin");
 fn an_older_snapshot_is_refused_with_what_can_be_read() {
     let refused = snapshot::decode(VERSION_1).unwrap_err();
     assert_eq!(refused, snapshot::BadSnapshot::Version { found: 1 });
-    assert_eq!(refused.to_string(), "snapshot version 1, this hub reads versions 3 to 3");
+    assert_eq!(refused.to_string(), "snapshot version 1, this hub reads versions 4 to 4");
     let mut newer = snapshot::encode(&HubState::new(Bounds::STANDARD));
     assert_eq!(newer[8..12], snapshot::VERSION.to_le_bytes());
     newer[8] += 1;
-    assert_eq!(snapshot::decode(&newer).unwrap_err(), snapshot::BadSnapshot::Version { found: 4 });
+    assert_eq!(snapshot::decode(&newer).unwrap_err(), snapshot::BadSnapshot::Version { found: 5 });
 }

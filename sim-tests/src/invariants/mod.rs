@@ -15,6 +15,7 @@ mod no_live_copy_is_taken;
 mod one_answer;
 mod one_primary;
 mod one_user_per_session;
+mod only_empty_forums_are_closed;
 mod operators_are_told_the_truth;
 mod peers_keep_what_may_be_the_last;
 mod replaced_copies_serve_again;
@@ -406,6 +407,7 @@ impl Invariants {
             Box::<one_answer::OneAnswer>::default(),
             Box::<one_primary::OnePrimary>::default(),
             Box::<one_user_per_session::OneUserPerSession>::default(),
+            Box::<only_empty_forums_are_closed::OnlyEmptyForumsAreClosed>::default(),
             Box::<operators_are_told_the_truth::OperatorsAreToldTheTruth>::default(),
             Box::<peers_keep_what_may_be_the_last::PeersKeepWhatMayBeTheLast>::default(),
             Box::<replaced_copies_serve_again::ReplacedCopiesServeAgain>::default(),

@@ -128,7 +128,7 @@ impl Planner {
         for (peer, away) in sight.absent {
             peers.insert(*peer, PeerLoad { absent_ms: Some(*away), ..PeerLoad::default() });
         }
-        let hot = self.heat.note(sight.rates, state.forums().len(), sight.now_ms);
+        let hot = self.heat.note(sight.rates, state.counts().forums, sight.now_ms);
         let forums = sight.rates.clone();
         let kept_enough = Default::default();
         let load = Load { now_ms: sight.now_ms, peers, forums, hot, resting: resting(sight), kept_enough };

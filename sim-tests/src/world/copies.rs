@@ -65,6 +65,10 @@ impl World {
         while self.copies.judged < self.ledger.newest() {
             self.copies.judged += 1;
             let Some(record) = self.ledger.record(self.copies.judged) else { break };
+            if let Some(Body::Closed(closed)) = &record.body {
+                self.copies.holders.remove(&closed.forum_id);
+                self.copies.lacks.remove(&closed.forum_id);
+            }
             let Some(Body::Assignment(now)) = record.body else { continue };
             let before = self.copies.holders.insert(record.forum_id, now.clone());
             if let Some(before) = before {

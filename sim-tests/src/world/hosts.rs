@@ -146,6 +146,10 @@ pub struct Tuning {
     pub retained_records: u64,
     /// Messages that may wait for a peer that reads slowly.
     pub peer_queue: usize,
+    /// How long what somebody types and leaves stays, milliseconds.
+    pub open_message_age_ms: u64,
+    /// How long a forum stays in which there is nothing, milliseconds.
+    pub empty_forum_age_ms: u64,
 }
 
 /// The hubs there are, by their host names: what an operator has told peers and browsers. Clones are the same.
@@ -227,6 +231,8 @@ impl HubHost {
             retained_records: tuning.retained_records,
             peer_queue: tuning.peer_queue,
             suspension_ms: SUSPENSION_MS,
+            open_message_age_ms: tuning.open_message_age_ms,
+            empty_forum_age_ms: tuning.empty_forum_age_ms,
             ..config
         })
     }

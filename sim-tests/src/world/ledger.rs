@@ -35,6 +35,8 @@ pub struct Seen {
     pub confirmed: u64,
     /// A hub's state was replaced by a snapshot.
     pub replaced: u64,
+    /// A forum was closed.
+    pub closed: u64,
 }
 
 #[derive(Default)]
@@ -42,6 +44,8 @@ struct Inner {
     records: Vec<(Bytes, v1::Record)>,
     /// The ids of each forum's records, ascending, and of those of them that say who holds it.
     forums: BTreeMap<u32, (Vec<u64>, Vec<u64>)>,
+    /// The forums that are gone, each with the record that says so.
+    closed: BTreeMap<u32, u64>,
     /// Records up to and including this one are gone from the hubs' log.
     trimmed_through: u64,
     /// How often a hub's state was replaced by a snapshot.
@@ -81,12 +85,30 @@ impl Ledger {
         let newest = |(forum, (_, all)): (&u32, &(Vec<u64>, Vec<u64>))| {
             Some((*forum, inner.assignment(newest_upto(all, u64::MAX))?.clone()))
         };
-        inner.forums.iter().filter_map(newest).collect()
+        let is_open = |forum: &(&u32, _)| !inner.closed.contains_key(forum.0);
+        inner.forums.iter().filter(is_open).filter_map(newest).collect()
+    }
+
+    /// The forums that are gone.
+    pub fn closed(&self) -> Vec<u32> {
+        self.inner.lock().closed.keys().copied().collect()
+    }
+
+    /// Forums in which there is nothing, and nothing on its way into them.
+    pub fn empty(&self) -> Vec<u32> {
+        let open = self.open_tasks();
+        let waits =
+            |forum: u32| open.iter().any(|task| self.record(*task).is_some_and(|r| r.forum_id == forum));
+        let forums = self.assignments().into_keys();
+        forums.filter(|forum| self.messages_at(*forum, u64::MAX).is_empty() && !waits(*forum)).collect()
     }
 
     /// Who holds a forum, by the newest record that is not after `through`.
     pub fn assignment_at(&self, forum: u32, through: u64) -> Option<v1::Assignment> {
         let inner = self.inner.lock();
+        if inner.is_closed_at(forum, through) {
+            return None;
+        }
         let (_, assignments) = inner.forums.get(&forum)?;
         inner.assignment(newest_upto(assignments, through)).cloned()
     }
@@ -117,7 +139,8 @@ impl Ledger {
     pub fn seen(&self) -> Seen {
         let inner = self.inner.lock();
         let mut held = BTreeMap::<u32, &v1::Assignment>::new();
-        let mut seen = Seen { replaced: inner.replaced, ..Seen::default() };
+        let closed = inner.closed.len() as u64;
+        let mut seen = Seen { replaced: inner.replaced, closed, ..Seen::default() };
         for (_, record) in &inner.records {
             let Some(Body::Assignment(now)) = &record.body else { continue };
             let Some(before) = held.insert(record.forum_id, now) else { continue };
@@ -134,6 +157,9 @@ impl Ledger {
     pub fn serves_at(&self, forum: u32, after: u64, through: u64, peer: u32) -> bool {
         let inner = self.inner.lock();
         let Some((_, assignments)) = inner.forums.get(&forum) else { return false };
+        if inner.is_closed_at(forum, through) {
+            return false;
+        }
         let id = newest_upto(assignments, through);
         id > after && inner.assignment(id).is_some_and(|assignment| assignment.replicas.contains(&peer))
     }
@@ -173,6 +199,9 @@ impl Ledger {
                 }
             };
             inner.records.push((encoded.clone(), record.clone()));
+            if let Some(Body::Closed(closed)) = &record.body {
+                inner.closed.insert(closed.forum_id, id);
+            }
             let (records, assignments) = inner.forums.entry(record.forum_id).or_default();
             records.push(id);
             if matches!(record.body, Some(Body::Assignment(_))) {
@@ -192,6 +221,10 @@ impl Inner {
     fn record(&self, id: u64) -> Option<&v1::Record> {
         let at = usize::try_from(id).ok()?.checked_sub(1)?;
         self.records.get(at).map(|(_, record)| record)
+    }
+
+    fn is_closed_at(&self, forum: u32, through: u64) -> bool {
+        self.closed.get(&forum).is_some_and(|at| *at <= through)
     }
 
     fn assignment(&self, id: u64) -> Option<&v1::Assignment> {
@@ -222,6 +255,7 @@ fn story(record: &v1::Record) -> String {
                  {unconfirmed:?}"
             )
         }
+        Some(Body::Closed(closed)) => format!("forum {} is closed", closed.forum_id),
         _ => "something else".to_owned(),
     };
     format!("record {} of forum {}: {what}", record.id, record.forum_id)

@@ -32,6 +32,7 @@ use std::{
     time::Duration,
 };
 
+use loop_raft_store::machine::Bounds;
 use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tempfile::TempDir;
@@ -51,7 +52,7 @@ use self::{
     presence::Presence,
     sizes::Sizes,
     trace::{Fnv, Trace},
-    visitor::{Manner, Visitor},
+    visitor::{Habit, Manner, Visitor},
     volunteers::Volunteers,
 };
 use crate::invariants::Invariants;
@@ -145,6 +146,8 @@ impl World {
             copy_grace_s: rng.random_range(0..20),
             retained_records: 1_000_000,
             peer_queue: 512,
+            open_message_age_ms: Bounds::STANDARD.open_message_age_ms,
+            empty_forum_age_ms: Bounds::STANDARD.empty_forum_age_ms,
         };
         let mut world = Self {
             sim: simulation(seed, shape.pace),
@@ -274,6 +277,16 @@ impl World {
         for _ in 0..count {
             self.add_visitor_who(self.visitors.len() % self.forums.len(), manner);
         }
+    }
+
+    /// A browser comes to a forum of its own, which nobody else ever looks for. Its number among the forums.
+    pub fn add_leaver(&mut self, habit: Habit) -> usize {
+        let number = self.forums.len();
+        let name = format!("forum{number}x{:x}", self.seed);
+        self.oracle.secret(&name);
+        self.forums.push(name);
+        self.add_visitor_who(number, Manner { habit, strays: 0, ..Manner::default() });
+        number
     }
 
     /// A browser comes to this forum.

@@ -153,7 +153,7 @@ const SNAPSHOT: &str = "hubs: a snapshot replaced a hub's state";
 const CONFIRMED: &str = "log: a new copy was compared and counts";
 const COPIED: &str = "log: an invited peer came to serve";
 const OVER: &str = "peers: one started over below the trim point";
-const SEEN: [&str; 23] = [
+const SEEN: [&str; 25] = [
     TORN,
     LOST,
     RESENT,
@@ -174,6 +174,8 @@ const SEEN: [&str; 23] = [
     scenario::FULL,
     scenario::OUTLIVED,
     scenario::TAKEN_BACK,
+    scenario::CLOSED,
+    scenario::OPENED_ANEW,
     CONFIRMED,
     volunteers::ANEW,
     volunteers::OLD,
@@ -208,6 +210,7 @@ impl World {
         add(COPIED, seen.copied);
         add(CONFIRMED, seen.confirmed);
         add(SNAPSHOT, seen.replaced);
+        add(scenario::CLOSED, seen.closed);
         let logged = self.logged.lock();
         add(ELECTED, logged.elections);
         add(OVER, logged.started_over.len() as u64);

@@ -24,6 +24,10 @@ const SERVED_WITHIN: Duration = Duration::from_secs(60);
 const CONVERGED_WITHIN: Duration = Duration::from_secs(120);
 /// Beyond that, copies that are none to be found out: their peers are asked three times for a minute, two copies at a time.
 const FOUND_OUT_WITHIN: Duration = Duration::from_secs(300);
+/// And forums in which there is nothing to be gone, once they may be closed.
+const GONE_WITHIN: Duration = Duration::from_secs(60);
+/// Where they stay for longer, they are not waited for.
+const LONGEST_ABANDONED: Duration = Duration::from_secs(3600);
 /// And operators to be told how it is.
 const TOLD_WITHIN: Duration = Duration::from_secs(20);
 /// And to be compared by the hubs themselves.
@@ -49,6 +53,9 @@ impl World {
         }
         let converged_within = converged_within + self.found_out_within();
         self.run_until("every replica has everything", converged_within, |world| world.converged())?;
+        self.run_until("every forum in which there is nothing is gone", self.closed_within(), |world| {
+            world.has_no_abandoned_forum()
+        })?;
         self.verify()?;
         // Forums may have gone on moving while the operator asked.
         self.run_until("every replica has everything again", converged_within, |world| world.converged())?;
@@ -62,6 +69,29 @@ impl World {
         let commits = self.oracle.commits();
         self.invariants.each(|invariant| invariant.at_end(&commits, &by_forum));
         self.check()
+    }
+
+    /// How long forums in which there is nothing may stay, and what is left of them.
+    fn closed_within(&self) -> Duration {
+        Duration::from_millis(self.tuning.lock().empty_forum_age_ms) + GONE_WITHIN * self.shape.pace.patience
+    }
+
+    /// Whether each forum in which there is nothing is closed, where that does not take longer than a run, and no peer that is there
+    /// has anything of one that is closed.
+    fn has_no_abandoned_forum(&self) -> Result<(), String> {
+        let empty = self.ledger.empty();
+        if !empty.is_empty() && self.closed_within() < LONGEST_ABANDONED {
+            return Err(format!("there is nothing in forums {empty:?}"));
+        }
+        for peer in self.peers_in() {
+            let Some(held) = self.disk_of(peer)? else { continue };
+            if let Some(forum) =
+                self.ledger.closed().into_iter().find(|forum| held.forums.contains_key(forum))
+            {
+                return Err(format!("{} has rows of forum {forum}", self.peers[peer].machine.name));
+            }
+        }
+        Ok(())
     }
 
     /// How long hubs may take to find out that copies are none of which it was said that they had come.
@@ -262,12 +292,11 @@ impl World {
         let mut copies = Vec::new();
         for (number, name) in self.forums.iter().enumerate() {
             let key = ForumKey::of_name(name.as_bytes()).to_hex();
-            let forum: Option<u32> = db
-                .query_row("SELECT int_layer_id FROM tbl_layer WHERE passcode = ?1", [key], |row| row.get(0))
-                .optional()?;
-            let Some(forum) = forum.filter(|forum| self.ledger.serves_at(*forum, after, cursor, peer)) else {
-                continue;
-            };
+            // One that was closed and opened anew may be here twice, until what is left of the first is deleted.
+            let mut found = db.prepare("SELECT int_layer_id FROM tbl_layer WHERE passcode = ?1")?;
+            let found = found.query_map([key], |row| row.get(0))?.collect::<rusqlite::Result<Vec<u32>>>()?;
+            let serves = |forum: &u32| self.ledger.serves_at(*forum, after, cursor, peer);
+            let Some(forum) = found.into_iter().find(serves) else { continue };
             let newest = self.ledger.newest_of(forum, cursor);
             copies.push(Copy { forum, number, peer, cursor, newest, rows: rows(&db, forum)? });
         }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     client::{self, CallFailure, Commit, Parameters, query, sid, unwrap_jsonp},
-    invariants::{Call, Look, Shown},
+    invariants::{Call, Look, Shown, Typing},
 };
 
 /// Messages a read asks for, and an answer to a commit shows.
@@ -39,11 +39,26 @@ pub struct Manner {
     pub strays: u32,
     /// Bytes added to each message.
     pub ballast: usize,
+    /// What it comes for.
+    pub habit: Habit,
+}
+
+/// What a visitor comes for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Habit {
+    /// To write and read for as long as the run lasts.
+    Stays,
+    /// To say one thing, and then only to look.
+    SaysOneThing,
+    /// To begin to type; it leaves what it has typed.
+    TypesAndLeaves,
+    /// To begin to type; it deletes what it has typed.
+    TypesAndDeletes,
 }
 
 impl Default for Manner {
     fn default() -> Self {
-        Self { pause_max: Duration::from_millis(400), strays: 2, ballast: 0 }
+        Self { pause_max: Duration::from_millis(400), strays: 2, ballast: 0, habit: Habit::Stays }
     }
 }
 
@@ -103,6 +118,14 @@ impl Visitor {
     pub async fn stay(mut self) -> turmoil::Result {
         while self.state.session.is_empty() {
             self.read(0).await;
+            self.pause().await;
+        }
+        match self.manner.habit {
+            Habit::Stays => {}
+            Habit::SaysOneThing => self.commit(0, None).await,
+            Habit::TypesAndLeaves | Habit::TypesAndDeletes => self.only_type().await,
+        }
+        while !self.oracle.is_closing() && self.manner.habit != Habit::Stays {
             self.pause().await;
         }
         while !self.oracle.is_closing() {
@@ -176,6 +199,30 @@ impl Visitor {
 
     /// Types, and sends what was typed, takes it back, or goes away and leaves it.
     async fn type_something(&mut self, at: usize) {
+        let typing = self.begin_typing(at).await;
+        self.pause().await;
+        let typed = typing.told.map(|(id, _)| (id, typing.asked));
+        match (self.state.rng.random_range(0..4_u32), typed) {
+            (0, Some((id, _))) => self.hide(at, id, true).await,
+            (1, Some(_)) => {}
+            _ => self.commit(at, typed).await,
+        }
+    }
+
+    /// Types, until it is told that it does, and says nothing.
+    async fn only_type(&mut self) {
+        while !self.oracle.is_closing() {
+            let typing = self.begin_typing(0).await;
+            self.pause().await;
+            let Some((id, _)) = typing.told else { continue };
+            if self.manner.habit == Habit::TypesAndDeletes {
+                self.hide(0, id, false).await;
+            }
+            return;
+        }
+    }
+
+    async fn begin_typing(&mut self, at: usize) -> Typing {
         let mut typing = self.oracle.types(self.forums[at].0);
         let begun = Commit::new(self.state.sent + 1, "");
         let parameters = client::shout(&self.forums[at].1, &self.state.session, &begun, "on");
@@ -189,13 +236,7 @@ impl Visitor {
             // A browser that was not told the row's id sends the message without it.
             Err(failure) => self.failed(&failure),
         }
-        self.pause().await;
-        let typed = typing.told.map(|(id, _)| (id, typing.asked));
-        match (self.state.rng.random_range(0..4_u32), typed) {
-            (0, Some((id, _))) => self.hide(at, id, true).await,
-            (1, Some(_)) => {}
-            _ => self.commit(at, typed).await,
-        }
+        typing
     }
 
     /// Sends a message until it is acknowledged.

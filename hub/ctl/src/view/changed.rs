@@ -97,6 +97,52 @@ impl View for ReplicasChanged {
     }
 }
 
+/// A forum is deleted everywhere.
+#[derive(Debug, Serialize)]
+pub struct ForumClosed {
+    pub forum: u32,
+    /// How many messages were ever finished in it, those that were deleted before included.
+    messages: u64,
+    unfinished: u64,
+    open_tasks: u64,
+    /// How many peers have a copy, or one on its way.
+    copies: usize,
+}
+
+impl ForumClosed {
+    /// What goes with the forum, as it is now.
+    pub fn of(forum: &v1::ForumInfo) -> Self {
+        let assignment = forum.assignment.clone().unwrap_or_default();
+        let v1::Assignment { replicas, joining, draining, .. } = assignment;
+        Self {
+            forum: forum.forum_id,
+            messages: forum.messages_finished,
+            unfinished: forum.messages_unfinished,
+            open_tasks: forum.open_tasks,
+            copies: replicas.len() + joining.len() + draining.len(),
+        }
+    }
+
+    /// What closing it would mean.
+    pub fn warning(&self) -> String {
+        format!(
+            "f{} is deleted for ever, on all {} peers that have it: up to {} messages, {} more that somebody types, and {} \
+             requests that nobody has answered yet.",
+            self.forum, self.copies, self.messages, self.unfinished, self.open_tasks
+        )
+    }
+}
+
+impl View for ForumClosed {
+    fn text(&self, _now_ms: u64) -> String {
+        format!(
+            "f{} is closed, with up to {} messages; the {} peers that have copies delete them, those that are away when they \
+             are back\n",
+            self.forum, self.messages, self.copies
+        )
+    }
+}
+
 /// Something shall become of a peer.
 #[derive(Debug, Serialize)]
 pub struct PeerChanged {
@@ -187,6 +233,28 @@ mod tests {
         assert!(text.contains("neither may fail"), "{text}");
         assert_eq!(HubRemoved::warning(3), None);
         assert!(HubRemoved::warning(4).unwrap().contains("no more failures than 3"));
+    }
+
+    #[test]
+    fn closing_a_forum_says_before_and_after_what_goes() {
+        let assignment = v1::Assignment { replicas: vec![1, 2], draining: vec![3], ..Default::default() };
+        let closed = ForumClosed::of(&v1::ForumInfo {
+            forum_id: 12,
+            assignment: Some(assignment),
+            messages_finished: 40,
+            messages_unfinished: 2,
+            open_tasks: 1,
+            ..Default::default()
+        });
+        let warning = closed.warning();
+        for part in ["f12 is deleted for ever", "all 3 peers", "up to 40 messages, 2 more", "1 requests"] {
+            assert!(warning.contains(part), "{warning}");
+        }
+        assert!(closed.text(0).starts_with("f12 is closed, with up to 40 messages; the 3 peers"));
+        assert_eq!(
+            serde_json::to_string(&closed).unwrap(),
+            r#"{"forum":12,"messages":40,"unfinished":2,"open_tasks":1,"copies":3}"#
+        );
     }
 
     #[test]

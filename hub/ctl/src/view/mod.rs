@@ -20,7 +20,7 @@ use loop_proto::v1;
 use serde::Serialize;
 
 pub use blocked::{BlockedView, Lacking};
-pub use changed::{HubRemoved, Invited, PeerChanged, ReplicasChanged};
+pub use changed::{ForumClosed, HubRemoved, Invited, PeerChanged, ReplicasChanged};
 pub use drain::{DrainView, Moving};
 pub use forums::{ForumView, ForumsView};
 pub use group::{IdsView, StatusView};

@@ -75,6 +75,18 @@ pub(super) async fn forum_replicas(
     Ok(v1::ChangeForumReplicasReply {})
 }
 
+/// Whatever is in it.
+pub(super) async fn close_forum(
+    cx: &AdminContext,
+    request: v1::CloseForumRequest,
+) -> Result<v1::CloseForumReply, Status> {
+    let forum = forum_id(request.forum_id)?;
+    let body = command::Body::CloseForum(v1::CloseForum { forum_id: request.forum_id, forced: true });
+    propose(cx, cx.log.new_request(), body, Asked::Close, Some(forum)).await?;
+    tracing::warn!(%forum, "an operator has closed a forum; its rows are deleted everywhere");
+    Ok(v1::CloseForumReply {})
+}
+
 pub(super) async fn peer_state(
     cx: &AdminContext,
     request: v1::ChangePeerStateRequest,

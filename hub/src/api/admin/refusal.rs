@@ -18,6 +18,8 @@ pub(super) enum Asked {
     PeerState,
     /// Digests.
     Audit,
+    /// Its end.
+    Close,
 }
 
 /// The no to what was asked of `forum`, which is as it was just afterwards.
@@ -66,6 +68,9 @@ pub(super) fn refusal(asked: Asked, no: &v1::Rejection, forum: Option<&Forum>) -
         RejectionCode::IdsExhausted => {
             Status::resource_exhausted("the hubs have no number left to give; see `hubctl ids`")
         }
+        RejectionCode::ForumInUse => Status::failed_precondition(format!(
+            "{name} is in use; it is closed with whatever is in it if that is forced"
+        )),
         RejectionCode::Malformed => Status::invalid_argument(
             "the hubs cannot take this: either the request id was used for something else before, or they run \
              different versions (`hubctl status` on each)",

@@ -75,6 +75,10 @@ impl AdminService for AdminGrpc {
         changes::forum_replicas(&self.cx, request.into_inner()).await.map(Response::new)
     }
 
+    async fn close_forum(&self, request: Request<v1::CloseForumRequest>) -> Answer<v1::CloseForumReply> {
+        changes::close_forum(&self.cx, request.into_inner()).await.map(Response::new)
+    }
+
     async fn change_peer_state(
         &self,
         request: Request<v1::ChangePeerStateRequest>,

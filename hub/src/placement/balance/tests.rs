@@ -61,7 +61,7 @@ impl World {
     }
 
     pub fn open(&mut self, replicas: &[u32]) {
-        let number = u32::try_from(self.state.forums().len()).unwrap();
+        let number = u32::try_from(self.state.counts().forums).unwrap();
         let mut key = vec![0; 12];
         key.extend(number.to_be_bytes());
         let open = v1::OpenForum { key: key.into(), replicas: replicas.to_vec(), ..Default::default() };
@@ -109,7 +109,7 @@ impl World {
     /// One second: plans, carries out, completes what was begun before.
     pub fn second(&mut self) -> Vec<Step> {
         self.load.now_ms += 1000;
-        self.load.hot = self.heat.note(&self.load.forums, self.state.forums().len(), self.load.now_ms);
+        self.load.hot = self.heat.note(&self.load.forums, self.state.counts().forums, self.load.now_ms);
         self.tell_presence();
         self.complete();
         let steps = self.plan();

@@ -126,15 +126,16 @@ impl Backend for EmbeddedBackend {
     fn execute(&self, task: TaskId, work: &Work) -> Result<Executed, BackendError> {
         self.store.check()?;
         let forum = work.forum.get();
-        let call = Call::read(&work.request, Some(work.forum), work.given, work.now);
+        let call = work.request.as_ref();
+        let call = call.and_then(|request| Call::read(request, Some(work.forum), work.given, work.now).ok());
         self.forums.write(&self.store, forum, |window| {
             window.drop_pending_from(task.get());
             let executed = match call {
-                Ok(call) => {
+                Some(call) => {
                     let view = ForumView { window, forum, store: &self.store };
                     execute(&call, Session::of(work.session.as_ref()), &view)?
                 }
-                Err(_) => execute_refused(),
+                None => execute_refused(),
             };
             window.push_pending(task.get(), &executed.facts);
             Ok(executed)

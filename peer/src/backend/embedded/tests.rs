@@ -98,7 +98,7 @@ impl Alone {
         };
         self.record += 1;
         let task = TaskId::new(self.record).unwrap();
-        (task, Work { forum: forum(), request, session: Some(held), given, now: self.now() })
+        (task, Work { forum: forum(), request: Some(request), session: Some(held), given, now: self.now() })
     }
 
     fn execute(&mut self, endpoint: Endpoint, session: &str, query: &str) -> (TaskId, Executed) {
@@ -434,6 +434,15 @@ fn records_are_applied_again_without_harm_and_broken_ones_stop_the_peer() {
 }
 
 #[test]
+fn a_request_that_cannot_be_read_changes_nothing_and_is_refused_as_the_hubs_judge_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut peer = Alone::open(dir.path());
+    let (task, work) = peer.task(Endpoint::Shout, "aaa", "message=x");
+    let executed = peer.backend.execute(task, &Work { request: None, ..work }).unwrap();
+    assert_eq!((executed.facts.len(), executed.session, executed.receipt.status), (0, None, 400));
+}
+
+#[test]
 fn facts_on_the_wrong_stream_are_not_taken() {
     let dir = tempfile::tempdir().unwrap();
     let mut peer = Alone::open(dir.path());
@@ -464,8 +473,9 @@ proptest::proptest! {
         }
         for endpoint in [Endpoint::Shout, Endpoint::HideMessage, Endpoint::SearchChat, Endpoint::Static] {
             let (task, mut work) = peer.task(endpoint, "aaa", "");
-            work.request.query = bytes.clone().into();
-            work.request.headers.push(v1::Header { name: "cookie".into(), value: cookie.clone().into() });
+            let request = work.request.as_mut().unwrap();
+            request.query = bytes.clone().into();
+            request.headers.push(v1::Header { name: "cookie".into(), value: cookie.clone().into() });
             let execution = peer.backend.execute(task, &work).unwrap();
             peer.commit(task, &execution);
         }

@@ -6,37 +6,11 @@ use loop_proto::{
 };
 
 use super::*;
-use crate::{Executed, ForumWindow, Given, Rows, WriteView, execute, view::Row};
+use crate::{Executed, ForumWindow, Given, Rows, Whole, execute};
 
-struct Forum(ForumWindow);
-
-impl WriteView for Forum {
-    type Error = std::convert::Infallible;
-
-    fn forum(&self) -> Option<&v1::ForumStored> {
-        self.0.forum()
-    }
-
-    fn is_subscriber(&self, user: u32) -> bool {
-        self.0.is_subscriber(user)
-    }
-
-    fn message(&self, id: u32) -> Result<Option<std::sync::Arc<Row>>, Self::Error> {
-        Ok(self.0.message(id, true).flatten())
-    }
-
-    fn authors_named(&self, name: &str) -> Result<Vec<Option<u32>>, Self::Error> {
-        self.0.authors_named(name, |_, _| Ok(Vec::new()))
-    }
-
-    fn was_said(&self, ip: &str, text: &str, since_s: u64, except: u32) -> bool {
-        self.0.was_said(ip, text, since_s, except)
-    }
-}
-
-fn forum() -> Forum {
+fn forum() -> ForumWindow {
     let row = v1::ForumStored { id: 7, access: v1::ForumAccess::Public.into(), ..Default::default() };
-    Forum(ForumWindow::new(Rows { forum: Some(row), is_complete: true, ..Rows::default() }, 100))
+    ForumWindow::new(Rows { forum: Some(row), is_complete: true, ..Rows::default() }, 100)
 }
 
 fn session() -> v1::SessionRecord {
@@ -71,11 +45,11 @@ fn judge(call: &Call, executed: &Executed, is_open: Option<bool>) -> Result<(), 
     conform(Some(call), Session::of(Some(&record)), &claim)
 }
 
-fn executed(call: &Call, forum: &mut Forum) -> Executed {
+fn executed(call: &Call, forum: &mut ForumWindow) -> Executed {
     let record = session();
-    let executed = execute(call, Session::of(Some(&record)), forum).unwrap();
+    let executed = execute(call, Session::of(Some(&record)), &Whole(forum)).unwrap();
     for fact in &executed.facts {
-        forum.0.apply(fact, 1);
+        forum.apply(fact, 1);
     }
     executed
 }
@@ -125,7 +99,7 @@ fn two_people_of_one_name_are_told_apart_and_both_conform() {
         author_name: "Ann".into(),
         ..Default::default()
     };
-    forum.0.apply(&v1::Fact { kind: Some(Kind::MessageStored(other)) }, 1);
+    forum.apply(&v1::Fact { kind: Some(Kind::MessageStored(other)) }, 1);
     let call = shout("message=hi", Some(2), None);
     let second = executed(&call, &mut forum);
     let Some(Kind::MessageStored(message)) = &second.facts[0].kind else { panic!() };

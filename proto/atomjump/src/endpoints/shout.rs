@@ -11,7 +11,7 @@ use loop_proto::{
 
 use crate::{
     call::Call,
-    execute::{Executed, lid, status},
+    executed::{Executed, lid, status},
     peano,
     request::{Request, message_id},
     session::Session,

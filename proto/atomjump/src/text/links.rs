@@ -2,7 +2,7 @@
 //!
 //! An address is made of characters that can stand in an attribute in either kind of quotes; anything else ends it.
 
-use super::{Links, render::Html, strip::Piece};
+use super::{render::Html, strip::Piece};
 
 /// Link texts of this many characters and more are shown as one word.
 const LONG_LABEL_CHARS: usize = 50;
@@ -21,6 +21,17 @@ struct Address<'a> {
     /// `text` without its scheme.
     rest: &'a str,
     is_https: bool,
+}
+
+/// What links inside a message need to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Links<'a> {
+    /// Where payment pages and uploaded pictures are served, without trailing slash; empty if unknown.
+    pub base_url: &'a str,
+    /// Whom to pay.
+    pub user: Option<u32>,
+    /// The message, if it has been given its id before this text.
+    pub message: Option<u32>,
 }
 
 /// Writes a message's pieces, links made, into `html`.

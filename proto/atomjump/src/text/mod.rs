@@ -8,6 +8,7 @@ mod links;
 mod render;
 mod strip;
 
+pub use links::Links;
 pub use strip::plain;
 
 use render::Html;
@@ -35,17 +36,6 @@ pub struct Author<'a> {
     pub user: Option<u32>,
     /// The name as shown, without tags.
     pub name: &'a str,
-}
-
-/// What links inside a message need to know.
-#[derive(Clone, Copy, Debug)]
-pub struct Links<'a> {
-    /// Where payment pages and uploaded pictures are served, without trailing slash; empty if unknown.
-    pub base_url: &'a str,
-    /// Whom to pay.
-    pub user: Option<u32>,
-    /// The message, if it has been given its id before this text.
-    pub message: Option<u32>,
 }
 
 /// A message's two columns.

@@ -1,10 +1,10 @@
 //! All rows in memory, and of the hubs what an execution and an answer need: users, sessions, forums, message ids.
 
-use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
+use std::{collections::BTreeMap, convert::Infallible};
 
 use loop_atomjump::{
-    Answer, Call, Claim, Executed, ForumWindow, ReadView, Row, Rows, Rule, Session, Viewer, WriteView,
-    conform, execute,
+    Answer, Call, Claim, Executed, ForumWindow, ReadView, Row, Rows, Rule, Session, Viewer, Whole, conform,
+    execute,
     new_rows::{anonymous_user, decay_time, new_forum, title},
     render,
 };
@@ -72,7 +72,9 @@ impl World {
     pub fn write(&mut self, call: &Call, forum: u32, session_id: &str, is_open: Option<bool>) -> Done {
         let held = self.sessions.get(session_id).cloned();
         let session = Session::of(held.as_ref());
-        let Ok(executed) = execute(call, session, &self.view(Some(forum)));
+        let empty = empty_window();
+        let window = self.windows.get(&forum).unwrap_or(&empty);
+        let Ok(executed) = execute(call, session, &Whole(window));
         let claim = Claim {
             facts: &executed.facts,
             session: executed.session.as_ref(),
@@ -121,8 +123,7 @@ impl World {
                 Kind::SubscriptionStored(row) => row.forum_id,
                 Kind::UserStored(_) => unreachable!("users are made with their sessions"),
             };
-            let empty = || ForumWindow::new(Rows { is_complete: true, ..Rows::default() }, usize::MAX);
-            let window = self.windows.entry(forum).or_insert_with(empty);
+            let window = self.windows.entry(forum).or_insert_with(empty_window);
             window.apply(&v1::Fact { kind: Some(kind.clone()) }, self.record);
             self.remember(kind);
         }
@@ -150,7 +151,11 @@ impl World {
     }
 }
 
-/// One forum, or none, as executions and answers see it.
+fn empty_window() -> ForumWindow {
+    ForumWindow::new(Rows { is_complete: true, ..Rows::default() }, usize::MAX)
+}
+
+/// One forum, or none, as answers see it.
 struct View<'a> {
     window: Option<&'a ForumWindow>,
     users: &'a BTreeMap<u32, v1::UserStored>,
@@ -181,30 +186,5 @@ impl ReadView for View<'_> {
 
     fn user(&self, id: u32) -> Result<Option<v1::UserStored>, Infallible> {
         Ok(self.users.get(&id).cloned())
-    }
-}
-
-impl WriteView for View<'_> {
-    type Error = Infallible;
-
-    fn forum(&self) -> Option<&v1::ForumStored> {
-        self.window?.forum()
-    }
-
-    fn is_subscriber(&self, user: u32) -> bool {
-        self.window.is_some_and(|window| window.is_subscriber(user))
-    }
-
-    fn message(&self, id: u32) -> Result<Option<Arc<Row>>, Infallible> {
-        Ok(self.window.and_then(|window| window.message(id, true)).flatten())
-    }
-
-    fn authors_named(&self, name: &str) -> Result<Vec<Option<u32>>, Infallible> {
-        let Some(window) = self.window else { return Ok(Vec::new()) };
-        window.authors_named(name, |_, _| Ok(Vec::new()))
-    }
-
-    fn was_said(&self, ip: &str, text: &str, since_s: u64, except: u32) -> bool {
-        self.window.is_some_and(|window| window.was_said(ip, text, since_s, except))
     }
 }

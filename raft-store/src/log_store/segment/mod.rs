@@ -5,21 +5,20 @@
 //! before it was synced. That is what tells a write cut short by a power cut (no group begins after it: dropped)
 //! from damage to what was durable (one does: refused). A file that is not the last is complete to its end.
 
+mod index;
 mod record;
 mod recover;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    ops::Range,
-    path::Path,
-    sync::Arc,
-};
+use std::{ops::Range, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use loop_proto::breakage::{self, Breakage};
 use parking_lot::RwLock;
 
-use self::record::{HEADER, Kind};
+use self::{
+    index::{Index, Place, segment_name, segment_number},
+    record::{HEADER, Kind},
+};
 use super::{
     disk::{Dir, File, read_exact_at},
     engine::{EngineReader, LogEngine, Meta, Record, Recovered, encode_meta},
@@ -32,67 +31,9 @@ const SEGMENT_BYTES_MIN: u64 = 4 << 10;
 /// Largest entry; far above what a hub proposes.
 const ENTRY_BYTES_MAX: usize = 1 << 30;
 
-fn segment_name(number: u32) -> String {
-    format!("{number:010}.seg")
-}
-
-/// Where a segment is copied before the copy takes its place.
-fn copy_name(number: u32) -> String {
-    format!("{number:010}.new")
-}
-
-/// The number of a segment file, if the name is one.
-fn segment_number(name: &str) -> Option<u32> {
-    let digits = name.strip_suffix(".seg")?;
-    (digits.len() == 10).then(|| digits.parse().ok())?
-}
-
 /// Whether the name is a segment file's.
 pub(super) fn is_segment_name(name: &str) -> bool {
     segment_number(name).is_some()
-}
-
-/// Where an entry's record lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
-    segment: u32,
-    offset: u32,
-    /// Length of the entry's bytes, without the record's header.
-    len: u32,
-}
-
-/// Which entries there are, and where.
-#[derive(Default)]
-struct Index {
-    first: u64,
-    places: VecDeque<Place>,
-    files: BTreeMap<u32, Arc<dyn File>>,
-}
-
-impl Index {
-    fn next(&self) -> u64 {
-        self.first + self.places.len() as u64
-    }
-
-    fn push(&mut self, index: u64, place: Place) {
-        if self.places.is_empty() {
-            self.first = index;
-        }
-        self.places.push_back(place);
-    }
-
-    /// Forgets entries from `next` on. `next` below the first one empties it and moves it there.
-    fn truncate(&mut self, next: u64) {
-        self.places.truncate(usize::try_from(next.saturating_sub(self.first)).unwrap_or(usize::MAX));
-        self.first = self.first.min(next);
-    }
-
-    /// Forgets entries before `first`.
-    fn purge(&mut self, first: u64) {
-        let gone = first.saturating_sub(self.first).min(self.places.len() as u64);
-        self.places.drain(..gone as usize);
-        self.first = self.first.max(first);
-    }
 }
 
 /// The file being written.

@@ -11,9 +11,8 @@ use super::{
         engine::{Meta, decode_meta},
         error::{Corruption, LogError},
     },
-    Index, Place, copy_name,
+    index::{Index, Place, copy_name, segment_name, segment_number},
     record::{self, GROUP_MAGIC, HEADER, Kind},
-    segment_name, segment_number,
 };
 
 /// What the files hold.

@@ -8,7 +8,7 @@ use std::{
     sync::Once,
 };
 
-use super::{super::error::LogError, corrupt};
+use super::{super::error::LogError, damage::corrupt};
 
 thread_local! {
     /// The log this thread is using sled for.

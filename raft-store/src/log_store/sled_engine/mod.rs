@@ -5,6 +5,7 @@
 //! removing single keys costs seconds and memory. sled replays its own log in order, so that what survives a crash
 //! is a prefix of what was done.
 
+mod damage;
 mod frame;
 mod guard;
 
@@ -22,6 +23,7 @@ use parking_lot::RwLock;
 use sled::{Db, IVec, Tree};
 
 use self::{
+    damage::corrupt,
     frame::{Damage, Decoder, Key, frame_key, last_key},
     guard::guarded,
 };
@@ -416,10 +418,6 @@ fn sync_files(dir: &Path) -> std::io::Result<()> {
         }
     }
     sync_dir(dir)
-}
-
-fn corrupt(dir: &Path, index: Option<u64>, what: String) -> LogError {
-    Corruption { dir: dir.to_owned(), index, place: "sled/db".into(), what }.into()
 }
 
 /// Names the entry being read where the damage itself does not.

@@ -21,7 +21,7 @@ use super::{
         sessions::{self, Session, SessionId},
         state::HubState,
     },
-    Decided, Decision, known_forum, known_peer, next_record, present_peer, rejection,
+    decision::{Decided, Decision, known_forum, known_peer, next_record, present_peer, rejection},
 };
 
 pub(super) fn answer_task(state: &HubState, proposal: RequestId, command: AnswerTask) -> Decided {

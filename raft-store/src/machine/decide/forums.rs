@@ -9,15 +9,20 @@ use loop_proto::{
 use super::{
     super::{
         command::OpenForum,
+        content::Content,
         evolve::Change,
-        forum::{Forum, ReplicaRole},
+        forum::Forum,
         peers::PeerState,
         receipts::Made,
         record::{Assignment, FactsBody, Record, RecordBody},
+        replica::ReplicaRole,
         state::HubState,
     },
-    Decided, Decision, check_room_for_work, exhausted, full, known_forum, next_record, not_taking,
-    other_command, present_peer, rejection,
+    closing::make_room,
+    decision::{
+        Decided, Decision, check_room_for_work, exhausted, known_forum, next_record, not_taking,
+        other_command, present_peer, rejection,
+    },
     replicas::NextSet,
 };
 
@@ -26,10 +31,8 @@ pub(super) fn open_forum(state: &HubState, command: &OpenForum) -> Decided {
         return Ok(Decision::unchanged(forum_opened(forum.id, &forum.assignment(), true)));
     }
     check_replicas(state, &command.replicas)?;
-    if state.forums.len() as u64 >= state.bounds.forums_max {
-        return Err(full(state.bounds.forums_max));
-    }
     check_room_for_work(state)?;
+    let mut changes = make_room(state)?;
     let Some(id) = u32::try_from(state.forums.next_id()).ok().and_then(ForumId::new) else {
         return Err(exhausted());
     };
@@ -44,15 +47,17 @@ pub(super) fn open_forum(state: &HubState, command: &OpenForum) -> Decided {
         unconfirmed: Vec::new(),
     };
     let answer = forum_opened(id, &assignment, false);
-    let forum = Forum::new(id, command.key, &assignment, state.now);
+    let content = Content::of_new_forum(state.next_message, state.steady());
+    let forum = Forum::new(id, command.key, &assignment, state.now, content);
     let row = new_rows::new_forum(id, command.key, &command.title, command.decays_at_s, state.now);
     // Whoever reads the stream learns first who holds the forum.
     let bodies = [
         RecordBody::Assignment(assignment),
         RecordBody::Facts(FactsBody::of_hubs(epoch, FactKind::ForumStored(row))),
     ];
-    let mut changes = vec![Change::ForumOpened(forum)];
-    for (ahead, body) in (0..).zip(bodies) {
+    let ahead = changes.iter().filter(|change| matches!(change, Change::ForumClosed(..))).count() as u64;
+    changes.push(Change::ForumOpened(forum));
+    for (ahead, body) in (ahead..).zip(bodies) {
         let record = Record::new(next_record(state, ahead)?, state.now, Some(id), body);
         changes.push(Change::RecordAppended(record));
     }

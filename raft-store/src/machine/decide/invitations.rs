@@ -12,14 +12,16 @@ use super::{
         bounds::CUT_OVER_LAG_MAX,
         command::{AnswerInvitation, CloseInvitation, InvitePeer},
         evolve::Change,
-        forum::{Forum, JoinStage, ReplicaRole},
+        forum::Forum,
         invitations::{Cause, Invitation, InvitationStatus},
         peers::PeerState,
         receipts::Made,
-        record::Joining,
+        replica::{JoinStage, Joining, ReplicaRole},
         state::HubState,
     },
-    Decided, Decision, full, known_forum, next_record, not_taking, other_command, present_peer, rejection,
+    decision::{
+        Decided, Decision, full, known_forum, next_record, not_taking, other_command, present_peer, rejection,
+    },
     replicas::{NextSet, replacing, unchanged, wrong_stage},
 };
 

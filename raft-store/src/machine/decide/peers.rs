@@ -15,7 +15,7 @@ use super::{
         peers::{Peer, PeerState},
         state::HubState,
     },
-    Decided, Decision, exhausted, full, known_peer, next_record,
+    decision::{Decided, Decision, exhausted, full, known_peer, next_record},
     replicas::NextSet,
 };
 

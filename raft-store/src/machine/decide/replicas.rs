@@ -10,15 +10,18 @@ use super::{
     super::{
         command::RemoveReplica,
         evolve::Change,
-        forum::{Forum, JoinStage, Replica, ReplicaRole},
+        forum::Forum,
         invitations::{Cause, Invitation, InvitationStatus},
         peers::{Peer, PeerState},
         receipts::Made,
         record::{Assignment, Record, RecordBody},
+        replica::{JoinStage, Replica, ReplicaRole},
         state::HubState,
     },
-    Decided, Decision, exhausted, known_forum, known_peer, next_record, other_command, present_peer,
-    rejection,
+    decision::{
+        Decided, Decision, exhausted, known_forum, known_peer, next_record, other_command, present_peer,
+        rejection,
+    },
 };
 
 /// What becomes of a forum's replicas, until it is a record.

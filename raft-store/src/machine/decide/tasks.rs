@@ -18,8 +18,10 @@ use super::{
         sessions::{self, Session, SessionId},
         state::HubState,
     },
-    Decided, Decision, check_room_for_work, full, known_forum, next_message, next_record, next_user,
-    other_command, rejection,
+    decision::{
+        Decided, Decision, check_room_for_work, full, known_forum, next_message, next_record, next_user,
+        other_command, rejection,
+    },
 };
 
 /// How many records one command trims at most: milliseconds of freeing memory, which every command behind it waits for.
@@ -29,7 +31,8 @@ pub(super) fn append_task(state: &HubState, request: RequestId, command: AppendT
     let forum = known_forum(state, command.forum)?;
     let seen = state.receipts.request(request);
     if let Some(seen) = seen.filter(|_| !breakage::is_on(Breakage::DuplicateOnResend)) {
-        if seen.forum != command.forum {
+        // The forum it was answered in may have been closed since, and opened anew: it is answered all the same.
+        if seen.forum != command.forum && state.forum(seen.forum).is_some() {
             return Err(other_command());
         }
         let receipt = seen.answer.as_ref().map(|answer| v1::Receipt::clone(&answer.receipt));
@@ -44,8 +47,10 @@ pub(super) fn append_task(state: &HubState, request: RequestId, command: AppendT
     let table = &state.open_messages;
     let is_open = |named: &MessageId| table.is_of(*named, command.forum, user, &address_without_session());
     // What was begun and has lapsed since is sent anew: its author must not be told that it was kept.
-    let comes_late =
-        |named: MessageId| table.has_lapsed(named, command.forum, user, &address_without_session());
+    let comes_late = |named: MessageId| {
+        table.has_lapsed(named, command.forum, user, &address_without_session())
+            || is_from_before(state, forum, named)
+    };
     let creates = command.creates_message || command.named_message.is_some_and(comes_late);
     let message_id = if creates { Some(next_message(state)?) } else { None };
     let body = RecordBody::Task(TaskBody {
@@ -63,6 +68,13 @@ pub(super) fn append_task(state: &HubState, request: RequestId, command: AppendT
     let mut changes = session.map_or(Vec::new(), |session| session.changes(state));
     changes.push(Change::RecordAppended(record));
     Ok(Decision { answer: task_appended(id, message_id, false, None), changes })
+}
+
+/// Whether a message was given its id before the forum was opened, and is nobody's to go on with any more: then it went with the
+/// forum of that name that was closed before.
+fn is_from_before(state: &HubState, forum: &Forum, named: MessageId) -> bool {
+    let ids_before = u64::from(state.bounds.message_id_first)..forum.content.first_message;
+    ids_before.contains(&named.get().into()) && !state.open_messages.contains(named)
 }
 
 /// The address that authors without a session, which are robots, have in common.

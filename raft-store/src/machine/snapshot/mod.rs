@@ -4,43 +4,22 @@
 //! frame is the head and says how many frames of each kind follow. What other frames imply (indexes, open tasks of a
 //! forum, requests of open tasks) is not written but derived on reading, and then every invariant is checked.
 
+mod error;
 mod read;
 mod wire;
 
 use loop_proto::breakage::{self, Breakage};
 
+pub use self::error::{BadSnapshot, OLDEST_VERSION, VERSION};
+
 use super::{sessions::Sessions, state::HubState};
 
 /// First bytes of every snapshot.
 const MAGIC: [u8; 8] = *b"LOOPHUB\0";
-/// The layout this version writes.
-pub const VERSION: u32 = 3;
-/// The oldest layout it reads. Those before it hold sessions in which only peers could read who their user is.
-pub const OLDEST_VERSION: u32 = 3;
 /// Magic and version.
 const HEAD_BYTES: usize = 12;
 /// CRC-32 at the end.
 const TAIL_BYTES: usize = 4;
-
-/// Why bytes are not a snapshot this version can go on from.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadSnapshot {
-    /// Not a snapshot at all.
-    #[error("these bytes are not a hub snapshot")]
-    Foreign,
-    /// Written by another version.
-    #[error("snapshot version {found}, this hub reads versions {OLDEST_VERSION} to {VERSION}")]
-    Version {
-        /// The version found.
-        found: u32,
-    },
-    /// Bytes are missing or changed.
-    #[error("the snapshot is damaged: its checksum is wrong")]
-    Checksum,
-    /// A frame cannot be read or does not fit the others.
-    #[error("the snapshot is damaged: {0}")]
-    Content(&'static str),
-}
 
 /// Writes the whole state. Equal states give equal bytes.
 pub fn encode(state: &HubState) -> Vec<u8> {

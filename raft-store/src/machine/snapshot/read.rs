@@ -1,6 +1,6 @@
 //! Reads frames back into a state. Trusts nothing: each id is checked, each count ends where the bytes end.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use loop_proto::{
@@ -13,17 +13,19 @@ use prost::Message;
 use super::{
     super::{
         attendance::Attendance,
-        forum::{Forum, Forums, JoinStage, Replica, ReplicaRole},
+        content::Content,
+        forum::{Forum, Forums},
         invitations::{Invitation, InvitationStatus, Invitations},
         open_messages::OpenMessage,
         peers::{Breach, Peer, PeerState, Peers},
         receipts::{Made, SeenAnswer},
         record::Record,
+        replica::{JoinStage, Replica, ReplicaRole},
         sessions::{Session, SessionId},
         state::HubState,
         tasks::Tasks,
     },
-    BadSnapshot,
+    error::BadSnapshot,
     wire::{
         AnsweredFrame, AttendanceFrame, ForumFrame, Head, InvitationFrame, MadeFrame, OpenFrame,
         OpenMessageFrame, PeerFrame, ProposalFrame, ReplicaFrame, RoleFrame, SessionFrame,
@@ -72,7 +74,7 @@ pub(super) fn state(bytes: &[u8]) -> Read<HubState> {
     state.kept_through = head.kept_through;
     state.tasks = Tasks::after(head.trimmed_through);
     read_peers(&mut frames, head.peers, &mut state.peers)?;
-    read_forums(&mut frames, head.forums, &mut state.forums)?;
+    read_forums(&mut frames, &head, &mut state.forums)?;
     read_invitations(&mut frames, &head, &mut state.invitations)?;
     read_tasks(&mut frames, &head, &mut state)?;
     read_receipts(&mut frames, &head, &mut state)?;
@@ -119,12 +121,12 @@ fn read_peers(frames: &mut Frames<'_>, count: u64, peers: &mut Peers) -> Read<()
     Ok(())
 }
 
-fn read_forums(frames: &mut Frames<'_>, count: u64, forums: &mut Forums) -> Read<()> {
-    for _ in 0..count {
+fn read_forums(frames: &mut Frames<'_>, head: &Head, forums: &mut Forums) -> Read<()> {
+    for _ in 0..head.forums {
         let frame: ForumFrame = frames.message()?;
-        let id = u32::try_from(forums.next_id()).ok().and_then(ForumId::new);
+        let id = ForumId::new(frame.id).filter(|id| u64::from(id.get()) >= forums.next_id());
         let forum = Forum {
-            id: id.ok_or(bad("too many forums"))?,
+            id: id.ok_or(bad("a forum's id is out of order"))?,
             key: ForumKey::from_bytes(&frame.key).ok_or(bad("a forum's key"))?,
             epoch: ForumEpoch(frame.epoch),
             primary: PeerId::new(frame.primary).ok_or(bad("a forum's primary"))?,
@@ -134,10 +136,27 @@ fn read_forums(frames: &mut Frames<'_>, count: u64, forums: &mut Forums) -> Read
             tasks_appended: frame.tasks_appended,
             opened_at: HubTime(frame.opened_at_ms),
             replicas_wanted: frame.replicas_wanted,
+            content: read_content(&frame)?,
         };
         forums.push(forum);
     }
+    if head.next_forum < forums.next_id() {
+        return Err(bad("the next forum's id was given out before"));
+    }
+    forums.go_on_from(head.next_forum);
     Ok(())
+}
+
+fn read_content(frame: &ForumFrame) -> Read<Content> {
+    let finished: Option<BTreeSet<MessageId>> = frame.messages.iter().map(|id| MessageId::new(*id)).collect();
+    let finished = finished.ok_or(bad("a forum's message"))?;
+    Ok(Content {
+        first_message: frame.first_message,
+        finished_ever: frame.messages_ever,
+        finished: (!frame.many_messages).then_some(finished),
+        unfinished: 0,
+        empty_since: frame.empty_since_ms.map(HubTime),
+    })
 }
 
 fn attendance(frame: &AttendanceFrame) -> Attendance {
@@ -318,7 +337,11 @@ fn read_open_message(frame: OpenMessageFrame, state: &mut HubState) -> Read<()> 
     };
     match frame.lapsed {
         true => state.open_messages.put_lapsed(id, message),
-        false => state.open_messages.put(id, message),
+        false => {
+            let forum = state.forums.get_mut(message.forum);
+            forum.ok_or(bad("an unfinished message is of no forum"))?.content.unfinished += 1;
+            state.open_messages.put(id, message);
+        }
     }
     Ok(())
 }

@@ -10,12 +10,13 @@ use prost::Message;
 use super::super::{
     attendance::Attendance,
     bounds::Bounds,
-    forum::{Forum, Replica, ReplicaRole},
+    forum::Forum,
     invitations::Invitation,
     open_messages::OpenMessage,
     peers::Peer,
     receipts::{Made, SeenAnswer, SeenRequest},
     record::Record,
+    replica::{Replica, ReplicaRole},
     sessions::Session,
     state::HubState,
 };
@@ -62,6 +63,8 @@ pub(super) struct Head {
     pub skipped_ms: u64,
     #[prost(uint64, tag = "19")]
     pub open_messages: u64,
+    #[prost(uint64, tag = "20")]
+    pub next_forum: u64,
 }
 
 macro_rules! bounds_frame {
@@ -115,6 +118,7 @@ bounds_frame! {
     "29" open_messages_max: uint64 as u64,
     "30" open_message_age_ms: uint64 as u64,
     "31" suspension_ms: uint64 as u64,
+    "32" empty_forum_age_ms: uint64 as u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -184,6 +188,20 @@ pub(super) struct ForumFrame {
     pub opened_at_ms: u64,
     #[prost(uint32, optional, tag = "8")]
     pub replicas_wanted: Option<u32>,
+    #[prost(uint32, tag = "9")]
+    pub id: u32,
+    #[prost(uint64, tag = "10")]
+    pub first_message: u64,
+    #[prost(uint64, tag = "11")]
+    pub messages_ever: u64,
+    /// The finished messages, while there never were many.
+    #[prost(uint32, repeated, tag = "12")]
+    pub messages: Vec<u32>,
+    /// There were too many at once to list them.
+    #[prost(bool, tag = "13")]
+    pub many_messages: bool,
+    #[prost(uint64, optional, tag = "14")]
+    pub empty_since_ms: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -401,6 +419,7 @@ fn head(state: &HubState, open_records: u64) -> Head {
         invitations_ended: counts.invitations_ended as u64,
         skipped_ms: state.skipped_ms,
         open_messages: (counts.open_messages + state.open_messages.lapsed().count()) as u64,
+        next_forum: state.forums.next_id(),
     }
 }
 
@@ -464,6 +483,12 @@ fn forum_frame(forum: &Forum) -> ForumFrame {
         tasks_appended: forum.tasks_appended,
         opened_at_ms: forum.opened_at.0,
         replicas_wanted: forum.replicas_wanted,
+        id: forum.id.get(),
+        first_message: forum.content.first_message,
+        messages_ever: forum.content.finished_ever,
+        messages: forum.content.finished.iter().flatten().map(|id| id.get()).collect(),
+        many_messages: forum.content.finished.is_none(),
+        empty_since_ms: forum.content.empty_since.map(|at| at.0),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::world::{
     Failure, World,
     faults::{self, Kind},
     liar::LIES,
+    visitor::Habit,
 };
 
 pub(super) fn partitions(world: &mut World) -> Result<(), Failure> {
@@ -41,13 +42,25 @@ pub(super) fn clocks(world: &mut World) -> Result<(), Failure> {
     mixed(world, &[Kind::JumpClock, Kind::JumpClock, Kind::CrashLeader], 12)
 }
 
+/// Meanwhile forums are opened and left with nothing in them, or with one message. A day is some seconds long.
 pub(super) fn chaos(world: &mut World) -> Result<(), Failure> {
     let rounds = world.rng.random_range(5..25);
-    mixed(world, &faults::ALL, rounds)
+    let day_ms = world.rng.random_range(4_000..20_000);
+    world.tune(|tuning| tuning.empty_forum_age_ms = day_ms);
+    begin(world)?;
+    for habit in [Habit::TypesAndDeletes, Habit::SaysOneThing, Habit::TypesAndDeletes, Habit::TypesAndLeaves]
+    {
+        world.add_leaver(habit);
+    }
+    strikes(world, &faults::ALL, rounds)
 }
 
 fn mixed(world: &mut World, kinds: &[Kind], rounds: u32) -> Result<(), Failure> {
     begin(world)?;
+    strikes(world, kinds, rounds)
+}
+
+fn strikes(world: &mut World, kinds: &[Kind], rounds: u32) -> Result<(), Failure> {
     for _ in 0..rounds {
         let kind = *kinds.choose(&mut world.rng).expect("some kinds");
         strike(world, kind, (50, 4000), (50, 1500))?;

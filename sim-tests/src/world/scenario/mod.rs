@@ -2,6 +2,7 @@
 
 mod caught;
 mod churn;
+mod empty;
 mod famous;
 mod hubs;
 mod mixed;
@@ -18,6 +19,7 @@ use super::{Failure, Shape, World, faults::Kind};
 
 pub use self::{
     churn::{OUTLIVED, TAKEN_BACK},
+    empty::{CLOSED, OPENED_ANEW},
     famous::FULL,
     hubs::ALL_REPLACED,
     moves::{GREW, LATE, move_steps},
@@ -154,6 +156,8 @@ pub const SCENARIOS: &[Scenario] = &[
         churn::leader_changes_while_away,
     )
     .in_a(churn::many),
+    Scenario::new("empty-forums", "forums are opened and left, for days", empty::empty_forums)
+        .in_a(churn::many),
     Scenario::new("phases", "every fault in every phase", phased::phases),
     Scenario::new("chaos", "everything, overlapping, in any order", mixed::chaos),
 ];

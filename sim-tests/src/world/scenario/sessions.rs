@@ -3,10 +3,15 @@
 use std::time::Duration;
 
 use super::{begin, millis, secs};
-use crate::world::{Failure, World, faults::Kind, visitor::Manner};
+use crate::world::{
+    Failure, World,
+    faults::Kind,
+    visitor::{Habit, Manner},
+};
 
 /// People who wander between all forums and hardly wait.
-const WANDERER: Manner = Manner { pause_max: Duration::from_millis(80), strays: 10, ballast: 0 };
+const WANDERER: Manner =
+    Manner { pause_max: Duration::from_millis(80), strays: 10, ballast: 0, habit: Habit::Stays };
 
 /// Requests of one session right after one another in several forums, through any hub, so that they are executed on
 /// different peers, with a primary or the leader lost in between. The session stays one user (*one user per session*),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use loop_proto::ids::{ForumId, TaskId};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Change, rows};
+use super::{change::Change, rows};
 use crate::backend::Joining;
 
 /// Rows deleted in one transaction: some milliseconds.

@@ -2,6 +2,9 @@
 //!
 //! Owns the files and what is durable. Never knows what a row means, nor which rows are in memory.
 
+mod change;
+mod changes;
+mod error;
 mod files;
 mod joining;
 mod rows;
@@ -14,7 +17,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bytes::Bytes;
 use loop_proto::{
     breakage::{self, Breakage},
     ids::ForumId,
@@ -25,81 +27,18 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
 
 use crate::backend::{BackendError, Joining};
+use error::failed;
 use writer::Writer;
 
+pub use change::Change;
 pub use joining::StagedFacts;
 pub use rows::access_word;
 pub use snapshot::{Scratch, Snapshot};
+pub use writer::WriteMode;
 
 const DATABASE: &str = "loop.sqlite3";
 /// Reader connections kept open; more are opened when needed and closed after.
 const READERS_KEPT: usize = 4;
-
-/// One row to write.
-#[derive(Clone, Debug)]
-pub enum Change {
-    /// Insert or replace; nothing if another forum has a message of this id.
-    Message(v1::MessageStored),
-    /// Delete: id and forum.
-    MessageRemoved(u32, u32),
-    /// Show no more, if it is there.
-    MessageHidden(v1::MessageHidden),
-    /// Insert or replace.
-    User(v1::UserStored),
-    /// Insert or replace.
-    Forum(v1::ForumStored),
-    /// Insert or replace.
-    Subscription(v1::SubscriptionStored),
-    /// Insert, unless there is one of that id.
-    NewUser(v1::UserStored),
-    /// Keep a record's facts aside for the forum's open invitation; with the checkpoint in place, write them.
-    Staged {
-        /// Whose stream the record is on.
-        forum: u32,
-        /// The record.
-        record: u64,
-        /// Its facts, encoded.
-        facts: Bytes,
-        /// The same as rows.
-        rows: Vec<Change>,
-    },
-    /// Open an invitation.
-    BeginJoining {
-        /// To this forum.
-        forum: u32,
-        /// By this record.
-        invitation: u64,
-    },
-    /// Close the forum's invitation.
-    EndJoining(u32),
-    /// Close every invitation.
-    EndAllJoining,
-    /// Close the forum's invitation and delete its rows, a few at a time.
-    DropForum(u32),
-    /// Note that the forum is not held any more and its rows stay.
-    KeepForum(u32),
-}
-
-impl Change {
-    /// Whether rows may be left after it that are to be deleted later.
-    fn leaves_rows(&self) -> bool {
-        matches!(
-            self,
-            Self::BeginJoining { .. } | Self::EndJoining(_) | Self::EndAllJoining | Self::DropForum(_)
-        )
-    }
-}
-
-/// Who writes to the database, and when.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WriteMode {
-    /// A thread, soon; a commit is on the disk. For everything that ships.
-    #[default]
-    Thread,
-    /// The caller of `Store::commit_queued`, or of what cannot wait for it. A commit survives the end of the peer,
-    /// not of the machine. For a simulation, where nothing may run beside it and the process outlives its peers.
-    WhenTold,
-}
 
 /// The database of one peer.
 pub struct Store {
@@ -372,11 +311,6 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 fn awaits(connection: &Connection, forum: u32, invitation: u64) -> rusqlite::Result<bool> {
     let open = joining::open(connection, forum)?;
     Ok(open == Some((invitation, None)))
-}
-
-/// Any failure of SQLite is the disk's or ours: the process must not go on.
-fn failed(error: rusqlite::Error) -> BackendError {
-    BackendError::Fatal(format!("database: {error}"))
 }
 
 #[cfg(test)]

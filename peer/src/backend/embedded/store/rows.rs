@@ -4,7 +4,7 @@ use loop_atomjump::Rows;
 use loop_proto::v1::{self, ForumAccess, MessageStatus};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Change, joining};
+use super::change::Change;
 
 const MESSAGE_COLUMNS: &str = "int_ssshout_id, int_layer_id, var_shouted, var_shouted_processed, date_when_shouted, \
      enm_active, enm_status, var_ip, int_author_id, var_username, var_whisper_to, int_whisper_to_id, dec_latitude, \
@@ -111,7 +111,7 @@ pub fn user(connection: &Connection, id: u32) -> rusqlite::Result<Option<v1::Use
 }
 
 /// Writes one row, whatever was there of its forum. Ids are unique over all forums, so a row of another one is never what
-/// a message replaces or removes: every statement names both.
+/// a message replaces or removes: every statement names both. What is no row is left alone.
 pub fn write(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
     match change {
         Change::Message(message) => {
@@ -130,14 +130,6 @@ pub fn write(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
             connection.prepare_cached(sql)?.execute(values).map(drop)
         }
         Change::NewUser(user) => insert_user(connection, "INSERT OR IGNORE", user).map(drop),
-        Change::Staged { forum, record, facts, rows } => {
-            joining::stage(connection, (*forum, *record), facts, rows)
-        }
-        Change::BeginJoining { forum, invitation } => joining::begin(connection, *forum, *invitation),
-        Change::EndJoining(forum) => joining::end(connection, *forum),
-        Change::EndAllJoining => joining::end_all(connection),
-        Change::DropForum(forum) => joining::drop_forum(connection, *forum),
-        Change::KeepForum(forum) => joining::keep_forum(connection, *forum),
         row => insert(connection, "INSERT OR REPLACE", row).map(drop),
     }
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::failed;
+use super::error::failed;
 use crate::backend::BackendError;
 
 /// Version of the tables below. A newer one is refused, an older one would be brought up to date here.

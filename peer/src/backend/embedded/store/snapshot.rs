@@ -11,7 +11,7 @@ use std::{
 use loop_proto::v1;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{Change, failed, files, rows, schema};
+use super::{change::Change, error::failed, files, rows, schema};
 use crate::backend::BackendError;
 
 /// Ending of scratch databases' names; whatever has it was left by a process that is gone.

@@ -17,8 +17,19 @@ use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::watch;
 
-use super::{Change, WriteMode, failed, joining, rows};
+use super::{change::Change, changes, error::failed, joining, rows};
 use crate::backend::BackendError;
+
+/// Who writes to the database, and when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WriteMode {
+    /// A thread, soon; a commit is on the disk. For everything that ships.
+    #[default]
+    Thread,
+    /// The caller of `Store::commit_queued`, or of what cannot wait for it. A commit survives the end of the peer,
+    /// not of the machine. For a simulation, where nothing may run beside it and the process outlives its peers.
+    WhenTold,
+}
 
 /// Batches that wait for the disk at most; then whoever applies waits as well.
 const QUEUE_BATCHES: usize = 256;
@@ -378,7 +389,7 @@ fn discard_some(connection: &mut Connection) -> rusqlite::Result<bool> {
 fn write_group(connection: &mut Connection, changes: &[Change], through: u64) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for change in changes {
-        rows::write(&transaction, change)?;
+        changes::write(&transaction, change)?;
     }
     // The cursor never falls, so that a repeated record cannot move it back.
     let held = rows::cursor(&transaction)?;

@@ -18,12 +18,18 @@ pub(super) use self::{
 };
 
 use super::{begin, millis, secs};
-use crate::world::{Failure, Pace, Shape, World, derive, visitor::Manner, volunteers::Exit};
+use crate::world::{
+    Failure, Pace, Shape, World, derive,
+    visitor::{Habit, Manner},
+    volunteers::Exit,
+};
 
 /// Somebody who writes now and then: of forums there are many, and of time as well.
-const LEISURELY: Manner = Manner { pause_max: Duration::from_secs(8), strays: 3, ballast: 40 };
+const LEISURELY: Manner =
+    Manner { pause_max: Duration::from_secs(8), strays: 3, ballast: 40, habit: Habit::Stays };
 /// The same where it takes hours.
-const SELDOM: Manner = Manner { pause_max: Duration::from_secs(20), strays: 3, ballast: 40 };
+const SELDOM: Manner =
+    Manner { pause_max: Duration::from_secs(20), strays: 3, ballast: 40, habit: Habit::Stays };
 
 /// A few permanent peers and more forums than they have replicas to themselves.
 pub(super) fn few_stay(seed: u64) -> Shape {

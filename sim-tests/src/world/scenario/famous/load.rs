@@ -7,13 +7,14 @@ use crate::world::{
     Failure, World,
     faults::Kind,
     scenario::{begin, millis, secs},
-    visitor::Manner,
+    visitor::{Habit, Manner},
 };
 
 /// How long a forum may go without an answer while one of its peers is slow.
 const STALLED_MAX: Duration = Duration::from_secs(20);
 /// A writer of long messages.
-const LENGTHY: Manner = Manner { pause_max: Duration::from_millis(60), strays: 1, ballast: 480 };
+const LENGTHY: Manner =
+    Manner { pause_max: Duration::from_millis(60), strays: 1, ballast: 480, habit: Habit::Stays };
 
 /// Messages that may wait for a slow peer here: few, so that they become so many.
 const QUEUE: usize = 8;

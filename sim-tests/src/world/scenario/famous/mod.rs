@@ -17,10 +17,14 @@ pub(super) use self::{
 };
 
 use super::secs;
-use crate::world::{Failure, World, visitor::Manner};
+use crate::world::{
+    Failure, World,
+    visitor::{Habit, Manner},
+};
 
 /// Somebody who hardly waits.
-const BUSY: Manner = Manner { pause_max: Duration::from_millis(60), strays: 1, ballast: 0 };
+const BUSY: Manner =
+    Manner { pause_max: Duration::from_millis(60), strays: 1, ballast: 0, habit: Habit::Stays };
 
 /// This many people who hardly wait come to a forum.
 fn crowd(world: &mut World, forum: usize, count: usize) {
