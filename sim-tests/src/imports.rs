@@ -98,6 +98,14 @@ impl Imports {
         circles
     }
 
+    /// Every use of a file by another, with the paths by which it is used.
+    pub fn all(&self) -> Vec<(&Path, &Path, String)> {
+        let of = |module: &Module| self.uses_of(module).into_iter();
+        let file = |module: &Module| self.0[module].file.as_path();
+        let each = self.0.keys().flat_map(|from| of(from).map(move |(to, by)| (file(from), file(&to), by)));
+        each.collect()
+    }
+
     /// The other files a file uses, each with a path by which it does.
     fn uses_of(&self, module: &Module) -> BTreeMap<Module, String> {
         let node = &self.0[module];

@@ -70,7 +70,42 @@ const ARROWS: [(&str, &[&str]); 12] = [
 const PURE: [&str; 3] = ["raft-store/src/machine", "peer/src/replica", "proto/atomjump/src"];
 
 /// Crates in which no two files use one another in a circle.
-const WITHOUT_CIRCLES: [&str; 4] = ["proto", "proto/atomjump", "raft-store", "peer"];
+const WITHOUT_CIRCLES: [&str; 10] = [
+    "proto",
+    "proto/atomjump",
+    "raft-store",
+    "hub/net",
+    "hub/edge",
+    "hub/admin",
+    "hub/ctl",
+    "hub/local",
+    "hub",
+    "peer",
+];
+
+/// The rooms of a hub, as in ARCHITECTURE's map: each uses those before it, and none after.
+const ROOMS: [&str; 20] = [
+    "config",
+    "outside",
+    "error",
+    "group",
+    "raft",
+    "log",
+    "mesh",
+    "membership",
+    "placement",
+    "windows",
+    "calls",
+    "identity",
+    "transfer",
+    "applied",
+    "peers",
+    "leader",
+    "health",
+    "sizes",
+    "telemetry",
+    "api",
+];
 
 /// Words that have no place in them, with the reason.
 const IMPURE: [(&[&str], &str); 6] = [
@@ -143,6 +178,33 @@ fn no_two_files_use_one_another_in_a_circle() {
         "move what both need into a file below both, or to where it belongs:\n  {}",
         wrong.join("\n  ")
     );
+}
+
+#[test]
+fn the_rooms_of_a_hub_use_one_another_one_way() {
+    let root = repository().join("hub/src");
+    let room = |file: &Path| {
+        let inside = file.strip_prefix(&root).expect("a file of the hub").components().next();
+        let name =
+            inside.and_then(|first| Path::new(first.as_os_str()).file_stem()?.to_str().map(str::to_owned));
+        name.expect("a file has a name")
+    };
+    let place = |room: &str| ROOMS.iter().position(|name| *name == room);
+    let imports = Imports::read(&root.join("lib.rs")).expect("readable files");
+    let mut wrong = BTreeSet::new();
+    for (from, to, by) in imports.all() {
+        let (of, other) = (room(from), room(to));
+        // `run` puts everything together; the root only names the rooms.
+        if of == other || of == "run" || of == "lib" || other == "lib" {
+            continue;
+        }
+        match (place(&of), place(&other)) {
+            (Some(of), Some(other)) if other < of => {}
+            _ => drop(wrong.insert(format!("{} uses {} ({by})", shown(from), shown(to)))),
+        }
+    }
+    let wrong: Vec<String> = wrong.into_iter().collect();
+    assert!(wrong.is_empty(), "against the order of the rooms:\n  {}", wrong.join("\n  "));
 }
 
 fn shown(path: &Path) -> String {
