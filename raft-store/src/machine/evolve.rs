@@ -208,7 +208,7 @@ fn append(state: &mut HubState, record: Arc<Record>, proposal: Option<RequestId>
     match &record.body {
         RecordBody::Task(task) => task_appended(state, &record, task),
         RecordBody::Facts(facts) => facts_appended(state, &record, facts, proposal),
-        RecordBody::Assignment(_) | RecordBody::Audit | RecordBody::Closed(_) => {}
+        RecordBody::Assignment(_) | RecordBody::Audit | RecordBody::Closed { .. } => {}
     }
 }
 
@@ -222,7 +222,7 @@ fn append_to(forum: &mut Forum, record: &Record) {
         RecordBody::Facts(FactsBody { task: Some(task), .. }) => {
             forum.open_tasks.remove(task);
         }
-        RecordBody::Facts(_) | RecordBody::Audit | RecordBody::Closed(_) => {}
+        RecordBody::Facts(_) | RecordBody::Audit | RecordBody::Closed { .. } => {}
         RecordBody::Assignment(assignment) => assign(forum, assignment),
     }
 }

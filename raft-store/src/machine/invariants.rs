@@ -150,7 +150,7 @@ impl HubState {
         let mut newest = BTreeMap::new();
         let mut assignments = BTreeMap::new();
         for record in self.records_after(0) {
-            if let RecordBody::Closed(closed) = &record.body {
+            if let RecordBody::Closed { forum: closed, .. } = &record.body {
                 if self.forum(*closed).is_some() {
                     return Err("a forum is there that the log has closed");
                 }

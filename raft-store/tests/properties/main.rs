@@ -184,7 +184,7 @@ proptest! {
                                 }
                             }
                             RecordBody::Assignment(_) | RecordBody::Audit => {}
-                            RecordBody::Closed(forum) => assert!(state.was_closed(*forum)),
+                            RecordBody::Closed { forum, .. } => assert!(state.was_closed(*forum)),
                         }
                     }
                     Event::Trimmed { through } => {
@@ -236,7 +236,7 @@ proptest! {
                         let is_answer = facts.peer == Some(held.primary) && facts.task.is_some();
                         assert!(is_answer || facts.peer.is_none() && facts.task.is_none());
                     }
-                    RecordBody::Task(_) | RecordBody::Audit | RecordBody::Closed(_) => {}
+                    RecordBody::Task(_) | RecordBody::Audit | RecordBody::Closed { .. } => {}
                 }
             }
             for forum in state.forums() {
