@@ -121,7 +121,7 @@ fn a_forum_with_a_message_stays_for_ever_and_goes_a_day_after_its_last_message_i
         … 1 minutes pass
         > close f178
           done
-          - t10 directory closed f178 with what was in it
+          - t10 directory closed f178
           - f178 closed
     "#]]
     .assert_eq(&story.told());
