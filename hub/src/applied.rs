@@ -75,7 +75,7 @@ impl OnApplied {
                     self.waiters.committed(task, receipt);
                 }
             }
-            RecordBody::Assignment(_) | RecordBody::Audit | RecordBody::Closed(_) => {}
+            RecordBody::Assignment(_) | RecordBody::Audit | RecordBody::Closed { .. } => {}
         }
     }
 }

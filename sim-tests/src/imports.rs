@@ -364,6 +364,6 @@ mod tests {
             ("b/c.rs", "use crate::a::A;\npub struct C;"),
         ];
         let all = [&[ROOT][..], &ring].concat();
-        assert_eq!(circles(&all), [["a.rs", "b.rs", "b/c.rs"]]);
+        assert_eq!(circles(&all), [["a.rs", "b/c.rs", "b.rs"]]);
     }
 }

@@ -42,7 +42,7 @@ impl Held {
 
     /// Whether the peer gets this record. One that gives it a forum or takes one away is for it, too.
     fn takes(&mut self, record: &Record) -> bool {
-        if let RecordBody::Closed(forum) = record.body {
+        if let RecordBody::Closed { forum, .. } = record.body {
             self.forums.remove(&forum);
         }
         let Some(forum) = record.forum else { return true };

@@ -181,6 +181,10 @@ pub trait Backend: Send + Sync + 'static {
     /// This peer does not hold the forum any more: its rows, staged ones too, go, a few at a time. Queued likewise.
     fn drop_forum(&self, forum: ForumId) -> Result<(), BackendError>;
 
+    /// The forum is gone, and there is no message in it by what the hubs know: as [`Self::drop_forum`]. But messages that are here
+    /// all the same, imported by hand perhaps, stay as with [`Self::keep_forum`]. Queued likewise.
+    fn drop_empty_forum(&self, forum: ForumId) -> Result<(), BackendError>;
+
     /// This peer does not hold the forum any more, and its rows stay: the log shows that nobody else may have them all. Queued
     /// likewise.
     fn keep_forum(&self, forum: ForumId) -> Result<(), BackendError>;

@@ -30,8 +30,13 @@ pub enum EntryBody {
     Assignment(Assignment),
     /// Where every serving replica computes its digest.
     Audit,
-    /// The forum of this id is gone.
-    Closed(ForumId),
+    /// A forum is gone.
+    Closed {
+        /// Which.
+        forum: ForumId,
+        /// With whatever is in it; else there is nothing in it.
+        forced: bool,
+    },
 }
 
 /// A request nobody has answered yet.

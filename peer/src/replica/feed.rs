@@ -127,7 +127,9 @@ impl Replica {
                     self.take_assignment(id, forum, &assignment, &mut portion, out);
                 }
                 (EntryBody::Audit, Some(forum)) => self.take_audit(id, forum, &mut portion, out),
-                (EntryBody::Closed(forum), _) => self.take_closed(id, forum, &mut portion, out),
+                (EntryBody::Closed { forum, forced }, _) => {
+                    self.take_closed(id, (forum, forced), &mut portion, out);
+                }
                 (EntryBody::Task(_) | EntryBody::Assignment(_) | EntryBody::Audit, None) => {}
             }
         }
@@ -256,12 +258,18 @@ impl Replica {
 
     /// Who holds the forum in whichever role, or kept its rows when it was taken away, lets them go. No other forum ever gets its
     /// id, so that is right also when the record comes again, after a hub that lags has described the forum once more.
-    fn take_closed(&mut self, id: TaskId, forum: ForumId, portion: &mut Portion, out: &mut Vec<Output>) {
+    fn take_closed(
+        &mut self,
+        id: TaskId,
+        (forum, forced): (ForumId, bool),
+        portion: &mut Portion,
+        out: &mut Vec<Output>,
+    ) {
         if self.copies.close(forum) {
             if id.get() > self.applied {
                 self.cut(id, portion, out);
             }
-            out.push(Output::Drop(forum));
+            out.push(if forced { Output::Drop(forum) } else { Output::DropEmpty(forum) });
         }
         portion.urged.remove(&forum);
         let had_sent = self.remove_forum(forum).is_some_and(|known| !known.sent.is_empty());

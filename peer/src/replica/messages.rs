@@ -96,6 +96,9 @@ pub enum Output {
     EndJoining(ForumId),
     /// The forum is not held any more: a seeding must not be installed, its rows go.
     Drop(ForumId),
+    /// The forum is gone, and by the log there is no message in it: as with [`Output::Drop`], but if there are messages here, they
+    /// stay.
+    DropEmpty(ForumId),
     /// The forum is not held any more, and the log does not show that anybody else has all of it: its rows stay.
     Keep(ForumId),
     /// Answer the invitation: accept it, or reject it with a reason. Repeated until the hubs have heard.

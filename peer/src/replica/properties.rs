@@ -210,7 +210,7 @@ impl World {
                 assert!(matches!(self.disk.joining, Some((_, Some(_)))), "serves without a checkpoint");
                 self.disk.joining = None;
             }
-            Output::Drop(_) => {
+            Output::Drop(_) | Output::DropEmpty(_) => {
                 let since = self.disk.cursor..=self.hubs.newest();
                 assert!(since.clone().any(|at| self.hubs.role_at(at).is_none()), "dropped what is held");
                 self.disk = Disk { cursor: self.disk.cursor, ..Disk::default() };

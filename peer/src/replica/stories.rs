@@ -45,9 +45,9 @@ fn entry(id: u64, body: EntryBody) -> Entry {
     Entry { id: task(id), forum: Some(forum()), body }
 }
 
-/// The forum is gone, as the directory says.
+/// The forum is gone, as the directory says; there is nothing in it.
 fn gone(id: u64) -> Entry {
-    Entry { forum: None, ..entry(id, EntryBody::Closed(forum())) }
+    Entry { forum: None, ..entry(id, EntryBody::Closed { forum: forum(), forced: false }) }
 }
 
 fn asked(id: u64) -> Entry {
@@ -114,6 +114,7 @@ impl Told {
                 Output::BeginJoining { invitation, .. } => format!("begin joining {invitation}"),
                 Output::EndJoining(_) => "end joining".into(),
                 Output::Drop(_) => "drop".into(),
+                Output::DropEmpty(_) => "drop if empty".into(),
                 Output::Keep(_) => "keep".into(),
                 Output::Invited { invitation, .. } => format!("invited {invitation}"),
                 Output::Refuse { invitation, .. } => format!("refuse {invitation}"),
@@ -563,7 +564,7 @@ fn a_closed_forum_goes_at_its_record_with_what_was_executed_for_it() {
     told.fed(vec![assigned(1, 1, ME), asked(2)], 2);
     told.fed(vec![asked(3)], 3);
     let lines = told.fed(vec![closed(4, 2, ME, 1, "t2e1"), gone(5)], 6);
-    assert_eq!(lines, ["apply 1 through 4", "drop", "apply 0 through 6", "forget"]);
+    assert_eq!(lines, ["apply 1 through 4", "drop if empty", "apply 0 through 6", "forget"]);
     assert_eq!((told.replica.forum_count(), told.replica.unexecuted()), (0, 0));
     assert_eq!(told.replica.epoch_of(forum()), None);
 }
@@ -573,10 +574,18 @@ fn a_closed_forum_goes_in_whichever_role_and_also_where_its_rows_were_kept() {
     for role in [draining(4), joining(4, 1, Stage::Invited)] {
         let mut told = Told::connected(0);
         told.fed(vec![says(1, role)], 1);
-        assert_eq!(told.fed(vec![gone(2)], 2), ["drop", "apply 0 through 2"]);
+        assert_eq!(told.fed(vec![gone(2)], 2), ["drop if empty", "apply 0 through 2"]);
     }
     let mut told = Told::connected_with(9, [(forum(), Copied::Kept)]);
-    assert_eq!(told.fed(vec![gone(10), gone(11)], 11), ["drop", "apply 0 through 11"]);
+    assert_eq!(told.fed(vec![gone(10), gone(11)], 11), ["drop if empty", "apply 0 through 11"]);
+}
+
+#[test]
+fn a_forum_that_an_operator_closes_goes_with_whatever_is_in_it() {
+    let mut told = Told::connected_with(9, [(forum(), Copied::Whole)]);
+    told.described(4, OTHER, 9, &[]);
+    let body = EntryBody::Closed { forum: forum(), forced: true };
+    assert_eq!(told.fed(vec![Entry { forum: None, ..entry(10, body) }], 10), ["drop", "apply 0 through 10"]);
 }
 
 #[test]
@@ -586,6 +595,6 @@ fn a_hub_that_lags_does_not_bring_back_a_forum_that_is_closed() {
     told.says(Input::Disconnected);
     told.says(Input::Connected { cursor: 1, newest: 1 });
     told.described(1, ME, 1, &[]);
-    assert_eq!(told.fed(vec![gone(2)], 2), ["drop"]);
+    assert_eq!(told.fed(vec![gone(2)], 2), ["drop if empty"]);
     assert_eq!((told.replica.forum_count(), told.replica.epoch_of(forum())), (0, None));
 }

@@ -76,8 +76,10 @@ pub fn record(bytes: &Bytes) -> Result<Entry, Malformed> {
             EntryBody::Audit
         }
         v1::record::Body::Closed(closed) => {
-            let closed = ForumId::new(closed.forum_id).filter(|_| forum.is_none());
-            EntryBody::Closed(closed.ok_or(Malformed("no forum is closed, or not on the directory"))?)
+            let closed_forum = ForumId::new(closed.forum_id).filter(|_| forum.is_none());
+            let closed_forum =
+                closed_forum.ok_or(Malformed("no forum is closed, or not on the directory"))?;
+            EntryBody::Closed { forum: closed_forum, forced: closed.forced }
         }
     };
     Ok(Entry { id, forum, body })
@@ -228,8 +230,8 @@ mod tests {
             encoded(v1::record::Body::Task(bad_session), 9, 7),
             encoded(v1::record::Body::Task(no_message), 9, 7),
             encoded(v1::record::Body::Assignment(v1::Assignment::default()), 9, 7),
-            encoded(v1::record::Body::Closed(v1::ForumClosed { forum_id: 7 }), 9, 7),
-            encoded(v1::record::Body::Closed(v1::ForumClosed { forum_id: 0 }), 9, 0),
+            encoded(v1::record::Body::Closed(v1::ForumClosed { forum_id: 7, forced: true }), 9, 7),
+            encoded(v1::record::Body::Closed(v1::ForumClosed::default()), 9, 0),
         ] {
             assert!(record(&bytes).is_err(), "{bytes:?}");
         }

@@ -163,6 +163,11 @@ impl Driver {
                     self.let_go(forum, None);
                     self.backend.drop_forum(forum)?;
                 }
+                Output::DropEmpty(forum) => {
+                    tracing::info!(%forum, "a forum is closed: there is nothing in it");
+                    self.let_go(forum, None);
+                    self.backend.drop_empty_forum(forum)?;
+                }
                 Output::Keep(forum) => {
                     tracing::warn!(
                         %forum,

@@ -273,6 +273,10 @@ impl Backend for MemoryBackend {
         Ok(Vec::new())
     }
 
+    fn drop_empty_forum(&self, forum: ForumId) -> Result<(), BackendError> {
+        self.drop_forum(forum)
+    }
+
     fn drop_forum(&self, forum: ForumId) -> Result<(), BackendError> {
         let mut state = self.state.lock().unwrap();
         state.lines.remove(&forum);

@@ -135,7 +135,7 @@ pub(super) fn evolve(state: &mut HubState, change: Change, events: &mut Vec<Even
         Change::MessageStepped { forum, step } => {
             let now = state.steady();
             if let Some(was_open) = state.open_messages.step(forum, &step) {
-                state.forums.change(forum, now, |forum| forum.content.follow(&step, was_open));
+                state.forums.change(forum, now, |forum| forum.occupancy.follow(&step, was_open));
             }
         }
         Change::ProposalMade { proposal, made } => state.receipts.remember(state.steady(), proposal, made),
@@ -155,7 +155,7 @@ pub(super) fn upkeep(state: &mut HubState, upkeep: Upkeep, events: &mut Vec<Even
         let now = state.steady();
         if let Some(forum) = state.open_messages.lapse(message, now, &state.bounds) {
             let removed = Step::Removed(message);
-            state.forums.change(forum, now, |forum| forum.content.follow(&removed, true));
+            state.forums.change(forum, now, |forum| forum.occupancy.follow(&removed, true));
         }
         append(state, record, None, events);
     }
@@ -189,7 +189,7 @@ fn close(state: &mut HubState, record: Arc<Record>, id: ForumId, events: &mut Ve
             state.open_messages.end_waiting(message);
         }
     }
-    if forum.content.unfinished > 0 {
+    if forum.occupancy.unfinished > 0 {
         state.open_messages.close_all_of(id);
     }
     events.push(Event::ForumClosed(id));
@@ -208,7 +208,7 @@ fn append(state: &mut HubState, record: Arc<Record>, proposal: Option<RequestId>
     match &record.body {
         RecordBody::Task(task) => task_appended(state, &record, task),
         RecordBody::Facts(facts) => facts_appended(state, &record, facts, proposal),
-        RecordBody::Assignment(_) | RecordBody::Audit | RecordBody::Closed(_) => {}
+        RecordBody::Assignment(_) | RecordBody::Audit | RecordBody::Closed { .. } => {}
     }
 }
 
@@ -222,7 +222,7 @@ fn append_to(forum: &mut Forum, record: &Record) {
         RecordBody::Facts(FactsBody { task: Some(task), .. }) => {
             forum.open_tasks.remove(task);
         }
-        RecordBody::Facts(_) | RecordBody::Audit | RecordBody::Closed(_) => {}
+        RecordBody::Facts(_) | RecordBody::Audit | RecordBody::Closed { .. } => {}
         RecordBody::Assignment(assignment) => assign(forum, assignment),
     }
 }

@@ -8,7 +8,7 @@ use loop_proto::{
 };
 
 use super::{
-    content::Content,
+    occupancy::Occupancy,
     record::Assignment,
     replica::{Joining, Replica, ReplicaRole},
     shared::{SharedMap, SharedOrdered, SharedSet},
@@ -38,7 +38,7 @@ pub struct Forum {
     /// How many replicas it shall have; `None`: as many as the hubs' default.
     pub replicas_wanted: Option<u32>,
     /// What is known of its messages.
-    pub content: Content,
+    pub occupancy: Occupancy,
 }
 
 impl Forum {
@@ -47,7 +47,7 @@ impl Forum {
         key: ForumKey,
         assignment: &Assignment,
         opened_at: HubTime,
-        content: Content,
+        occupancy: Occupancy,
     ) -> Self {
         let role = ReplicaRole::Serving { since: assignment.epoch };
         // There is nothing in it that could differ.
@@ -67,7 +67,7 @@ impl Forum {
             tasks_appended: 0,
             opened_at,
             replicas_wanted: None,
-            content,
+            occupancy,
         }
     }
 
@@ -103,8 +103,8 @@ impl Forum {
 
     /// Whether there is nothing in it, and nothing on its way into it.
     pub fn is_empty(&self) -> bool {
-        let has_finished = self.content.has_finished() && !breakage::is_on(Breakage::FullForumClosed);
-        !has_finished && self.content.unfinished == 0 && self.open_tasks.is_empty()
+        let has_finished = self.occupancy.has_finished() && !breakage::is_on(Breakage::FullForumClosed);
+        !has_finished && self.occupancy.unfinished == 0 && self.open_tasks.is_empty()
     }
 
     /// The task the primary must answer next.
@@ -197,7 +197,7 @@ impl Forums {
         for replica in &forum.replicas {
             self.by_peer.insert((replica.peer, forum.id));
         }
-        if let Some(since) = forum.content.empty_since {
+        if let Some(since) = forum.occupancy.empty_since {
             self.empty.insert((since, forum.id));
         }
         self.by_id.insert(forum.id, Arc::new(forum));
@@ -210,7 +210,7 @@ impl Forums {
         for replica in &forum.replicas {
             self.by_peer.remove(&(replica.peer, id));
         }
-        if let Some(since) = forum.content.empty_since {
+        if let Some(since) = forum.occupancy.empty_since {
             self.empty.remove(&(since, id));
         }
         Some(forum)
@@ -241,9 +241,9 @@ impl Forums {
     pub(super) fn change(&mut self, id: ForumId, now: HubTime, change: impl FnOnce(&mut Forum)) {
         let Some(forum) = self.get_mut(id) else { return };
         change(forum);
-        let before = forum.content.empty_since;
+        let before = forum.occupancy.empty_since;
         let after = forum.is_empty().then(|| before.unwrap_or(now));
-        forum.content.empty_since = after;
+        forum.occupancy.empty_since = after;
         if before == after {
             return;
         }
@@ -269,7 +269,7 @@ impl Forums {
                 return Err("the index of forums by peer misses a replica");
             }
             copies += forum.replicas.len();
-            let Some(since) = forum.content.empty_since else { continue };
+            let Some(since) = forum.occupancy.empty_since else { continue };
             if since > now || !self.empty.contains(&(since, forum.id)) {
                 return Err("the index of empty forums misses one, or one is empty since the future");
             }
@@ -310,7 +310,7 @@ fn check_forum(forum: &Forum) -> Result<(), &'static str> {
     if forum.open_tasks.last().is_some_and(|task| task.get() > forum.newest_record) {
         return Err("an open task lies above its forum's newest record");
     }
-    if forum.content.empty_since.is_some() != forum.is_empty() {
+    if forum.occupancy.empty_since.is_some() != forum.is_empty() {
         return Err("a forum is empty and counts as full, or the other way round");
     }
     if forum.open_tasks.len() as u64 > forum.tasks_appended {

@@ -44,7 +44,7 @@ impl HubState {
         let mut counted: BTreeMap<ForumId, u64> = BTreeMap::new();
         self.open_messages.iter().for_each(|(_, message)| *counted.entry(message.forum).or_default() += 1);
         let of_forum = |forum: &Forum| counted.get(&forum.id).copied().unwrap_or(0);
-        if !self.forums().all(|forum| forum.content.unfinished == of_forum(forum)) {
+        if !self.forums().all(|forum| forum.occupancy.unfinished == of_forum(forum)) {
             return Err("a forum's unfinished messages are miscounted");
         }
         Ok(())
@@ -150,7 +150,7 @@ impl HubState {
         let mut newest = BTreeMap::new();
         let mut assignments = BTreeMap::new();
         for record in self.records_after(0) {
-            if let RecordBody::Closed(closed) = &record.body {
+            if let RecordBody::Closed { forum: closed, .. } = &record.body {
                 if self.forum(*closed).is_some() {
                     return Err("a forum is there that the log has closed");
                 }

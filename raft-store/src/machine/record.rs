@@ -44,7 +44,12 @@ pub enum RecordBody {
     /// Every serving replica computes its digest here.
     Audit,
     /// A forum is gone; on the directory stream.
-    Closed(ForumId),
+    Closed {
+        /// Which.
+        forum: ForumId,
+        /// An operator said so, whatever was in it.
+        forced: bool,
+    },
 }
 
 /// A request somebody must execute.
@@ -136,12 +141,13 @@ impl Record {
             v1::record::Body::Assignment(assignment) => RecordBody::Assignment(Assignment::read(assignment)?),
             v1::record::Body::Audit(_) => RecordBody::Audit,
             v1::record::Body::Closed(closed) => {
-                RecordBody::Closed(ForumId::new(closed.forum_id).ok_or(BadRecord)?)
+                let forum = ForumId::new(closed.forum_id).ok_or(BadRecord)?;
+                RecordBody::Closed { forum, forced: closed.forced }
             }
         };
         let is_of_directory = match body {
             RecordBody::Facts(_) => forum.is_none(),
-            RecordBody::Closed(_) => true,
+            RecordBody::Closed { .. } => true,
             RecordBody::Task(_) | RecordBody::Assignment(_) | RecordBody::Audit => false,
         };
         if forum.is_none() != is_of_directory {
@@ -155,9 +161,10 @@ impl Record {
     pub fn task(&self) -> Option<&TaskBody> {
         match &self.body {
             RecordBody::Task(task) => Some(task),
-            RecordBody::Facts(_) | RecordBody::Assignment(_) | RecordBody::Audit | RecordBody::Closed(_) => {
-                None
-            }
+            RecordBody::Facts(_)
+            | RecordBody::Assignment(_)
+            | RecordBody::Audit
+            | RecordBody::Closed { .. } => None,
         }
     }
 
@@ -165,9 +172,10 @@ impl Record {
     pub fn facts(&self) -> Option<&FactsBody> {
         match &self.body {
             RecordBody::Facts(facts) => Some(facts),
-            RecordBody::Task(_) | RecordBody::Assignment(_) | RecordBody::Audit | RecordBody::Closed(_) => {
-                None
-            }
+            RecordBody::Task(_)
+            | RecordBody::Assignment(_)
+            | RecordBody::Audit
+            | RecordBody::Closed { .. } => None,
         }
     }
 
@@ -221,7 +229,9 @@ impl fmt::Debug for Record {
                 Ok(())
             }
             RecordBody::Audit => write!(f, "audit"),
-            RecordBody::Closed(forum) => write!(f, "closed {forum}"),
+            RecordBody::Closed { forum, forced } => {
+                write!(f, "closed {forum}{}", if *forced { " with what was in it" } else { "" })
+            }
         }
     }
 }
@@ -316,7 +326,7 @@ fn encode(id: TaskId, at: HubTime, forum: Option<ForumId>, body: &mut RecordBody
         RecordBody::Facts(facts) => facts_len(facts),
         RecordBody::Assignment(assignment) => v1::Assignment::from(&*assignment).encoded_len(),
         RecordBody::Audit => 0,
-        RecordBody::Closed(forum) => number_len(forum.get().into()),
+        RecordBody::Closed { forum, forced } => number_len(forum.get().into()) + number_len((*forced).into()),
     };
     // Three head fields and the body's key and length take at most 40 bytes.
     let mut out = BytesMut::with_capacity(inner + 40);
@@ -347,9 +357,10 @@ fn encode(id: TaskId, at: HubTime, forum: Option<ForumId>, body: &mut RecordBody
             put_head(&mut out, 7, 0);
             out.freeze()
         }
-        RecordBody::Closed(forum) => {
+        RecordBody::Closed { forum, forced } => {
             put_head(&mut out, 8, inner);
             put_number(&mut out, 1, forum.get().into());
+            put_number(&mut out, 2, (*forced).into());
             out.freeze()
         }
     }

@@ -162,7 +162,7 @@ impl HubState {
     pub fn forums_to_close(&self) -> impl Iterator<Item = &Forum> {
         let least = self.bounds.empty_forum_age_ms;
         let long_enough = move |forum: &&Forum| {
-            forum.content.empty_since.is_some_and(|since| since.0.saturating_add(least) <= self.steady().0)
+            forum.occupancy.empty_since.is_some_and(|since| since.0.saturating_add(least) <= self.steady().0)
         };
         self.empty_forums().take_while(long_enough)
     }

@@ -19,7 +19,7 @@ pub struct Copies {
 impl Copies {
     /// Applies a record as every replica does.
     pub fn apply(&mut self, record: &Record) {
-        if let RecordBody::Closed(forum) = record.body {
+        if let RecordBody::Closed { forum, .. } = record.body {
             self.forums.remove(&forum.get());
             self.messages.retain(|_, message| message.forum_id != forum.get());
         }

@@ -184,7 +184,7 @@ proptest! {
                                 }
                             }
                             RecordBody::Assignment(_) | RecordBody::Audit => {}
-                            RecordBody::Closed(forum) => assert!(state.was_closed(*forum)),
+                            RecordBody::Closed { forum, .. } => assert!(state.was_closed(*forum)),
                         }
                     }
                     Event::Trimmed { through } => {
@@ -236,7 +236,7 @@ proptest! {
                         let is_answer = facts.peer == Some(held.primary) && facts.task.is_some();
                         assert!(is_answer || facts.peer.is_none() && facts.task.is_none());
                     }
-                    RecordBody::Task(_) | RecordBody::Audit | RecordBody::Closed(_) => {}
+                    RecordBody::Task(_) | RecordBody::Audit | RecordBody::Closed { .. } => {}
                 }
             }
             for forum in state.forums() {
@@ -259,7 +259,7 @@ proptest! {
             records(applied).for_each(|record| copies.apply(record));
             for forum in state.forums() {
                 let is_empty = !copies.has_messages(forum.id.get()) && forum.open_tasks.is_empty();
-                assert_eq!(forum.content.empty_since.is_some(), is_empty, "{} {:?}", forum.id, forum.content);
+                assert_eq!(forum.occupancy.empty_since.is_some(), is_empty, "{} {:?}", forum.id, forum.occupancy);
             }
         });
     }

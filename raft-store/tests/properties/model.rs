@@ -302,7 +302,7 @@ impl Model {
                 let facts = v1::Facts::decode(body.facts.clone()).unwrap().facts;
                 facts.into_iter().for_each(|fact| self.follow_fact(forum, fact.kind.unwrap()));
             }
-            RecordBody::Assignment(_) | RecordBody::Audit | RecordBody::Closed(_) => {}
+            RecordBody::Assignment(_) | RecordBody::Audit | RecordBody::Closed { .. } => {}
         }
     }
 

@@ -203,7 +203,7 @@ fn an_operator_closes_a_forum_with_whatever_is_in_it() {
     expect![[r#"
         > close f178, whatever is in it
           done
-          - t10 directory closed f178
+          - t10 directory closed f178 with what was in it
           - f178 closed
         > p1 answers t8 under e1
           refused: UNKNOWN_FORUM held 178 current 0

@@ -83,7 +83,7 @@ mod tests {
     fn a_forum_with_a_message_or_an_open_task_must_stay_and_one_that_is_closed_is_over() {
         let stored = || Kind::MessageStored(v1::MessageStored { id: 9, ..Default::default() });
         let removed = || Kind::MessageRemoved(v1::MessageRemoved { id: 9, ..Default::default() });
-        let closed = |id| record(id, 0, Body::Closed(v1::ForumClosed { forum_id: 7 }));
+        let closed = |id| record(id, 0, Body::Closed(v1::ForumClosed { forum_id: 7, forced: false }));
         let task = |id| record(id, 7, Body::Task(v1::Task::default()));
         let ask = |records: Vec<v1::Record>| {
             let mut rule = OnlyEmptyForumsAreClosed::default();

@@ -177,8 +177,8 @@ impl<'a> Look<'a> {
             tasks_appended: forum.tasks_appended,
             opened_at_ms: forum.opened_at.0,
             replicas_wanted: u32::try_from(self.wanted(forum)).unwrap_or(u32::MAX),
-            messages_finished: forum.content.finished_ever,
-            messages_unfinished: forum.content.unfinished,
+            messages_finished: forum.occupancy.finished_ever,
+            messages_unfinished: forum.occupancy.unfinished,
             live: self.live(forum).map(PeerId::get).collect(),
             ..Default::default()
         }

@@ -199,6 +199,14 @@ impl Backend for EmbeddedBackend {
         Ok(())
     }
 
+    fn drop_empty_forum(&self, forum: ForumId) -> Result<(), BackendError> {
+        let mut joining = self.applying.lock();
+        self.store.write(vec![Change::DropEmptyForum(forum.get())], 0)?;
+        joining.end(forum.get());
+        self.forums.forget(forum.get());
+        Ok(())
+    }
+
     fn keep_forum(&self, forum: ForumId) -> Result<(), BackendError> {
         self.store.write(vec![Change::KeepForum(forum.get())], 0)?;
         self.forums.forget(forum.get());

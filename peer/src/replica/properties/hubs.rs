@@ -52,7 +52,7 @@ impl Hubs {
                 EntryBody::Facts(facts) => {
                     open.remove(&facts.closes.unwrap().get());
                 }
-                EntryBody::Assignment(_) | EntryBody::Audit | EntryBody::Closed(_) => {}
+                EntryBody::Assignment(_) | EntryBody::Audit | EntryBody::Closed { .. } => {}
             }
         }
         open

@@ -27,7 +27,7 @@ pub(super) fn close_forum(state: &HubState, forum: ForumId, forced: bool) -> Dec
     if !forced {
         check_empty_for(state, forum, state.bounds.empty_forum_age_ms)?;
     }
-    Ok(Decision { answer: done, changes: closing(state, forum)? })
+    Ok(Decision { answer: done, changes: closing(state, forum, forced)? })
 }
 
 /// The changes that make room for another forum; none if there is room. What nobody has written into goes first, the longest
@@ -39,11 +39,11 @@ pub(super) fn make_room(state: &HubState) -> Result<Vec<Change>, v1::Rejection> 
     }
     let oldest = state.empty_forums().next().ok_or_else(|| full(max))?;
     check_empty_for(state, oldest, EMPTY_FORUM_GRACE_MS).map_err(|_| full(max))?;
-    closing(state, oldest)
+    closing(state, oldest, false)
 }
 
 fn check_empty_for(state: &HubState, forum: &Forum, least_ms: u64) -> Result<(), v1::Rejection> {
-    let empty_for = forum.content.empty_since.map(|since| state.steady().0.saturating_sub(since.0));
+    let empty_for = forum.occupancy.empty_since.map(|since| state.steady().0.saturating_sub(since.0));
     let held = empty_for.unwrap_or(0);
     if empty_for.is_none() || held < least_ms {
         return Err(rejection(RejectionCode::ForumInUse, held, least_ms));
@@ -52,8 +52,9 @@ fn check_empty_for(state: &HubState, forum: &Forum, least_ms: u64) -> Result<(),
 }
 
 /// One record on the directory, which also those peers follow that kept rows of the forum when it was taken from them.
-fn closing(state: &HubState, forum: &Forum) -> Result<Vec<Change>, v1::Rejection> {
-    let record = Record::new(next_record(state, 0)?, state.now, None, RecordBody::Closed(forum.id));
+fn closing(state: &HubState, forum: &Forum, forced: bool) -> Result<Vec<Change>, v1::Rejection> {
+    let body = RecordBody::Closed { forum: forum.id, forced };
+    let record = Record::new(next_record(state, 0)?, state.now, None, body);
     let open = forum.joining().filter_map(|joining| state.invitation(joining.invitation));
     let (status, changed_at) = (InvitationStatus::Timeout, state.now);
     let ended = open.map(|invitation| Invitation { status, changed_at, ..*invitation });

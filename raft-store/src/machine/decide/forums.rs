@@ -9,9 +9,9 @@ use loop_proto::{
 use super::{
     super::{
         command::OpenForum,
-        content::Content,
         evolve::Change,
         forum::Forum,
+        occupancy::Occupancy,
         peers::PeerState,
         receipts::Made,
         record::{Assignment, FactsBody, Record, RecordBody},
@@ -47,8 +47,8 @@ pub(super) fn open_forum(state: &HubState, command: &OpenForum) -> Decided {
         unconfirmed: Vec::new(),
     };
     let answer = forum_opened(id, &assignment, false);
-    let content = Content::of_new_forum(state.next_message, state.steady());
-    let forum = Forum::new(id, command.key, &assignment, state.now, content);
+    let occupancy = Occupancy::of_new_forum(state.next_message, state.steady());
+    let forum = Forum::new(id, command.key, &assignment, state.now, occupancy);
     let row = new_rows::new_forum(id, command.key, &command.title, command.decays_at_s, state.now);
     // Whoever reads the stream learns first who holds the forum.
     let bodies = [

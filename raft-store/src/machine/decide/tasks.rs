@@ -73,7 +73,7 @@ pub(super) fn append_task(state: &HubState, request: RequestId, command: AppendT
 /// Whether a message was given its id before the forum was opened, and is nobody's to go on with any more: then it went with the
 /// forum of that name that was closed before.
 fn is_from_before(state: &HubState, forum: &Forum, named: MessageId) -> bool {
-    let ids_before = u64::from(state.bounds.message_id_first)..forum.content.first_message;
+    let ids_before = u64::from(state.bounds.message_id_first)..forum.occupancy.first_message;
     ids_before.contains(&named.get().into()) && !state.open_messages.contains(named)
 }
 

@@ -13,9 +13,9 @@ use prost::Message;
 use super::{
     super::{
         attendance::Attendance,
-        content::Content,
         forum::{Forum, Forums},
         invitations::{Invitation, InvitationStatus, Invitations},
+        occupancy::Occupancy,
         open_messages::OpenMessage,
         peers::{Breach, Peer, PeerState, Peers},
         receipts::{Made, SeenAnswer},
@@ -136,7 +136,7 @@ fn read_forums(frames: &mut Frames<'_>, head: &Head, forums: &mut Forums) -> Rea
             tasks_appended: frame.tasks_appended,
             opened_at: HubTime(frame.opened_at_ms),
             replicas_wanted: frame.replicas_wanted,
-            content: read_content(&frame)?,
+            occupancy: read_occupancy(&frame)?,
         };
         forums.push(forum);
     }
@@ -147,10 +147,10 @@ fn read_forums(frames: &mut Frames<'_>, head: &Head, forums: &mut Forums) -> Rea
     Ok(())
 }
 
-fn read_content(frame: &ForumFrame) -> Read<Content> {
+fn read_occupancy(frame: &ForumFrame) -> Read<Occupancy> {
     let finished: Option<BTreeSet<MessageId>> = frame.messages.iter().map(|id| MessageId::new(*id)).collect();
     let finished = finished.ok_or(bad("a forum's message"))?;
-    Ok(Content {
+    Ok(Occupancy {
         first_message: frame.first_message,
         finished_ever: frame.messages_ever,
         finished: (!frame.many_messages).then_some(finished),
@@ -339,7 +339,7 @@ fn read_open_message(frame: OpenMessageFrame, state: &mut HubState) -> Read<()> 
         true => state.open_messages.put_lapsed(id, message),
         false => {
             let forum = state.forums.get_mut(message.forum);
-            forum.ok_or(bad("an unfinished message is of no forum"))?.content.unfinished += 1;
+            forum.ok_or(bad("an unfinished message is of no forum"))?.occupancy.unfinished += 1;
             state.open_messages.put(id, message);
         }
     }

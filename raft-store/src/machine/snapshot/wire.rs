@@ -484,11 +484,11 @@ fn forum_frame(forum: &Forum) -> ForumFrame {
         opened_at_ms: forum.opened_at.0,
         replicas_wanted: forum.replicas_wanted,
         id: forum.id.get(),
-        first_message: forum.content.first_message,
-        messages_ever: forum.content.finished_ever,
-        messages: forum.content.finished.iter().flatten().map(|id| id.get()).collect(),
-        many_messages: forum.content.finished.is_none(),
-        empty_since_ms: forum.content.empty_since.map(|at| at.0),
+        first_message: forum.occupancy.first_message,
+        messages_ever: forum.occupancy.finished_ever,
+        messages: forum.occupancy.finished.iter().flatten().map(|id| id.get()).collect(),
+        many_messages: forum.occupancy.finished.is_none(),
+        empty_since_ms: forum.occupancy.empty_since.map(|at| at.0),
     }
 }
 

@@ -44,6 +44,8 @@ pub enum Change {
     EndAllJoining,
     /// Close the forum's invitation and delete its rows, a few at a time.
     DropForum(u32),
+    /// The same if there is no message of it, else [`Self::KeepForum`].
+    DropEmptyForum(u32),
     /// Note that the forum is not held any more and its rows stay.
     KeepForum(u32),
 }
@@ -53,7 +55,11 @@ impl Change {
     pub fn leaves_rows(&self) -> bool {
         matches!(
             self,
-            Self::BeginJoining { .. } | Self::EndJoining(_) | Self::EndAllJoining | Self::DropForum(_)
+            Self::BeginJoining { .. }
+                | Self::EndJoining(_)
+                | Self::EndAllJoining
+                | Self::DropForum(_)
+                | Self::DropEmptyForum(_)
         )
     }
 }

@@ -14,6 +14,7 @@ pub fn write(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
         Change::EndJoining(forum) => joining::end(connection, *forum),
         Change::EndAllJoining => joining::end_all(connection),
         Change::DropForum(forum) => joining::drop_forum(connection, *forum),
+        Change::DropEmptyForum(forum) => joining::drop_empty_forum(connection, *forum),
         Change::KeepForum(forum) => joining::keep_forum(connection, *forum),
         Change::Message(_)
         | Change::MessageRemoved(..)

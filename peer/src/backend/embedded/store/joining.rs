@@ -66,6 +66,22 @@ pub fn drop_forum(connection: &Connection, forum: u32) -> rusqlite::Result<()> {
     discard(connection, forum, ROWS)
 }
 
+/// The forum is gone, and there should be no message of it. One that is here all the same is nobody else's: it is kept.
+pub fn drop_empty_forum(connection: &Connection, forum: u32) -> rusqlite::Result<()> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM tbl_ssshout WHERE int_layer_id = ?1)";
+    let has_messages: bool = connection.prepare_cached(sql)?.query_row([forum], |row| row.get(0))?;
+    if !has_messages {
+        return drop_forum(connection, forum);
+    }
+    tracing::error!(
+        forum,
+        "the hubs have closed this forum as empty, and there are messages of it here: they stay, `loop-peer export` writes \
+         them to a file while the peer is stopped"
+    );
+    end(connection, forum)?;
+    keep_forum(connection, forum)
+}
+
 /// The forum is not this peer's any more, and its rows stay.
 pub fn keep_forum(connection: &Connection, forum: u32) -> rusqlite::Result<()> {
     connection.execute("INSERT OR IGNORE INTO kept (forum) VALUES (?1)", [forum]).map(drop)

@@ -166,6 +166,7 @@ fn insert(connection: &Connection, verb: &str, row: &Change) -> rusqlite::Result
         | Change::EndJoining(_)
         | Change::EndAllJoining
         | Change::DropForum(_)
+        | Change::DropEmptyForum(_)
         | Change::KeepForum(_) => Ok(0),
     }
 }

@@ -321,3 +321,28 @@ fn a_large_staged_record_is_not_taken_with_many_others() {
     target.install(&copy).unwrap();
     assert_eq!(target.digest(), source.digest());
 }
+
+#[test]
+fn a_forum_closed_as_empty_goes_with_the_cursor_and_one_with_messages_is_kept() {
+    let peer = Peer::new(WriteMode::WhenTold);
+    let (empty, full) = (FORUM, FORUM + 1);
+    let row = |id| Kind::ForumStored(v1::ForumStored { id, ..Default::default() });
+    for (record, kind) in
+        [(1, row(empty)), (2, row(full)), (3, in_forum(full, message(7, "imported by hand")))]
+    {
+        let forum = if record == 1 { empty } else { full };
+        peer.apply(record, Some(forum), &[kind], false);
+    }
+    peer.backend.flush().unwrap();
+    for forum in [empty, full] {
+        peer.backend.drop_empty_forum(forum_id(forum)).unwrap();
+    }
+    peer.apply(4, None, &[], false);
+    assert_eq!(peer.backend.forums_on_disk().unwrap().len(), 2, "not before the cursor is on disk, too");
+    assert_eq!(peer.backend.durable_cursor(), 3);
+    peer.backend.flush().unwrap();
+    assert_eq!(peer.backend.durable_cursor(), 4);
+    assert_eq!(peer.backend.forums_on_disk().unwrap(), [forum_id(full)]);
+    assert_eq!(peer.backend.forums_kept().unwrap(), [forum_id(full)]);
+    assert_eq!(peer.digest_of(full).messages, 1);
+}
