@@ -2,6 +2,7 @@
 //! transcripts; commit them only when you know why they changed.
 
 mod bounds;
+mod content;
 mod copies;
 #[path = "../executor/mod.rs"]
 mod executor;

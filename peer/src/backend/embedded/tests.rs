@@ -462,7 +462,7 @@ proptest::proptest! {
         for (name, value) in &fields {
             bytes.extend_from_slice(format!("&{name}={value}").as_bytes());
         }
-        for endpoint in [Endpoint::Shout, Endpoint::HideMessage, Endpoint::SearchChat, Endpoint::Static] {
+        for endpoint in [Endpoint::Shout, Endpoint::HideMessage, Endpoint::SearchChat] {
             let (task, mut work) = peer.task(endpoint, "aaa", "");
             work.request.query = bytes.clone().into();
             work.request.headers.push(v1::Header { name: "cookie".into(), value: cookie.clone().into() });

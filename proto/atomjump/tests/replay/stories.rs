@@ -214,7 +214,7 @@ proptest::proptest! {
         }
         for endpoint in [
             Endpoint::Shout, Endpoint::HideMessage, Endpoint::SearchChat, Endpoint::FastSearchChat, Endpoint::ChatPage,
-            Endpoint::LoggedStatus, Endpoint::Index, Endpoint::MessageButtons, Endpoint::Static,
+            Endpoint::LoggedStatus, Endpoint::Index, Endpoint::MessageButtons,
         ] {
             let mut request = Room::request(endpoint, "aaa", "");
             request.query = bytes.clone().into();

@@ -2,6 +2,7 @@
 //! Never changes state: a rule that also wrote could half-apply and make the hubs diverge.
 
 mod answers;
+mod content;
 mod forums;
 mod invitations;
 mod peers;
@@ -69,6 +70,8 @@ pub(super) fn decide(state: &HubState, stamped: Stamped) -> Decided {
         Command::SetPeerState { peer, state: to } => peers::set_peer_state(state, peer, to),
         Command::AuditForum { forum } => forums::audit_forum(state, request, forum),
         Command::NoteBreach { peer, rule } => peers::note_breach(state, peer, rule),
+        Command::PublishContent(files) => content::publish(state, files),
+        Command::RemoveContent(paths) => Ok(content::remove(state, paths)),
         Command::NotePresence(peers) => Ok(peers::note_presence(state, peers)),
         Command::ConfirmReplica { forum, peer, audit } => {
             replicas::confirm_replica(state, forum, peer, audit)

@@ -14,7 +14,7 @@ use super::{sessions::Sessions, state::HubState};
 /// First bytes of every snapshot.
 const MAGIC: [u8; 8] = *b"LOOPHUB\0";
 /// The layout this version writes.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// The oldest layout it reads. Those before it hold sessions in which only peers could read who their user is.
 pub const OLDEST_VERSION: u32 = 3;
 /// Magic and version.

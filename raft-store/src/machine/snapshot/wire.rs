@@ -10,6 +10,7 @@ use prost::Message;
 use super::super::{
     attendance::Attendance,
     bounds::Bounds,
+    content::ContentFile,
     forum::{Forum, Replica, ReplicaRole},
     invitations::Invitation,
     open_messages::OpenMessage,
@@ -62,6 +63,9 @@ pub(super) struct Head {
     pub skipped_ms: u64,
     #[prost(uint64, tag = "19")]
     pub open_messages: u64,
+    /// From version 4 on.
+    #[prost(uint64, tag = "20")]
+    pub content_files: u64,
 }
 
 macro_rules! bounds_frame {
@@ -339,6 +343,7 @@ pub(super) enum Frame<'a> {
     Proposal(HubTime, RequestId, Made),
     Session(&'a Session),
     OpenMessage(MessageId, &'a OpenMessage, bool),
+    Content(&'a str, &'a ContentFile),
 }
 
 /// How many open tasks one [`OpenFrame`] lists at most.
@@ -365,6 +370,7 @@ pub(super) fn frames(state: &HubState) -> impl Iterator<Item = Frame<'_>> {
         .chain(state.sessions.iter().map(Frame::Session))
         .chain(state.open_messages.iter().map(|(id, message)| Frame::OpenMessage(id, message, false)))
         .chain(state.open_messages.lapsed().map(|(id, message)| Frame::OpenMessage(id, message, true)))
+        .chain(state.manifest.after("").map(|(path, file)| Frame::Content(path, file)))
 }
 
 /// About how many bytes the frames take.
@@ -375,6 +381,7 @@ pub(super) fn size_hint(state: &HubState) -> usize {
         + counts.forums * 64
         + counts.peers * 128
         + counts.open_messages * 64
+        + counts.content_files * 128
         + 1024
 }
 
@@ -401,6 +408,7 @@ fn head(state: &HubState, open_records: u64) -> Head {
         invitations_ended: counts.invitations_ended as u64,
         skipped_ms: state.skipped_ms,
         open_messages: (counts.open_messages + state.open_messages.lapsed().count()) as u64,
+        content_files: counts.content_files as u64,
     }
 }
 
@@ -421,6 +429,7 @@ impl Frame<'_> {
                 out,
             ),
             Self::OpenMessage(id, message, lapsed) => put(&open_message_frame(*id, message, *lapsed), out),
+            Self::Content(path, file) => put(&file.to_wire(path), out),
         }
     }
 }
