@@ -7,12 +7,13 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use loop_atomjump::Answer;
 use loop_proto::{
+    content::ContentHash,
     ids::{ForumKey, MessageId, RequestId},
-    v1::{self, rows_request},
+    v1,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use crate::{calls, health, hub::Hub, peer_rows::Holders};
+use crate::{calls, health, hub::Hub};
 
 /// One validated call of a client.
 #[derive(Clone, Debug)]
@@ -38,6 +39,19 @@ pub struct Opening {
     pub name: Bytes,
     /// The `general` parameter, which may say when it decays.
     pub general: Bytes,
+}
+
+/// A file that is published, as browsers are told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Its path.
+    pub path: String,
+    /// What its bytes hash to.
+    pub hash: ContentHash,
+    /// How many they are.
+    pub size: u64,
+    /// What it is.
+    pub kind: v1::ContentType,
 }
 
 /// Why a call was not served.
@@ -74,12 +88,15 @@ pub trait Gateway: Send + Sync + 'static {
     /// Answers from rows that hold everything acknowledged before the call.
     fn read(&self, call: ClientCall, within: Duration) -> BoxFuture<'_, Result<Answer, CallError>>;
 
-    /// A static file of some peer.
-    fn file(
-        &self,
-        request: v1::ClientRequest,
+    /// What is published at a path. Asks nobody.
+    fn published(&self, path: &str) -> Option<Published>;
+
+    /// The bytes of a published file, from some peer; of its size and hash, or none.
+    fn content<'a>(
+        &'a self,
+        file: &'a Published,
         within: Duration,
-    ) -> BoxFuture<'_, Result<v1::File, CallError>>;
+    ) -> BoxFuture<'a, Result<Bytes, CallError>>;
 
     /// Whether a read and a write would be served now, and what an operator must know.
     fn health(&self) -> v1::HealthReport;
@@ -106,17 +123,24 @@ impl Gateway for HubGateway {
         Box::pin(async move { calls::read(&self.hub, &call, Instant::now() + within).await })
     }
 
-    fn file(
-        &self,
-        request: v1::ClientRequest,
+    fn published(&self, path: &str) -> Option<Published> {
+        self.hub.state.read(|state| {
+            let file = state.manifest().get(path)?;
+            Some(Published { path: path.to_owned(), hash: file.hash, size: file.size, kind: file.kind })
+        })
+    }
+
+    fn content<'a>(
+        &'a self,
+        file: &'a Published,
         within: Duration,
-    ) -> BoxFuture<'_, Result<v1::File, CallError>> {
-        let kind = Some(rows_request::Kind::File(request));
-        let request = v1::RowsRequest { kind, ..v1::RowsRequest::default() };
-        let deadline = Instant::now() + within;
+    ) -> BoxFuture<'a, Result<Bytes, CallError>> {
         Box::pin(async move {
-            let take = |reply: v1::RowsReply| reply.file.ok_or("no file");
-            self.hub.rows.ask(&request, Holders::Any, deadline, take).await
+            let known = self.hub.state.read(|state| state.manifest().get(&file.path).cloned());
+            // Another file may have taken its place in this moment; the browser asks again.
+            let known = known.filter(|known| known.hash == file.hash).ok_or(CallError::NoPeer)?;
+            let fetched = self.hub.content.fetch(file.path.clone(), known);
+            timeout(within, fetched).await.unwrap_or(Err(CallError::Timeout))
         })
     }
 

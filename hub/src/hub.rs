@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    audits::Audits, changes::Changes, config::HubConfig, group::Group, health::Health, io::Io,
-    leader::PlanBoard, link::Links, peer_rows::PeerRows, placement::Placement, presence::Presence,
+    audits::Audits, changes::Changes, config::HubConfig, content::Content, group::Group, health::Health,
+    io::Io, leader::PlanBoard, link::Links, peer_rows::PeerRows, placement::Placement, presence::Presence,
     proposer::Proposer, raft_node::HubRaftNode, relay::Relays, traffic::Traffic, waiters::Waiters,
     windows::Windows,
 };
@@ -44,6 +44,8 @@ pub struct Hub {
     pub windows: Arc<Windows>,
     /// The way to peers' rows.
     pub rows: PeerRows,
+    /// The way to the bytes of published files.
+    pub content: Arc<Content>,
     /// Streams to the other hubs.
     pub links: Links,
     /// Copies on their way between peers.

@@ -3,6 +3,7 @@
 //! Never keeps forum history.
 
 pub mod config;
+mod content;
 pub mod io;
 pub mod run;
 

@@ -24,6 +24,7 @@ use crate::{
     changes::{self, Changes},
     channel::{self, MESSAGE_BYTES_MAX, WINDOW_BYTES},
     config::HubConfig,
+    content::Content,
     feed::{Counted, Feed},
     gateway::HubGateway,
     group::Group,
@@ -190,6 +191,7 @@ async fn open(
     let door = LeaderDoor::new(raft.clone(), io.clone());
     let routes = Routes { group: group.clone(), door: door.clone() };
     let proposer = Proposer::start(routes, follow_leader(&raft), down.clone());
+    let content = Content::new(presence.clone(), links.clone(), io.clone(), proposer.clone());
     let hub = Hub {
         config,
         io,
@@ -203,6 +205,7 @@ async fn open(
         waiters,
         windows,
         rows,
+        content,
         links,
         relays: Relays::default(),
         audits: Audits::default(),

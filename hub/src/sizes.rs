@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use loop_proto::content::FILES_MAX;
 use loop_raft_store::machine::bounds::LOG_BUDGETS_FOR_STEPS;
 use metrics::gauge;
 
@@ -60,6 +61,9 @@ fn of(hub: &Hub) -> Vec<Size> {
     for (what, held) in hub.links.held() {
         add(what, held);
     }
+    for (what, held) in hub.content.held() {
+        add(what, held);
+    }
     add("relays", hub.relays.held());
     add("audit_listeners", hub.audits.held());
     add("audit_reports", hub.audits.kept());
@@ -90,6 +94,7 @@ fn agreed(hub: &Hub) -> Vec<Size> {
         size("invitations_open", counts.invitations_open, bounds.invitations_open_max),
         size("invitations_ended", counts.invitations_ended, bounds.invitations_kept),
         size("open_messages", counts.open_messages, bounds.open_messages_max),
+        size("content_files", counts.content_files, FILES_MAX as u64),
         size("sessions", counts.sessions, bounds.sessions_max),
         bytes("sessions_bytes", counts.sessions_bytes, bounds.sessions_bytes_max),
     ]

@@ -33,7 +33,10 @@ pub enum PeerError {
     /// The folder of copies on their way.
     #[error("the folder `checkpoints` in --data-dir: {0}")]
     Checkpoints(std::io::Error),
-    /// The folder of files to serve.
+    /// The folder of published files.
+    #[error("the folder `content` in --data-dir: {0}")]
+    Content(std::io::Error),
+    /// The volunteer's own folder of files.
     #[error("--static-dir: {0}")]
     StaticDir(std::io::Error),
 }

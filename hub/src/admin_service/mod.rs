@@ -5,6 +5,7 @@
 //! what to do next. Never sends a forum's name or a session id.
 
 mod changes;
+mod content;
 mod guard;
 mod invitations;
 mod lists;
@@ -21,7 +22,7 @@ use loop_proto::v1::{
     self,
     admin_service_server::{AdminService, AdminServiceServer},
 };
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 pub use guard::authorized;
 
@@ -121,5 +122,30 @@ impl AdminService for AdminGrpc {
 
     async fn verify_forum(&self, request: Request<v1::VerifyForumRequest>) -> Answer<v1::VerifyForumReply> {
         verify::verify(&self.hub, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_content(&self, request: Request<v1::ListContentRequest>) -> Answer<v1::ListContentReply> {
+        content::list(&self.hub, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn upload_content(
+        &self,
+        request: Request<Streaming<v1::UploadContentRequest>>,
+    ) -> Answer<v1::UploadContentReply> {
+        content::upload(&self.hub, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn publish_content(
+        &self,
+        request: Request<v1::PublishContentRequest>,
+    ) -> Answer<v1::PublishContentReply> {
+        content::publish(&self.hub, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn remove_content(
+        &self,
+        request: Request<v1::RemoveContentRequest>,
+    ) -> Answer<v1::RemoveContentReply> {
+        content::remove(&self.hub, request.into_inner()).await.map(Response::new)
     }
 }

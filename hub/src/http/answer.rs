@@ -35,9 +35,6 @@ const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 /// Without effect on a script, which is what a JSONP answer is; makes a page of it harmless.
 const INERT: HeaderValue = HeaderValue::from_static("default-src 'none'; sandbox");
 
-/// Longest content type taken from a peer, bytes.
-const CONTENT_TYPE_BYTES_MAX: usize = 128;
-
 /// An answer with a body.
 pub fn with_body(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(body.into()));
@@ -175,13 +172,6 @@ fn envelope(call: &Call, json: &[u8]) -> Bytes {
     // loop-server-fast prints JavaScript's word for what is missing.
     let if_missing = if call.endpoint == Endpoint::FastSearchChat { "undefined" } else { "" };
     call.callback.wrap(json, if_missing)
-}
-
-/// A peer's content type, if it is one.
-pub fn peers_type(content_type: &str) -> Option<HeaderValue> {
-    let fits = content_type.contains('/') && content_type.len() <= CONTENT_TYPE_BYTES_MAX;
-    let visible = content_type.bytes().all(|b| (b' '..=b'~').contains(&b));
-    if fits && visible { HeaderValue::from_str(content_type).ok() } else { None }
 }
 
 fn type_of(call: &Call) -> HeaderValue {

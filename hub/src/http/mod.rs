@@ -29,3 +29,4 @@ mod timed_io;
 pub use config::HttpConfig;
 pub use listener::{Io, Listener, Outside};
 pub use server::serve;
+pub use statics::is_hubs_own;

@@ -8,7 +8,9 @@ mod args;
 mod confirm;
 mod drain;
 mod error;
+mod folder;
 mod names;
+mod publish;
 mod reach;
 mod run;
 mod table;
@@ -16,7 +18,7 @@ mod view;
 mod watch;
 
 pub use admin::Admin;
-pub use args::{Args, Command, ForumCommand, ForumRef, HubCommand, PeerCommand};
+pub use args::{Args, Command, ForumCommand, ForumRef, HubCommand, PeerCommand, StaticCommand};
 pub use error::{CtlError, Tried, usage_json};
 pub use names::PeerRef;
 pub use run::{Outside, run};
