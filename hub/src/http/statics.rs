@@ -6,7 +6,7 @@
 use std::{io, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header::CONTENT_SECURITY_POLICY, request::Parts};
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
@@ -21,15 +21,19 @@ use super::{
 };
 use crate::gateway::{CallError, Gateway, Published};
 
-const CHAT_SCRIPT: &str =
-    concat!(include_str!("../../assets/front/clean.js"), include_str!("../../assets/front/chat.js"));
+const CHAT_SCRIPT: &str = concat!(
+    include_str!("../../assets/front/page.js"),
+    include_str!("../../assets/front/clean.js"),
+    include_str!("../../assets/front/chat.js")
+);
 
 const FAVICON: &[u8] = include_bytes!("../../assets/favicon.svg");
 
 /// Files compiled in: path, content.
-const ASSETS: [(&str, &[u8]); 6] = [
+const ASSETS: [(&str, &[u8]); 7] = [
     ("/front/chat.js", CHAT_SCRIPT.as_bytes()),
     ("/front/chat.css", include_bytes!("../../assets/front/chat.css")),
+    ("/front/close.js", include_bytes!("../../assets/front/close.js")),
     ("/front/popup.js", include_bytes!("../../assets/front/popup.js")),
     ("/front/popup.css", include_bytes!("../../assets/front/popup.css")),
     ("/favicon.svg", FAVICON),
@@ -148,11 +152,10 @@ fn asset(path: &str, body: &'static [u8]) -> File {
 }
 
 fn not_found() -> Answer {
-    answer::with_body(
-        StatusCode::NOT_FOUND,
-        answer::HTML,
-        Bytes::from_static(include_bytes!("../../assets/404.html")),
-    )
+    let page = Bytes::from_static(include_bytes!("../../assets/404.html"));
+    let mut answer = answer::with_body(StatusCode::NOT_FOUND, answer::HTML, page);
+    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, answer::TEXT_PAGE);
+    answer
 }
 
 #[cfg(test)]
