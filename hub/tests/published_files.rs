@@ -115,7 +115,7 @@ async fn a_folder_is_published_changed_listed_pruned_and_removed() {
     let _ann = Volunteer::join_with(&hub, "ann", keeper.answers(honest)).await;
     let site = site(dir.path(), &[("a.js", "let a;"), ("img/b.png", "PNG"), ("same.js", "let a;")]);
     eventually(|| async {
-        if ctl(&hub, "peers --json").await.1.contains("\"connected_to\": 1") {
+        if ctl(&hub, "peers --json").await.1.contains("\"connected_to_hub\": 1") {
             Ok(())
         } else {
             Err("away".to_owned())
@@ -181,9 +181,11 @@ async fn without_a_peer_that_takes_it_nothing_is_published_and_that_is_said() {
     let _full = Volunteer::join_with(&hub, "full", Arc::new(full)).await;
     refused(ctl(&hub, &publish).await);
     assert!(ctl(&hub, "static list").await.1.starts_with("nothing is published"));
-    fs::write(Path::new(&site).join("index.php"), "<?php").unwrap();
-    let (code, text) = ctl(&hub, &publish).await;
-    assert_eq!(code, 1, "{text}");
+    let script = dir.path().join("script");
+    fs::create_dir(&script).unwrap();
+    fs::write(script.join("index.php"), "<?php").unwrap();
+    let (code, text) = ctl(&hub, &format!("static publish {}", script.display())).await;
+    assert!(code == 1 && text.contains("/index.php is answered by the hubs themselves"), "{text}");
     hub.stop().await;
 }
 
@@ -208,7 +210,7 @@ async fn whoever_sends_other_bytes_than_were_published_is_suspended_and_browsers
         assert_eq!(hub.get(&format!("/{name}")).await, (200, text.to_owned()));
     }
     let told = eventually(|| async {
-        let (_, peers) = ctl(&hub, "peers").await;
+        let (_, peers) = ctl(&hub, "peers --wide").await;
         if peers.contains("was suspended") { Ok(peers) } else { Err(peers) }
     })
     .await;
@@ -236,7 +238,7 @@ async fn of_a_liar_alone_browsers_get_nothing() {
         .await;
         assert_eq!(hub.get("/a.js").await, (503, String::new()), "lie {number}");
         eventually(|| async {
-            let (_, peers) = ctl(&hub, "peers").await;
+            let (_, peers) = ctl(&hub, "peers --wide").await;
             if peers.contains("evil was suspended") { Ok(()) } else { Err(peers) }
         })
         .await;

@@ -28,13 +28,14 @@ await story(async (person) => {
     document.body.appendChild(inline);
     const image = document.createElement('img');
     image.setAttribute('onerror', 'window.ran.push("handler")');
+    const failed = new Promise((resolve) => { image.addEventListener('error', resolve); });
     image.src = 'data:,none';
     document.body.appendChild(image);
     const foreign = document.createElement('script');
     foreign.src = `${address}evil.js`;
     const ended = new Promise((resolve) => { foreign.onerror = foreign.onload = resolve; });
     document.body.appendChild(foreign);
-    await ended;
+    await Promise.all([failed, ended]);
     return window.ran;
   }, SITE);
   assert.deepEqual(ran, [], 'nothing of it ran');

@@ -75,8 +75,11 @@ async fn a_published_folder_is_served_through_every_hub_and_outlives_kill_9_of_e
         serves(&system, at, "/js/large.js", &large).await;
         ensure!(asked(&system, at).await? > 0, "hub {} had it from a peer", at + 1);
     }
-    let list = hubctl::done(&system, 1, "static list").await?;
-    ensure!(list["files"][0]["peers_connected"] == 3, "{list}");
+    eventually("on three connected peers", SOON, || async {
+        let list = hubctl::done(&system, 1, "static list").await.map_err(|error| error.to_string())?;
+        if list["files"][0]["peers_connected"] == 3 { Ok(()) } else { Err(list.to_string()) }
+    })
+    .await;
     system.assert_nobody_fell();
     Ok(())
 }

@@ -296,13 +296,7 @@ impl TryFrom<v1::command::Body> for Command {
                 Self::ReinstateReplica { forum: forum(wire.forum_id)?, peer: peer(wire.peer_id)? }
             }
             Body::PublishContent(wire) => Self::PublishContent(files(&wire.entries)?),
-            Body::RemoveContent(wire) => {
-                at_most("paths", wire.paths.len(), FILES_PER_COMMAND_MAX)?;
-                if !wire.paths.iter().all(|path| content::is_path(path)) {
-                    return Err(Unreadable::UnknownValue("path"));
-                }
-                Self::RemoveContent(wire.paths)
-            }
+            Body::RemoveContent(wire) => Self::RemoveContent(paths(wire.paths)?),
         })
     }
 }
@@ -442,6 +436,12 @@ fn files(entries: &[v1::ContentEntry]) -> Result<BTreeMap<String, ContentFile>, 
         return Err(Unreadable::UnknownValue("path"));
     }
     Ok(files)
+}
+
+fn paths(paths: Vec<String>) -> Result<Vec<String>, Unreadable> {
+    at_most("paths", paths.len(), FILES_PER_COMMAND_MAX)?;
+    let fine = paths.iter().all(|path| content::is_path(path));
+    if fine { Ok(paths) } else { Err(Unreadable::UnknownValue("path")) }
 }
 
 fn forum(raw: u32) -> Result<ForumId, Unreadable> {
