@@ -12,7 +12,9 @@ mod mesh;
 mod raft;
 
 mod applied;
+mod breaches;
 mod calls;
+mod content;
 mod identity;
 mod membership;
 pub mod placement;

@@ -37,6 +37,7 @@ use crate::{
     applied::{Counted, OnApplied},
     calls::{Calls, WAITING_MAX, waiters::Waiters},
     config::HubConfig,
+    content::Content,
     group::{Freshness, Group},
     health::Health,
     leader::{self, LeaderContext, PlanBoard},
@@ -127,7 +128,7 @@ struct Parts {
     changes: Changes,
     waiters: Arc<Waiters>,
     windows: Arc<Windows>,
-    rows: PeerRows,
+    content: Arc<Content>,
     transfer: Transfer,
     plan: Arc<PlanBoard>,
     health: Arc<Health>,
@@ -144,7 +145,7 @@ async fn open(
     let mesh = Mesh::new(known_hubs(&config, &io));
     let waiters = Arc::new(Waiters::default());
     let rows = PeerRows::new(mesh.presence.clone(), mesh.links.clone(), io.clone());
-    let windows = Windows::new(rows.clone(), config.window_bytes_max);
+    let windows = Windows::new(rows, config.window_bytes_max);
     // A leader's word counts for two election times.
     let freshness = Arc::new(Freshness::new(config.election.1 * 2));
     let counted = Counted { traffic: mesh.traffic.clone(), freshness: freshness.clone() };
@@ -163,6 +164,7 @@ async fn open(
     let proposer = Proposer::start(routes, follow_leader(&raft), shutdown.clone());
     let log = AgreedLog::new(state, proposer, freshness, io.clone());
     let health = Health::new(config.clone(), log.clone(), mesh.clone(), raft.clone());
+    let content = Content::new(mesh.clone(), io.clone(), log.clone());
     let (relays, down) = (Relays::default(), shutdown.clone());
     let transfer = Transfer { log: log.clone(), mesh: mesh.clone(), relays, shutdown: down };
     Ok(Parts {
@@ -176,7 +178,7 @@ async fn open(
         changes: Changes::default(),
         waiters,
         windows,
-        rows,
+        content,
         transfer,
         plan: Arc::default(),
         health,
@@ -222,7 +224,8 @@ impl Parts {
     fn gateway(&self) -> HubGateway {
         HubGateway {
             calls: self.calls(),
-            rows: self.rows.clone(),
+            log: self.log.clone(),
+            content: self.content.clone(),
             mesh: self.mesh.clone(),
             raft: self.raft.clone(),
             health: self.health.clone(),
@@ -283,6 +286,7 @@ impl Parts {
             log: self.log.clone(),
             mesh: self.mesh.clone(),
             health: self.health.clone(),
+            content: self.content.clone(),
             policy: policy(&self.config),
             plan: self.plan.clone(),
             shutdown: self.shutdown.clone(),
@@ -293,7 +297,7 @@ impl Parts {
     fn held(&self) -> impl Fn() -> Vec<Held> + Send + 'static {
         let (log, waiters, windows) = (self.log.clone(), self.waiters.clone(), self.windows.clone());
         let (mesh, relays, health) = (self.mesh.clone(), self.transfer.relays.clone(), self.health.clone());
-        let peer_queue = self.config.peer_queue;
+        let (content, peer_queue) = (self.content.clone(), self.config.peer_queue);
         move || {
             let mut held = Vec::with_capacity(16);
             held.extend(log.held());
@@ -301,6 +305,7 @@ impl Parts {
             held.extend(windows.held());
             held.extend(mesh.presence.held(peer_queue));
             held.extend(mesh.links.held());
+            held.extend(content.held());
             held.push(("relays", relays.held()));
             held.push(("audit_listeners", mesh.audits.held()));
             held.push(("audit_reports", mesh.audits.kept()));

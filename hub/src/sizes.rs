@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use loop_proto::content::FILES_MAX;
 use loop_raft_store::machine::bounds::LOG_BUDGETS_FOR_STEPS;
 use metrics::gauge;
 
@@ -54,6 +55,7 @@ fn agreed(log: &AgreedLog) -> Vec<Size> {
         size("invitations_open", counts.invitations_open, bounds.invitations_open_max),
         size("invitations_ended", counts.invitations_ended, bounds.invitations_kept),
         size("open_messages", counts.open_messages, bounds.open_messages_max),
+        size("content_files", counts.content_files, FILES_MAX as u64),
         size("sessions", counts.sessions, bounds.sessions_max),
         bytes("sessions_bytes", counts.sessions_bytes, bounds.sessions_bytes_max),
     ]

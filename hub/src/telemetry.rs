@@ -13,7 +13,7 @@ enum Kind {
 use Kind::{Counter, Gauge, Histogram};
 
 /// Every metric there is.
-const METRICS: [(Kind, &str, &str); 28] = [
+const METRICS: [(Kind, &str, &str); 29] = [
     (Gauge, "loop_leader", "1 if this hub leads the group and reaches a majority of it, else 0."),
     (
         Gauge,
@@ -67,8 +67,13 @@ const METRICS: [(Kind, &str, &str); 28] = [
         "loop_windows_loaded_total",
         "Windows of forums begun with rows of a peer, because somebody looked.",
     ),
-    (Counter, "loop_rows_asked_total", "Times a peer was asked for rows or a file, for clients of this hub."),
-    (Histogram, "loop_rows_seconds", "How long each peer took that was asked for rows or a file."),
+    (Counter, "loop_rows_asked_total", "Times a peer was asked for rows, for clients of this hub."),
+    (Histogram, "loop_rows_seconds", "How long each peer took that was asked for rows."),
+    (
+        Counter,
+        "loop_content_asked_total",
+        "Times a peer was asked for a published file, for clients of this hub.",
+    ),
     (Counter, "loop_rows_hedged_total", "Times a second peer was asked because the first one was slow."),
     (
         Counter,
@@ -83,7 +88,7 @@ const METRICS: [(Kind, &str, &str); 28] = [
     (
         Counter,
         "loop_peer_breaches_total",
-        "Answers of peers refused by this hub because they cannot follow from their tasks.",
+        "Answers of peers refused by this hub, and published files with wrong bytes.",
     ),
     (Counter, "loop_relayed_bytes_total", "Bytes of copies of forums passed from peer to peer."),
 ];

@@ -14,6 +14,8 @@ use crate::limits::{Limits, Size};
 
 /// A configuration file is some lines; more than this is not one.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Published files kept when nothing else is said, MiB: many times AtomJump's own.
+const CONTENT_MIB: u32 = 256;
 /// Addresses an operator may name.
 const HUBS_MAX: usize = 32;
 
@@ -32,8 +34,10 @@ pub struct Config {
     pub owner: String,
     /// Which network it is on; replicas are spread over networks.
     pub network: String,
-    /// Files to serve: scripts, styles, images.
+    /// Files that may be given where the same ones are published: scripts, styles, images.
     pub static_dir: Option<PathBuf>,
+    /// Most bytes of published files to keep; 0: none.
+    pub content_bytes: u64,
     /// What this machine gives.
     pub limits: Limits,
     /// Filter of the log, in env-filter syntax.
@@ -129,9 +133,12 @@ pub struct Flags {
     /// Which network it is on; replicas are spread over networks.
     #[arg(long, env = "LOOP_PEER_NETWORK")]
     pub network: Option<String>,
-    /// Folder of scripts, styles and images to serve.
+    /// Folder of scripts, styles and images; given out where the hubs' operator has published the very same files.
     #[arg(long, env = "LOOP_PEER_STATIC_DIR", value_name = "DIR")]
     pub static_dir: Option<PathBuf>,
+    /// Most mebibytes of published files to keep; 0: none [default: 256].
+    #[arg(long, env = "LOOP_PEER_CONTENT_MIB", value_name = "MIB")]
+    pub content_mib: Option<u32>,
     /// Most disk space to fill, e.g. 10G [default: no limit].
     #[arg(long, env = "LOOP_PEER_MAX_DISK", value_name = "SIZE")]
     pub max_disk: Option<Size>,
@@ -169,6 +176,8 @@ struct File {
     network: Option<String>,
     #[serde(alias = "static_dir")]
     static_dir: Option<PathBuf>,
+    #[serde(alias = "content_mib")]
+    content_mib: Option<u32>,
     #[serde(alias = "max_disk")]
     max_disk: Option<Size>,
     #[serde(alias = "max_memory")]
@@ -253,6 +262,7 @@ impl Config {
             owner: flags.owner.or(file.owner).unwrap_or_default(),
             network: flags.network.or(file.network).unwrap_or_default(),
             static_dir: flags.static_dir.or(file.static_dir),
+            content_bytes: u64::from(flags.content_mib.or(file.content_mib).unwrap_or(CONTENT_MIB)) << 20,
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             insecure_plaintext: flags.insecure_plaintext || file.insecure_plaintext,
             warnings,
@@ -303,6 +313,7 @@ impl Config {
             owner: &'a str,
             network: &'a str,
             static_dir: Option<&'a Path>,
+            content_mib: u64,
             max_disk: u64,
             max_memory: u64,
             max_bandwidth: u64,
@@ -319,6 +330,7 @@ impl Config {
             owner: &self.owner,
             network: &self.network,
             static_dir: self.static_dir.as_deref(),
+            content_mib: self.content_bytes >> 20,
             max_disk: self.limits.disk_bytes,
             max_memory: self.limits.memory_bytes,
             max_bandwidth: self.limits.bytes_per_second,

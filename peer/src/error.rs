@@ -29,6 +29,9 @@ pub enum PeerError {
     /// The folder of copies on their way.
     #[error("the folder `checkpoints` in --data-dir: {0}")]
     Checkpoints(std::io::Error),
+    /// The folder of published files.
+    #[error("the folder `content` in --data-dir: {0}")]
+    Content(std::io::Error),
     /// The folder of files to serve.
     #[error("--static-dir: {0}")]
     StaticDir(std::io::Error),

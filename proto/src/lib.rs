@@ -3,6 +3,7 @@
 //! Depends on nothing of ours. Never knows who sends a message or why.
 
 pub mod breakage;
+pub mod content;
 pub mod hub_folder;
 pub mod ids;
 pub mod php_params;

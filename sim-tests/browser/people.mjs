@@ -48,6 +48,12 @@ export class Person {
     page.setDefaultTimeout(PATIENCE);
     const someone = new Person(name, page);
     page.on('pageerror', (error) => someone.troubles.push(`error: ${error.message}`));
+    // What a page's own policy forbids is a trouble wherever it happens: in the pop-up's frame, too.
+    page.on('console', (message) => {
+      if (/Content[ -]Security[ -]Policy/i.test(message.text())) {
+        someone.troubles.push(`policy: ${message.text()}`);
+      }
+    });
     page.on('dialog', async (dialog) => {
       // Nothing of ours opens one: a script got through.
       someone.troubles.push(`dialog: ${dialog.message()}`);

@@ -29,3 +29,8 @@ async fn a_whisper_is_seen_by_its_two_people_only() -> Result<()> {
 async fn the_front_page_opens_the_pop_up() -> Result<()> {
     tell("front_page").await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pop_up_works_in_another_sites_page_and_runs_no_script_that_got_into_it() -> Result<()> {
+    tell("policy").await
+}

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 use http::{Answer, Request};
-use loop_sim_tests::{client::sid, system::System};
+use loop_sim_tests::{client::sid, hubctl, system::System};
 use serde_json::Value;
 
 const URLS: &str = include_str!("../fixtures/sample_urls.txt");
@@ -43,10 +43,11 @@ fn ids(answer: &Value) -> Vec<String> {
     answer["res"].as_array().unwrap().iter().map(|row| row["id"].to_string().replace('"', "")).collect()
 }
 
+/// With the files published: peers have them, hubs do not.
 async fn start(files: &std::path::Path) -> Result<System> {
-    let files = files.display().to_string();
-    // The peers have them, the hubs do not.
-    System::start_with(|config| config.peer_args = vec!["--static-dir".to_owned(), files]).await
+    let system = System::start().await?;
+    hubctl::done(&system, 0, &format!("static publish {}", files.display())).await?;
+    Ok(system)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,7 +116,7 @@ async fn page_and_status(hub: SocketAddr, url: &impl Fn(&str) -> String) {
     }
 }
 
-/// Files, their path at the peers, and the type browsers must be told.
+/// Files, the path each is published at, and the type browsers must be told.
 const FILES: [(&str, &str, &str); 5] = [
     ("face1.png", "plugins/emoticons_large/icons/art/face1.png", "image/png"),
     ("piwik.js", "analytics/piwik/piwik.js", "text/javascript; charset=utf-8"),

@@ -4,8 +4,13 @@
 
 use std::{future::Future, time::Duration};
 
+use bytes::Bytes;
+use futures::stream;
 use loop_net::{admin_token::authorized, io::Io, secret::Secret};
-use loop_proto::v1::{self, admin_service_client::AdminServiceClient};
+use loop_proto::{
+    content::{ContentHash, PIECE_BYTES_MAX},
+    v1::{self, admin_service_client::AdminServiceClient, upload_content_request},
+};
 use tonic::{
     Code, Request, Response, Status,
     transport::{Channel, Endpoint},
@@ -24,6 +29,9 @@ const FORUMS_PAGE: u32 = 1000;
 
 /// How long replicas may take to compute their digests: a large forum takes seconds.
 const VERIFY_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long an upload may take: peers may be on slow lines.
+const UPLOAD_WITHIN: Duration = Duration::from_secs(300);
 
 /// How long it is looked who listens where no hub answered.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
@@ -204,6 +212,51 @@ impl Admin {
         patient.ask(request, |mut hub, request| async move { hub.verify_forum(request).await }).await
     }
 
+    /// What is published at paths that begin so.
+    pub async fn content(&self, prefix: &str) -> Result<Vec<v1::ContentInfo>, AdminError> {
+        let mut files: Vec<v1::ContentInfo> = Vec::new();
+        loop {
+            let last = files.last().and_then(|info| info.entry.as_ref());
+            let after = last.map(|entry| entry.path.clone()).unwrap_or_default();
+            let request = v1::ListContentRequest { after, limit: 0, prefix: prefix.to_owned() };
+            let page =
+                self.ask(request, |mut hub, request| async move { hub.list_content(request).await }).await?;
+            let advanced = !page.files.is_empty();
+            files.extend(page.files);
+            if !page.more || !advanced {
+                return Ok(files);
+            }
+        }
+    }
+
+    /// Has peers keep a file that is to be published. Which ones do.
+    pub async fn upload_content(
+        &self,
+        path: &str,
+        hash: ContentHash,
+        body: Bytes,
+    ) -> Result<Vec<u32>, AdminError> {
+        let (sha256, size) = (hash.to_bytes(), body.len() as u64);
+        let head = v1::UploadHead { path: path.to_owned(), sha256, size };
+        let patient = Self { within: self.within.saturating_add(UPLOAD_WITHIN), ..self.clone() };
+        let ask = |mut hub: Client, request: Request<(v1::UploadHead, Bytes)>| async move {
+            hub.upload_content(request.map(|(head, body)| stream::iter(upload(head, &body)))).await
+        };
+        Ok(patient.ask((head, body), ask).await?.holders)
+    }
+
+    /// Has the hubs serve what was uploaded.
+    pub async fn publish_content(&self, entries: Vec<v1::ContentEntry>) -> Result<(), AdminError> {
+        let ask = |mut hub: Client, request| async move { hub.publish_content(request).await };
+        self.ask(v1::PublishContentRequest { entries }, ask).await.map(drop)
+    }
+
+    /// Has the hubs serve these paths no more.
+    pub async fn remove_content(&self, paths: Vec<String>) -> Result<(), AdminError> {
+        let ask = |mut hub: Client, request| async move { hub.remove_content(request).await };
+        self.ask(v1::RemoveContentRequest { paths }, ask).await.map(drop)
+    }
+
     /// Asks each hub until one answers. A hub that cannot be reached or is not serving is passed over; any other
     /// refusal would be every hub's, so it ends the asking.
     async fn ask<M, T, F, A>(&self, message: M, question: A) -> Result<T, AdminError>
@@ -292,6 +345,15 @@ fn client(addr: &str, within: Duration) -> Result<Client, AdminError> {
     let endpoint = Endpoint::from_shared(format!("http://{addr}")).map_err(|_| wrong("not host:port"))?;
     let channel = endpoint.connect_timeout(within).tcp_nodelay(true).connect_lazy();
     Ok(AdminServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX))
+}
+
+/// A file as it goes to a hub.
+fn upload(head: v1::UploadHead, body: &Bytes) -> Vec<v1::UploadContentRequest> {
+    use upload_content_request::Kind;
+    let pieces = (0..body.len()).step_by(PIECE_BYTES_MAX);
+    let data = pieces.map(|from| body.slice(from..(from + PIECE_BYTES_MAX).min(body.len())));
+    let kinds = std::iter::once(Kind::Head(head)).chain(data.map(Kind::Data));
+    kinds.map(|kind| v1::UploadContentRequest { kind: Some(kind) }).collect()
 }
 
 /// Names one change, for whichever hub is asked for it.

@@ -1,6 +1,6 @@
 //! The command line of `hubctl`.
 
-use std::{convert::Infallible, fmt, str::FromStr, time::Duration};
+use std::{convert::Infallible, fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Parser, Subcommand};
 use loop_net::secret::Secret;
@@ -131,6 +131,44 @@ pub enum Command {
     },
     /// The numbers given next to messages, tasks, users and forums
     Ids,
+    /// The files hubs serve beside their own: scripts, styles, pictures
+    #[command(subcommand)]
+    Static(StaticCommand),
+}
+
+/// What may become of published files.
+#[derive(Clone, Debug, Subcommand)]
+pub enum StaticCommand {
+    /// Publish a folder: each file is put on up to three peers, and every hub serves it from then on
+    ///
+    /// Hidden files are left out. What is published already and has not changed is not sent again, unless no peer that has
+    /// it is connected. Nothing is changed before all bytes have been taken.
+    Publish {
+        /// The folder
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+        /// What the paths begin with
+        #[arg(long, value_name = "PATH", default_value = "/")]
+        prefix: String,
+        /// Remove what is published below the prefix and is not in the folder
+        #[arg(long)]
+        prune: bool,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// What is published, by path
+    List {
+        /// Only paths that begin so
+        #[arg(long, value_name = "PATH", default_value = "")]
+        prefix: String,
+    },
+    /// Serve these paths no more
+    Remove {
+        /// The paths, from `/` on
+        #[arg(value_name = "PATH", required = true)]
+        paths: Vec<String>,
+    },
 }
 
 /// What may become of a hub.
@@ -377,6 +415,9 @@ mod tests {
             "hubctl migrations --watch --interval-ms 200 --json",
             "hubctl plan",
             "hubctl verify f12 --within 5",
+            "hubctl static publish site --prefix /x --prune --dry-run --json",
+            "hubctl static list --prefix /x/",
+            "hubctl static remove /a.js /b.css",
         ] {
             parse(line).unwrap();
         }
@@ -419,6 +460,8 @@ mod tests {
             "hubctl migrations --watch --interval-ms 1",
             "hubctl verify",
             "hubctl verify 0",
+            "hubctl static publish",
+            "hubctl static remove",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

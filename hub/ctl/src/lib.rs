@@ -6,13 +6,15 @@
 mod args;
 mod confirm;
 mod drain;
+mod folder;
 mod names;
+mod publish;
 mod run;
 mod table;
 mod view;
 mod watch;
 
-pub use args::{Args, Command, ForumCommand, ForumRef, HubCommand, PeerCommand};
+pub use args::{Args, Command, ForumCommand, ForumRef, HubCommand, PeerCommand, StaticCommand};
 pub use names::PeerRef;
 pub use run::{Outside, run};
 pub use table::Width;

@@ -13,15 +13,17 @@ use loop_proto::{
 use tokio::time::{Instant, sleep};
 
 use super::{
-    args::{Args, Command, ForumCommand, ForumRef, HubCommand, PeerCommand},
+    args::{Args, Command, ForumCommand, ForumRef, HubCommand, PeerCommand, StaticCommand},
     confirm::Question,
     drain::Drain,
+    folder,
     names::{Names, PeerRef},
+    publish::Publish,
     table::Width,
     view::{
-        BlockedView, ForumClosed, ForumView, ForumsView, HubRemoved, IdsView, InvitationsView, Invited,
-        Lacking, MigrationsView, Named, PeerChanged, PeersView, PlanView, ReplicasChanged, StatusView,
-        TasksView, Verdict, VerifyView, View,
+        BlockedView, ContentView, ForumClosed, ForumView, ForumsView, HubRemoved, IdsView, InvitationsView,
+        Invited, Lacking, MigrationsView, Named, PeerChanged, PeersView, PlanView, RemovedView,
+        ReplicasChanged, StatusView, TasksView, Verdict, VerifyView, View,
     },
     watch::{self, Shown},
 };
@@ -115,6 +117,28 @@ impl<I: Read, O: Write, E: Write> Run<I, O, E> {
                 self.print(&plan)
             }
             Command::Verify { forum, within } => self.verify(forum.0.get(), *within).await,
+            Command::Static(command) => self.published(command).await,
+        }
+    }
+
+    async fn published(&mut self, command: &StaticCommand) -> Result<(), AdminError> {
+        match command {
+            StaticCommand::Publish { dir, prefix, prune, dry_run } => {
+                let prefix = folder::prefix(prefix)?;
+                let found = folder::walk(dir, &prefix)?;
+                let watched = self.outside.terminal.is_some() && !self.json;
+                let publish = Publish { found, prefix, prune: *prune, dry_run: *dry_run, watched };
+                let view = publish.run(&self.admin).await?;
+                self.print(&view)
+            }
+            StaticCommand::List { prefix } => {
+                let view = ContentView::from(self.admin.content(prefix).await?);
+                self.print(&view)
+            }
+            StaticCommand::Remove { paths } => {
+                self.admin.remove_content(paths.clone()).await?;
+                self.print(&RemovedView { removed: paths.clone() })
+            }
         }
     }
 

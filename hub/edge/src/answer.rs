@@ -32,11 +32,26 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store, no-cache, must-revalidate");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
-/// Without effect on a script, which is what a JSONP answer is; makes a page of it harmless.
+/// Without effect on a script, which is what a JSONP answer is; makes a page of any answer harmless.
 const INERT: HeaderValue = HeaderValue::from_static("default-src 'none'; sandbox");
 
-/// Longest content type taken from a peer, bytes.
-const CONTENT_TYPE_BYTES_MAX: usize = 128;
+/// For a page that is text only and nobody's to show in a frame.
+pub const TEXT_PAGE: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+/// For a page that runs a script of ours and nothing else.
+pub const SCRIPT_PAGE: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+/// For the page inside AtomJump's pop-up. Messages hold pictures from anywhere. There is no `frame-ancestors`: the pop-up is a
+/// frame in other people's pages, whichever they are, apps that open theirs from a file included, for which no list of
+/// ancestors holds. So whoever embeds it can lay things over it; what a click there can do is to write into that forum.
+const CHAT_PAGE: HeaderValue = HeaderValue::from_static(
+    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' http: https: data:; object-src 'none'; \
+     base-uri 'none'; form-action 'self'",
+);
 
 /// An answer with a body.
 pub fn with_body(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Answer {
@@ -152,9 +167,8 @@ pub fn of_call(call: &Call, made: loop_atomjump::Answer, unix_seconds: u64) -> A
     };
     let bytes = if made.jsonp { envelope(call, &made.body) } else { made.body.into() };
     let mut answer = with_body(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), content_type, bytes);
-    if made.jsonp {
-        answer.headers_mut().insert(CONTENT_SECURITY_POLICY, INERT);
-    }
+    let policy = if call.endpoint == Endpoint::ChatPage { CHAT_PAGE } else { INERT };
+    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     headers_of(call, answer.headers_mut(), unix_seconds);
     answer
 }
@@ -175,13 +189,6 @@ fn envelope(call: &Call, json: &[u8]) -> Bytes {
     // loop-server-fast prints JavaScript's word for what is missing.
     let if_missing = if call.endpoint == Endpoint::FastSearchChat { "undefined" } else { "" };
     call.callback.wrap(json, if_missing)
-}
-
-/// A peer's content type, if it is one.
-pub fn peers_type(content_type: &str) -> Option<HeaderValue> {
-    let fits = content_type.contains('/') && content_type.len() <= CONTENT_TYPE_BYTES_MAX;
-    let visible = content_type.bytes().all(|b| (b' '..=b'~').contains(&b));
-    if fits && visible { HeaderValue::from_str(content_type).ok() } else { None }
 }
 
 fn type_of(call: &Call) -> HeaderValue {

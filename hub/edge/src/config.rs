@@ -38,16 +38,14 @@ pub struct HttpConfig {
     pub trust_proxy: bool,
     /// `scheme://authority` browsers reach all hubs by; unset: what the request's Host header says.
     pub public_url: Option<String>,
-    /// The operator's own files, served before those of peers.
+    /// The operator's own files, served before published ones.
     pub static_dir: Option<PathBuf>,
-    /// Longest file served from `static_dir`, and longest of a peer that is kept in memory, bytes.
+    /// Longest file served from `static_dir`, bytes.
     pub static_file_bytes_max: usize,
-    /// Memory for files, the operator's and those of peers, bytes.
+    /// Memory for files, the operator's and published ones, bytes.
     pub static_cache_bytes_max: usize,
-    /// How long a file of a peer is served from memory before a peer is asked again.
-    pub static_cache_ttl: Duration,
-    /// How long it is remembered that no peer has a file.
-    pub static_missing_ttl: Duration,
+    /// Time for a published file that is not in memory. A volunteer's line may take seconds for the largest.
+    pub content_within: Duration,
     /// The forum the front page shows.
     pub demo_forum: String,
 }
@@ -73,8 +71,7 @@ impl Default for HttpConfig {
             static_dir: None,
             static_file_bytes_max: 8 * 1024 * 1024,
             static_cache_bytes_max: 64 * 1024 * 1024,
-            static_cache_ttl: Duration::from_secs(300),
-            static_missing_ttl: Duration::from_secs(5),
+            content_within: Duration::from_secs(20),
             demo_forum: "ajps_test".to_owned(),
         }
     }

@@ -8,6 +8,7 @@ use http::{
         X_CONTENT_TYPE_OPTIONS,
     },
 };
+use loop_proto::{content, v1::ContentType};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -28,11 +29,16 @@ pub struct File {
     pub last_modified: Option<u64>,
     /// How long browsers may keep it.
     pub cache_control: HeaderValue,
-    /// Whether a page made of it may do nothing: files of peers.
+    /// Whether a page made of it may do nothing: published files. What runs on a hub's origin can act as its users.
     pub inert: bool,
 }
 
 impl File {
+    /// The answer to whoever has it already, if the request says so.
+    pub fn unchanged(&self, request: &HeaderMap) -> Option<Answer> {
+        self.is_known_to(request).then(|| self.answer(request))
+    }
+
     /// The answer to a GET or HEAD of it.
     pub fn answer(&self, request: &HeaderMap) -> Answer {
         let mut answer = if self.is_known_to(request) {
@@ -73,43 +79,15 @@ pub fn etag_of(body: &[u8]) -> HeaderValue {
     HeaderValue::from_str(&format!("\"{hex}\"")).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
 }
 
-/// The type by the name's ending; `None` if it is an ending we do not know.
-pub fn type_of(path: &str) -> Option<HeaderValue> {
-    let (_, ending) = path.rsplit('/').next()?.rsplit_once('.')?;
-    let known = match ending.to_ascii_lowercase().as_str() {
-        "html" | "htm" => "text/html; charset=utf-8",
-        "js" | "mjs" => "text/javascript; charset=utf-8",
-        "css" => "text/css; charset=utf-8",
-        "json" | "map" => "application/json",
-        "txt" => "text/plain; charset=utf-8",
-        "xml" => "application/xml",
-        "svg" => "image/svg+xml",
-        "png" => "image/png",
-        "jpg" | "jpeg" => "image/jpeg",
-        "gif" => "image/gif",
-        "webp" => "image/webp",
-        "avif" => "image/avif",
-        "ico" => "image/x-icon",
-        "woff" => "font/woff",
-        "woff2" => "font/woff2",
-        "ttf" => "font/ttf",
-        "otf" => "font/otf",
-        "eot" => "application/vnd.ms-fontobject",
-        "mp3" => "audio/mpeg",
-        "ogg" => "audio/ogg",
-        "wav" => "audio/wav",
-        "mp4" => "video/mp4",
-        "webm" => "video/webm",
-        "pdf" => "application/pdf",
-        "wasm" => "application/wasm",
-        "webmanifest" => "application/manifest+json",
-        _ => return None,
-    };
-    Some(HeaderValue::from_static(known))
+/// The type by the name's ending.
+pub fn type_of(path: &str) -> HeaderValue {
+    media_type(content::type_of(path))
 }
 
-/// The type of what has no known ending.
-pub const UNKNOWN_TYPE: HeaderValue = HeaderValue::from_static("application/octet-stream");
+/// A published file's type.
+pub fn media_type(kind: ContentType) -> HeaderValue {
+    HeaderValue::from_static(content::media_type(kind))
+}
 
 #[cfg(test)]
 mod tests {
@@ -118,7 +96,7 @@ mod tests {
     fn file() -> File {
         File {
             body: Bytes::from_static(b"x"),
-            content_type: UNKNOWN_TYPE,
+            content_type: type_of("/x"),
             etag: HeaderValue::from_static("\"abc\""),
             last_modified: Some(1_795_232_963),
             cache_control: HeaderValue::from_static("max-age=60"),
@@ -141,13 +119,6 @@ mod tests {
         assert_eq!(status("if-modified-since", "Sat, 21 Nov 2026 03:49:23 GMT"), 304);
         assert_eq!(status("if-modified-since", "Sat, 21 Nov 2026 03:49:22 GMT"), 200);
         assert_eq!(status("if-modified-since", "garbage"), 200);
-    }
-
-    #[test]
-    fn types_by_ending() {
-        assert_eq!(type_of("/a/face1.PNG").unwrap(), "image/png");
-        assert_eq!(type_of("/a.b/c"), None);
-        assert_eq!(type_of("/x.unknown"), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use loop_atomjump::Answer;
 use loop_proto::{
+    content::ContentHash,
     ids::{ForumKey, MessageId, RequestId},
     v1,
 };
@@ -35,6 +36,19 @@ pub struct Opening {
     pub name: Bytes,
     /// The `general` parameter, which may say when it decays.
     pub general: Bytes,
+}
+
+/// A file that is published, as browsers are told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Its path.
+    pub path: String,
+    /// What its bytes hash to.
+    pub hash: ContentHash,
+    /// How many they are.
+    pub size: u64,
+    /// What it is.
+    pub kind: v1::ContentType,
 }
 
 /// Why a call was not served.
@@ -71,12 +85,15 @@ pub trait Gateway: Send + Sync + 'static {
     /// Answers from rows that hold everything acknowledged before the call.
     fn read(&self, call: ClientCall, within: Duration) -> BoxFuture<'_, Result<Answer, CallError>>;
 
-    /// A static file of some peer.
-    fn file(
-        &self,
-        request: v1::ClientRequest,
+    /// What is published at a path. Asks nobody.
+    fn published(&self, path: &str) -> Option<Published>;
+
+    /// The bytes of a published file, from some peer; of its size and hash, or none.
+    fn content<'a>(
+        &'a self,
+        file: &'a Published,
         within: Duration,
-    ) -> BoxFuture<'_, Result<v1::File, CallError>>;
+    ) -> BoxFuture<'a, Result<Bytes, CallError>>;
 
     /// Whether a read and a write would be served now, and what an operator must know.
     fn health(&self) -> v1::HealthReport;

@@ -30,3 +30,4 @@ mod timed_io;
 pub use config::HttpConfig;
 pub use outside::Outside;
 pub use server::serve;
+pub use statics::is_hubs_own;

@@ -38,8 +38,9 @@ pub fn front(config: &HttpConfig, base_url: &str, hubs: &[String]) -> Answer {
         .replace("{{chat}}", &attr(&chat))
         .replace("{{forum}}", &attr(forum));
     let mut answer = answer::with_body(StatusCode::OK, answer::HTML, page);
-    let policy =
-        "default-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; object-src 'none'";
+    // Nobody shows this page in a frame: it is where a group introduces itself.
+    let policy = "default-src 'self'; script-src 'self'; frame-src 'self'; object-src 'none'; base-uri 'none'; \
+                  form-action 'none'; frame-ancestors 'none'";
     answer.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     answer
@@ -50,6 +51,7 @@ pub fn running(base_url: &str, unix_seconds: u64) -> Answer {
     let page = include_str!("../assets/running.html").replace("{{server}}", &attr(base_url));
     let mut answer = answer::with_body(StatusCode::OK, answer::HTML, page);
     answer::page_headers(answer.headers_mut(), "no-store, no-cache, must-revalidate", unix_seconds);
+    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, answer::TEXT_PAGE);
     answer
 }
 
@@ -58,6 +60,7 @@ pub fn init_sessions(session: &Session, unix_seconds: u64) -> Answer {
     let mut answer =
         answer::with_body(StatusCode::OK, answer::HTML, include_str!("../assets/init-sessions.html"));
     answer::session_headers(answer.headers_mut());
+    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, answer::SCRIPT_PAGE);
     if let Some(cookie) = session.cookie(unix_seconds).and_then(|c| HeaderValue::from_str(&c).ok()) {
         answer.headers_mut().insert(http::header::SET_COOKIE, cookie);
     }

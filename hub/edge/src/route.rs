@@ -132,7 +132,6 @@ pub fn label(route: Route) -> &'static str {
             Endpoint::HideMessage => "hide_message",
             Endpoint::Index => "index",
             Endpoint::FastSearchChat => "fast_search_chat",
-            Endpoint::Static => "static",
             Endpoint::MessageButtons => "message_buttons",
         },
         Route::Running => "running",

@@ -83,7 +83,7 @@ fn read(found: &Found, bytes_max: usize) -> Option<File> {
     // It may have grown since it was looked at.
     fs::File::open(&found.path).ok()?.take(bytes_max as u64).read_to_end(&mut body).ok()?;
     Some(File {
-        content_type: files::type_of(found.path.to_str()?).unwrap_or(files::UNKNOWN_TYPE),
+        content_type: files::type_of(found.path.to_str()?),
         etag: found.etag(),
         last_modified: Some(found.modified),
         cache_control: HeaderValue::from_static("public, max-age=300"),

@@ -1,36 +1,39 @@
-//! Files: the hub's own, the operator's, and those of peers through a bounded memory.
+//! Files: the hub's own, those of the operator's folder, and published ones through a bounded memory.
 //!
-//! A file of a peer is looked up by path and query, and answers everybody alike: nothing of the asking browser goes
-//! to the peer, so that nothing of one browser can reach another.
+//! A published file is known by its hash: what is in memory stays right, and nothing of the asking browser goes to a peer. A
+//! path that is not published costs no peer anything.
 
 use std::{io, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, request::Parts};
-use loop_proto::v1::{self, Endpoint};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header::CONTENT_SECURITY_POLICY, request::Parts};
 use parking_lot::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::{
     answer::{self, Answer},
     config::HttpConfig,
-    dates,
     file_cache::FileCache,
     files::{self, File},
+    route::{Place, Route},
     shim::{Head, Refusal},
     static_dir::{self, StaticDir},
 };
-use crate::gateway::{CallError, Gateway};
+use crate::gateway::{CallError, Gateway, Published};
 
-const CHAT_SCRIPT: &str =
-    concat!(include_str!("../assets/front/clean.js"), include_str!("../assets/front/chat.js"));
+const CHAT_SCRIPT: &str = concat!(
+    include_str!("../assets/front/page.js"),
+    include_str!("../assets/front/clean.js"),
+    include_str!("../assets/front/chat.js")
+);
 
 const FAVICON: &[u8] = include_bytes!("../assets/favicon.svg");
 
 /// Files compiled in: path, content.
-const ASSETS: [(&str, &[u8]); 6] = [
+const ASSETS: [(&str, &[u8]); 7] = [
     ("/front/chat.js", CHAT_SCRIPT.as_bytes()),
     ("/front/chat.css", include_bytes!("../assets/front/chat.css")),
+    ("/front/close.js", include_bytes!("../assets/front/close.js")),
     ("/front/popup.js", include_bytes!("../assets/front/popup.js")),
     ("/front/popup.css", include_bytes!("../assets/front/popup.css")),
     ("/favicon.svg", FAVICON),
@@ -68,70 +71,70 @@ impl Statics {
         if let Some((_, file)) = self.assets.iter().find(|(name, _)| *name == path) {
             return file.answer(&parts.headers);
         }
-        if let Some(file) = self.operators(path, config).await {
+        if let Some(file) = self.operators(path).await {
             return file.answer(&parts.headers);
         }
-        match self.peers(parts, head, path, config).await {
-            Ok(Some(file)) => file.answer(&parts.headers),
-            Ok(None) => not_found(),
-            Err(error) => answer::unserved(&error),
+        match self.gateway.published(path) {
+            Some(published) => self.published(&published, &parts.headers, config).await,
+            None => not_found(),
         }
     }
 
-    async fn operators(&self, path: &str, config: &HttpConfig) -> Option<File> {
+    async fn operators(&self, path: &str) -> Option<File> {
         let dir = self.dir.as_ref()?;
         let found = dir.find(path).await?;
-        // A URL holds no space, so that these keys are never those of the files of peers.
-        let key = format!("{path} dir");
-        let known = self.cache.lock().get(&key, Instant::now()).flatten();
+        // Begins with `/`, as no hash does.
+        let known = self.cache.lock().get(path);
         if let Some(file) = known.filter(|file| file.etag == found.etag()) {
             return Some(file);
         }
         let file = dir.read(&found).await?;
-        self.cache.lock().put(&key, Some(file.clone()), config.static_cache_ttl, Instant::now());
+        self.cache.lock().put(path, file.clone());
         Some(file)
     }
 
-    async fn peers(
-        &self,
-        parts: &Parts,
-        head: &Head<'_>,
-        path: &str,
-        config: &HttpConfig,
-    ) -> Result<Option<File>, CallError> {
-        let query = parts.uri.query().unwrap_or_default();
-        let key = format!("{}?{query}", head.place.verbatim);
-        let known = self.cache.lock().get(&key, Instant::now());
-        if let Some(known) = known {
-            return Ok(known);
+    async fn published(&self, found: &Published, request: &HeaderMap, config: &HttpConfig) -> Answer {
+        let file = published_file(found);
+        if let Some(unchanged) = file.unchanged(request) {
+            return unchanged;
         }
-        let request = v1::ClientRequest {
-            endpoint: Endpoint::Static.into(),
-            method: Method::GET.as_str().to_owned(),
-            path: Bytes::copy_from_slice(head.place.verbatim.as_bytes()),
-            query: Bytes::copy_from_slice(query.as_bytes()),
-            base_url: head.base_url.clone(),
-            ..Default::default()
-        };
-        let within = config.read_within;
-        let answered = timeout(within + answer::GRACE, self.gateway.file(request, within))
-            .await
-            .unwrap_or(Err(CallError::Timeout));
-        let (file, ttl) = match answered {
-            Ok(body) if body.status == 200 => (Some(peers_file(path, body)), config.static_cache_ttl),
-            Ok(body) if body.status == 404 => (None, config.static_missing_ttl),
-            Ok(_) => return Ok(None),
-            // Peers are there, and each says to ask another: none of them serves files.
-            Err(CallError::NoPeer) if self.gateway.serving() => (None, config.static_missing_ttl),
-            Err(error) => return Err(error),
-        };
-        let keep =
-            file.as_ref().is_none_or(|(file, keep)| *keep && file.body.len() <= config.static_file_bytes_max);
-        let file = file.map(|(file, _)| file);
-        if keep {
-            self.cache.lock().put(&key, file.clone(), ttl, Instant::now());
+        match self.body(found, config).await {
+            Ok(body) => File { body, ..file }.answer(request),
+            Err(error) => answer::unserved(&error),
         }
-        Ok(file)
+    }
+
+    /// Its bytes, which are those of its hash: from memory or from some peer.
+    async fn body(&self, found: &Published, config: &HttpConfig) -> Result<Bytes, CallError> {
+        let key = found.hash.to_string();
+        if let Some(known) = self.cache.lock().get(&key) {
+            return Ok(known.body);
+        }
+        let within = config.content_within;
+        let fetched = timeout(within + answer::GRACE, self.gateway.content(found, within)).await;
+        let body = fetched.unwrap_or(Err(CallError::Timeout))?;
+        self.cache.lock().put(&key, File { body: body.clone(), ..published_file(found) });
+        Ok(body)
+    }
+}
+
+/// Whether a hub answers this decoded path by itself, so that a file published there would never be seen.
+pub fn is_hubs_own(path: &str) -> bool {
+    let encoded = path.replace('%', "%25");
+    let place = Place::of(&encoded);
+    place.api || place.route(false) != Route::File || ASSETS.iter().any(|(name, _)| *name == path)
+}
+
+/// All but the bytes.
+fn published_file(found: &Published) -> File {
+    let etag = HeaderValue::from_str(&format!("\"{}\"", found.hash));
+    File {
+        body: Bytes::new(),
+        content_type: files::media_type(found.kind),
+        etag: etag.unwrap_or_else(|_| HeaderValue::from_static("\"\"")),
+        last_modified: None,
+        cache_control: HeaderValue::from_static("public, max-age=300"),
+        inert: true,
     }
 }
 
@@ -140,7 +143,7 @@ fn asset(path: &str, body: &'static [u8]) -> File {
     let path = if path == "/favicon.ico" { "/favicon.svg" } else { path };
     File {
         body: Bytes::from_static(body),
-        content_type: files::type_of(path).unwrap_or(files::UNKNOWN_TYPE),
+        content_type: files::type_of(path),
         etag: files::etag_of(body),
         last_modified: None,
         cache_control: HeaderValue::from_static("public, max-age=60"),
@@ -148,36 +151,32 @@ fn asset(path: &str, body: &'static [u8]) -> File {
     }
 }
 
-/// A peer's file, and whether others may be given it from memory.
-fn peers_file(path: &str, body: v1::File) -> (File, bool) {
-    let header = |name: &str| body.headers.iter().find(|h| h.name == name).map(|h| &h.value);
-    let cache_control = header("cache-control").and_then(|value| HeaderValue::from_bytes(value).ok());
-    let text =
-        cache_control.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
-    let keep = !text.contains("no-store") && !text.contains("private");
-    let etag = header("etag").and_then(|value| HeaderValue::from_bytes(value).ok());
-    let strong = etag
-        .filter(|tag| tag.len() > 2 && tag.as_bytes().starts_with(b"\"") && tag.as_bytes().ends_with(b"\""));
-    let last_modified = header("last-modified").and_then(|v| dates::parse(std::str::from_utf8(v).ok()?));
-    // The name's ending says more than a peer: what is called a picture is never run.
-    let content_type = files::type_of(path)
-        .or_else(|| answer::peers_type(&body.content_type))
-        .unwrap_or(files::UNKNOWN_TYPE);
-    let file = File {
-        etag: strong.unwrap_or_else(|| files::etag_of(&body.body)),
-        body: body.body,
-        content_type,
-        last_modified,
-        cache_control: cache_control.unwrap_or_else(|| HeaderValue::from_static("public, max-age=300")),
-        inert: true,
-    };
-    (file, keep)
+fn not_found() -> Answer {
+    let page = Bytes::from_static(include_bytes!("../assets/404.html"));
+    let mut answer = answer::with_body(StatusCode::NOT_FOUND, answer::HTML, page);
+    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, answer::TEXT_PAGE);
+    answer
 }
 
-fn not_found() -> Answer {
-    answer::with_body(
-        StatusCode::NOT_FOUND,
-        answer::HTML,
-        Bytes::from_static(include_bytes!("../assets/404.html")),
-    )
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hubs_answer_by_themselves_cannot_be_published() {
+        for path in [
+            "/front/chat.js",
+            "/index.php",
+            "/plugins/x.php",
+            "/metrics",
+            "/readyz",
+            "/api/a.js",
+            "/download",
+        ] {
+            assert!(is_hubs_own(path), "{path}");
+        }
+        for path in ["/a.js", "/front/other.js", "/100%25.txt", "/%2e", "/apis/a.js"] {
+            assert!(!is_hubs_own(path), "{path}");
+        }
+    }
 }

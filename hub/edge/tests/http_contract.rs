@@ -4,7 +4,7 @@ mod http_support;
 
 use std::time::Duration;
 
-use http_support::{Response, Told, json, start, start_usual, usual};
+use http_support::{Response, json, start, start_usual, usual};
 use loop_atomjump::Answer;
 use loop_hub_edge::{
     HttpConfig,
@@ -269,9 +269,9 @@ async fn a_cluster_that_never_answers_is_not_waited_for() {
 #[tokio::test]
 async fn an_answer_keeps_its_own_status_and_type_and_is_wrapped_only_if_it_is_for_a_callback() {
     let server = start(HttpConfig::default(), |asked| match asked.endpoint() {
-        Endpoint::SearchChat => Ok(Told::Answer(Answer::refused(400, "The request has too much."))),
-        Endpoint::Shout => Ok(Told::Answer(Answer::jsonp("application/json", b"{}".to_vec()))),
-        Endpoint::LoggedStatus => Ok(Told::Answer(Answer { status: 7, ..Answer::default() })),
+        Endpoint::SearchChat => Ok(Answer::refused(400, "The request has too much.")),
+        Endpoint::Shout => Ok(Answer::jsonp("application/json", b"{}".to_vec())),
+        Endpoint::LoggedStatus => Ok(Answer { status: 7, ..Answer::default() }),
         _ => json("1"),
     })
     .await;

@@ -1,12 +1,11 @@
-//! Files: the hub's own, the operator's, those of peers.
+//! Files: the hub's own, those of the operator's folder, published ones; and the policies pages are sent with.
 
 mod http_support;
 
 use std::fs;
 
-use http_support::{Told, file, start, start_usual, usual};
+use http_support::{start, start_usual, usual};
 use loop_hub_edge::{HttpConfig, gateway::CallError};
-use loop_proto::v1::{self, Endpoint};
 
 #[tokio::test]
 async fn the_hubs_own_files_are_served_with_validators() {
@@ -24,107 +23,113 @@ async fn the_hubs_own_files_are_served_with_validators() {
 }
 
 #[tokio::test]
-async fn a_peers_file_is_fetched_once_and_remembered_with_its_query() {
+async fn a_published_file_is_fetched_once_and_known_by_its_hash() {
     let server = start_usual().await;
+    server.publish("/art/face1.png", Ok("PNG"));
     let picture =
         server.request("GET", "/api/art/face1.png?ver=1", &[("Cookie", "PHPSESSID=abc; ses=abc")], b"").await;
     assert_eq!((picture.status, picture.text()), (200, "PNG"));
-    assert_eq!(picture.header("content-type"), Some("image/png"), "by its name, not by what the peer says");
+    assert_eq!(picture.header("content-type"), Some("image/png"));
+    assert_eq!(picture.header("x-content-type-options"), Some("nosniff"));
     assert!(picture.header("content-security-policy").unwrap().contains("sandbox"));
-    assert_eq!(picture.header("set-cookie"), None);
-    let asked = server.last_asked();
-    assert_eq!(asked.endpoint(), Endpoint::Static);
-    assert!(asked.request.headers.is_empty() && asked.request.session_id.is_empty());
-
+    assert_eq!((picture.header("set-cookie"), picture.header("location")), (None, None));
     let etag = picture.header("etag").unwrap();
-    let known = server.request("GET", "/art/face1.png?ver=1", &[("If-None-Match", etag)], b"").await;
+    assert_eq!(etag.len(), 66, "the whole hash");
+    for path in ["/art/face1.png", "/art/face1.png?ver=2", "/art/face1%2Epng"] {
+        assert_eq!(server.get(path).await.text(), "PNG", "{path}");
+    }
+    let known = server.request("GET", "/art/face1.png", &[("If-None-Match", etag)], b"").await;
+    assert_eq!((known.status, known.body.len()), (304, 0));
+    assert_eq!(server.fetched(), ["/art/face1.png"], "peers were asked once");
+
+    server.publish("/art/face1.txt", Ok("PNG"));
+    let text = server.get("/art/face1.txt").await;
+    assert_eq!(
+        text.header("content-type"),
+        Some("text/plain; charset=utf-8"),
+        "the same bytes, another type"
+    );
+    server.publish("/art/face1.png", Ok("other"));
+    assert_eq!(server.get("/art/face1.png").await.text(), "other", "what is published there now");
+    assert_eq!(server.fetched().len(), 2);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_has_it_already_costs_no_peer_anything() {
+    let server = start_usual().await;
+    let etag = server.publish("/big.js", Err(CallError::NoPeer));
+    let known = server.request("GET", "/big.js", &[("If-None-Match", &format!("\"{etag}\""))], b"").await;
     assert_eq!(known.status, 304);
-    assert_eq!(server.asked().len(), 1);
-    server.get("/art/face1.png?ver=2").await;
-    assert_eq!(server.asked().len(), 2, "another query is another file");
-
-    for _ in 0..3 {
-        assert_eq!(server.get("/art/none.png").await.status, 404);
-    }
-    assert_eq!(server.asked().len(), 3, "that nobody has it is remembered too");
+    assert!(server.fetched().is_empty());
     server.stop().await;
 }
 
 #[tokio::test]
-async fn what_a_peer_says_is_private_or_too_big_is_not_remembered() {
-    let config = HttpConfig { static_file_bytes_max: 10, ..HttpConfig::default() };
-    let server = start(config, |asked| {
-        let private = asked.request.path.ends_with(b"private.txt");
-        let value = if private { "private" } else { "max-age=60" };
-        file("", &[("cache-control", value)], if private { "x" } else { "much too long" })
-    })
-    .await;
-    for path in ["/private.txt", "/private.txt", "/big.txt", "/big.txt"] {
-        assert_eq!(server.get(path).await.status, 200);
+async fn what_is_not_published_is_not_there_and_nobody_is_asked() {
+    let server = start_usual().await;
+    server.publish("/art/face1.png", Ok("PNG"));
+    for number in 0..50 {
+        let answer = server.get(&format!("/art/{number}.png?x={number}")).await;
+        assert_eq!(answer.status, 404);
+        assert!(answer.header("content-security-policy").unwrap().contains("default-src 'none'"));
     }
-    assert_eq!(server.asked().len(), 4);
+    for path in ["/art/", "/art/../art/face1.png", "//art/none", "/art/face1.png/x"] {
+        assert_eq!(server.get(path).await.status, 404, "{path}");
+    }
+    assert!(server.fetched().is_empty() && server.asked().is_empty());
     server.stop().await;
 }
 
 #[tokio::test]
-async fn a_hostile_peers_file_cannot_break_the_protocol() {
-    const EVIL: &str = "x\r\nX-Evil: 1";
-    let server = start(HttpConfig::default(), |asked| match &asked.request.path[..] {
-        b"/status" => Ok(Told::File(v1::File { status: 7, ..Default::default() })),
-        b"/away" => {
-            let location = v1::Header { name: "location".into(), value: "http://evil/".into() };
-            Ok(Told::File(v1::File { status: 302, headers: vec![location], ..Default::default() }))
-        }
-        b"/type" => file("a/b\r\nX-Evil: 1", &[], "body"),
-        b"/run.svg" => file("text/html", &[], "<script>"),
-        _ => {
-            let headers = [("cache-control", EVIL), ("etag", EVIL), ("last-modified", EVIL)];
-            let others =
-                [("location", "/"), ("set-cookie", "PHPSESSID=evil"), ("content-security-policy", "")];
-            file("text/plain", &[headers, others].concat(), "body")
-        }
-    })
-    .await;
-    for path in ["/status", "/away"] {
-        let answer = server.get(path).await;
-        assert_eq!((answer.status, answer.header("location")), (404, None), "{path}");
-    }
-    let of_no_type = server.get("/type").await;
-    assert_eq!(of_no_type.header("content-type"), Some("application/octet-stream"));
-    let picture = server.get("/run.svg").await;
-    assert_eq!(picture.header("content-type"), Some("image/svg+xml"));
-    let answer = server.get("/headers").await;
-    assert_eq!((answer.status, answer.text()), (200, "body"));
-    assert_eq!(answer.header("cache-control"), Some("public, max-age=300"));
-    assert!(answer.header("etag").unwrap().starts_with('"'));
-    for name in ["location", "set-cookie", "last-modified"] {
-        assert_eq!(answer.header(name), None);
-    }
-    for answer in [of_no_type, picture, answer] {
-        assert_eq!(answer.header("x-evil"), None);
-        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
-        assert!(answer.header("content-security-policy").unwrap().contains("sandbox"));
-    }
-    server.stop().await;
-}
-
-#[tokio::test]
-async fn without_peers_a_file_is_not_missing_but_unavailable() {
-    let server = start(HttpConfig::default(), |_| Err(CallError::NoPeer)).await;
-    server.cluster.peers.store(false, std::sync::atomic::Ordering::Relaxed);
+async fn a_published_file_that_no_peer_gives_is_not_missing_but_unavailable() {
+    let server = start_usual().await;
+    server.publish("/art/face1.png", Err(CallError::NoPeer));
     let answer = server.get("/art/face1.png").await;
-    assert_eq!(answer.status, 503);
+    assert_eq!((answer.status, answer.body.len()), (503, 0));
     assert!(answer.header("retry-after").is_some());
+    server.publish("/art/face1.png", Ok("PNG"));
+    assert_eq!(server.get("/art/face1.png").await.text(), "PNG", "that it failed is not remembered");
     server.stop().await;
 }
 
 #[tokio::test]
-async fn a_file_is_missing_where_no_peer_has_files_and_that_is_remembered() {
-    let server = start(HttpConfig::default(), |_| Err(CallError::NoPeer)).await;
-    for _ in 0..2 {
-        assert_eq!(server.get("/art/face1.png").await.status, 404);
+async fn a_published_page_can_do_nothing() {
+    let server = start_usual().await;
+    for path in ["/page.html", "/picture.svg", "/data.xml"] {
+        server.publish(path, Ok("<script>alert(1)</script>"));
+        let page = server.get(path).await;
+        let policy = page.header("content-security-policy").unwrap();
+        assert!(policy.contains("sandbox") && policy.contains("default-src 'none'"), "{policy}");
+        assert!(!policy.contains("allow-scripts"));
     }
-    assert_eq!(server.asked().len(), 1);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn every_page_of_a_hub_has_a_strict_policy() {
+    let server = start_usual().await;
+    for path in
+        ["/", "/index.php", "/init-sessions.php", "/search-secure.php?uniqueFeedbackId=x", "/none.html"]
+    {
+        let page = server.get(path).await;
+        let policy = page.header("content-security-policy").unwrap_or_else(|| panic!("{path} has no policy"));
+        assert!(!policy.contains("unsafe") && policy.contains("default-src '"), "{path}: {policy}");
+        assert!(policy.contains("base-uri 'none'"), "{path}: {policy}");
+        let embeds = path.starts_with("/search-secure");
+        assert_eq!(
+            policy.contains("frame-ancestors 'none'"),
+            !embeds,
+            "{path}: other sites show the pop-up only"
+        );
+        let mut rest = page.text();
+        while let Some(at) = rest.find("<script") {
+            rest = &rest[at + 7..];
+            let tag = &rest[..rest.find('>').unwrap()];
+            assert!(tag.contains("src=") || tag.contains("application/json"), "{path} runs <script{tag}>");
+        }
+    }
+    assert_eq!(server.get("/api/front/close.js").await.status, 200);
     server.stop().await;
 }
 

@@ -2,19 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use loop_atomjump::Answer;
-use loop_hub_edge::gateway::{CallError, ClientCall, Gateway};
-use loop_proto::v1::{self, rows_request};
-use tokio::time::Instant;
+use loop_hub_edge::gateway::{CallError, ClientCall, Gateway, Published};
+use loop_proto::v1;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     calls::Calls,
+    content::Content,
     health::Health,
-    mesh::{
-        Mesh,
-        rows::{Holders, PeerRows},
-    },
+    log::AgreedLog,
+    mesh::Mesh,
     raft::{HubRaftNode, has_leader},
 };
 
@@ -22,8 +22,10 @@ use crate::{
 pub struct HubGateway {
     /// Serves reads and writes.
     pub calls: Calls,
-    /// The way to peers' files.
-    pub rows: PeerRows,
+    /// What is agreed.
+    pub log: AgreedLog,
+    /// Published files on their way.
+    pub content: Arc<Content>,
     /// Who is there.
     pub mesh: Mesh,
     /// Whether a hub leads.
@@ -41,17 +43,24 @@ impl Gateway for HubGateway {
         Box::pin(async move { self.calls.read(&call, Instant::now() + within).await })
     }
 
-    fn file(
-        &self,
-        request: v1::ClientRequest,
+    fn published(&self, path: &str) -> Option<Published> {
+        self.log.read(|state| {
+            let file = state.manifest().get(path)?;
+            Some(Published { path: path.to_owned(), hash: file.hash, size: file.size, kind: file.kind })
+        })
+    }
+
+    fn content<'a>(
+        &'a self,
+        file: &'a Published,
         within: Duration,
-    ) -> BoxFuture<'_, Result<v1::File, CallError>> {
-        let kind = Some(rows_request::Kind::File(request));
-        let request = v1::RowsRequest { kind, ..v1::RowsRequest::default() };
-        let deadline = Instant::now() + within;
+    ) -> BoxFuture<'a, Result<Bytes, CallError>> {
         Box::pin(async move {
-            let take = |reply: v1::RowsReply| reply.file.ok_or("no file");
-            self.rows.ask(&request, Holders::Any, deadline, take).await
+            let known = self.log.read(|state| state.manifest().get(&file.path).cloned());
+            // Another file may have taken its place in this moment; the browser asks again.
+            let known = known.filter(|known| known.hash == file.hash).ok_or(CallError::NoPeer)?;
+            let fetched = self.content.fetch(file.path.clone(), known);
+            timeout(within, fetched).await.unwrap_or(Err(CallError::Timeout))
         })
     }
 

@@ -6,16 +6,15 @@ use bytes::Bytes;
 use loop_atomjump::{Claim, Rule, Session, Viewer, fake_ip};
 use loop_proto::{
     breakage::{self, Breakage},
-    ids::{ForumId, PeerId, TaskId},
+    ids::{ForumId, TaskId},
     v1::{self, RejectionCode, command, fact::Kind, hub_to_peer, outcome},
 };
 use loop_raft_store::machine::{HubState, Record, judge};
-use metrics::counter;
 use prost::Message;
 use tokio::time::Instant;
 
 use super::context::PeersContext;
-use crate::{log::ProposeError, mesh::presence::PeerConnection};
+use crate::{breaches::note_breach, log::ProposeError, mesh::presence::PeerConnection};
 
 /// Longest wait for the task that is answered: this hub may be behind the one that the peer had it from.
 const TASK_WITHIN: Duration = Duration::from_millis(500);
@@ -92,14 +91,6 @@ async fn open_task(cx: &PeersContext, task: TaskId) -> Option<Arc<Record>> {
     open()
 }
 
-/// Has it committed that a peer broke a rule, which suspends it; all hubs part from it then.
-pub(super) async fn note_breach(cx: &PeersContext, peer: PeerId, rule: Rule) {
-    counter!("loop_peer_breaches_total").increment(1);
-    let note = v1::NoteBreach { peer_id: peer.get(), rule: rule.number().into() };
-    // Without a leader it is not noted; a peer that goes on so is, another time.
-    cx.log.submit(command::Body::NoteBreach(note), |_| {}).await;
-}
-
 /// Whether the answer can follow from its task, as far as this hub can tell before those ahead of it are committed.
 fn check(
     forum: ForumId,
@@ -157,7 +148,7 @@ fn tell_refusal(
     let broken = rejection.filter(|rejection| rejection.code() == RejectionCode::BreaksRules);
     if let Some(rule) = broken.and_then(|rejection| Rule::of_number(rejection.held)) {
         let peer = connection.peer;
-        tokio::spawn(async move { note_breach(&cx, peer, rule).await });
+        tokio::spawn(async move { note_breach(&cx.log, peer, rule).await });
     }
     tell(connection, task_id, forum_id, rejection);
 }

@@ -1,21 +1,22 @@
 //! What a peer is sent of its own accord: greeting, the forums it holds, the log from its cursor on, heartbeats.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use loop_net::queue::Gone;
 use loop_proto::{
     breakage::{self, Breakage},
+    content::ContentHash,
     ids::PeerId,
     v1::{self, hub_to_peer::Kind},
 };
 use loop_raft_store::machine::{Forum, HubState, Replica};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
     context::PeersContext,
     feed::{self, Held, Trimmed},
 };
-use crate::mesh::presence::PeerConnection;
+use crate::{log::PROPOSE_WITHIN, mesh::presence::PeerConnection};
 
 /// Writes one peer's stream until it is gone.
 pub(super) async fn run(cx: PeersContext, connection: Arc<PeerConnection>, cursor: u64) {
@@ -40,7 +41,24 @@ pub(super) async fn run(cx: PeersContext, connection: Arc<PeerConnection>, curso
     connection.gone.send_replace(true);
 }
 
-async fn send_all(cx: &PeersContext, connection: &PeerConnection, cursor: u64) -> Result<Trimmed, Gone> {
+/// Tells the peer which published files it is counted on for, unless this hub may not know of all of them: the peer lets
+/// the others go.
+async fn tell_kept(cx: PeersContext, connection: Arc<PeerConnection>) {
+    // A group that publishes nothing has nothing to tell.
+    if cx.log.read(|state| state.manifest().is_empty()) {
+        return;
+    }
+    if cx.log.fresh(Instant::now() + PROPOSE_WITHIN).await.is_err() {
+        return;
+    }
+    let hashes: BTreeSet<ContentHash> =
+        cx.log.read(|state| state.manifest().held_by(connection.peer).map(|file| file.hash).collect());
+    let sha256 = hashes.into_iter().map(ContentHash::to_bytes).collect();
+    // A connection that has ended hears it on the next one.
+    let _ = connection.send(Kind::ContentKept(v1::ContentKept { sha256 })).await;
+}
+
+async fn send_all(cx: &PeersContext, connection: &Arc<PeerConnection>, cursor: u64) -> Result<Trimmed, Gone> {
     let peer = connection.peer;
     let (greeting, forums, mut held) =
         cx.log.read(|state| (greet(cx, state), held_forums(state, peer, cursor), Held::now(state, peer)));
@@ -49,6 +67,7 @@ async fn send_all(cx: &PeersContext, connection: &PeerConnection, cursor: u64) -
     for forum in forums {
         connection.send(Kind::Forum(forum)).await?;
     }
+    tokio::spawn(tell_kept(cx.clone(), connection.clone()));
     // The first batch is sent even if it is empty: it tells the peer that it has caught up.
     let newest = cx.log.read(HubState::newest);
     let (mut at, mut told) = (if breakage::is_on(Breakage::FeedSkipsToLive) { newest } else { cursor }, None);

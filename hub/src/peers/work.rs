@@ -19,6 +19,7 @@ use super::{
     started_over::restart_replicas,
 };
 use crate::{
+    breaches::note_breach,
     identity::{identify, refuse_unwanted},
     log::{PROPOSE_WITHIN, ProposeError},
     mesh::presence::{OUTGOING_KILOBYTES_MAX, PeerConnection},
@@ -138,7 +139,7 @@ async fn receive(
         if let Err(reason) = take(cx, connection, kind).await {
             tracing::warn!(peer = %connection.peer, %reason, "a message that cannot be taken");
             if let NotTaken::Breaks(rule) = reason {
-                answers::note_breach(cx, connection.peer, rule).await;
+                note_breach(&cx.log, connection.peer, rule).await;
             }
             return "it sent a message that breaks the rules";
         }

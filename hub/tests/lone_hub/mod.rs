@@ -19,7 +19,7 @@ use loop_hub::{
     run::{self, HubError},
 };
 use loop_net::io::Io;
-use loop_proto::v1::{self, peer_service_client::PeerServiceClient, peer_to_hub};
+use loop_proto::v1::{self, hub_to_peer, peer_service_client::PeerServiceClient, peer_to_hub, rows_request};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -164,7 +164,10 @@ where
     }
 }
 
-/// A peer that is connected and answers nothing. Dropped, it is gone.
+/// What a volunteer answers to what a hub asks for.
+pub type Answers = Arc<dyn Fn(rows_request::Kind) -> Option<v1::RowsReply> + Send + Sync>;
+
+/// A peer that is connected and answers nothing but what it was given to answer. Dropped, it is gone.
 pub struct Volunteer {
     pub id: u32,
     said: JoinHandle<()>,
@@ -174,6 +177,10 @@ pub struct Volunteer {
 
 impl Volunteer {
     pub async fn join(hub: &LoneHub, name: &str) -> Self {
+        Self::join_with(hub, name, Arc::new(|_| None)).await
+    }
+
+    pub async fn join_with(hub: &LoneHub, name: &str, answers: Answers) -> Self {
         let secret = vec![name.len() as u8; 32];
         let join = v1::JoinRequest {
             token: TOKEN.into(),
@@ -186,17 +193,29 @@ impl Volunteer {
             async move { Ok(client.join(join).await.map_err(|no| no.to_string())?.into_inner().peer_id) }
         })
         .await;
-        Self::connect(hub, peer_id, secret).await
+        Self::connect(hub, peer_id, secret, answers).await
     }
 
-    async fn connect(hub: &LoneHub, peer_id: u32, secret: Vec<u8>) -> Self {
+    async fn connect(hub: &LoneHub, peer_id: u32, secret: Vec<u8>, answers: Answers) -> Self {
         let (tx, rx) = mpsc::channel(8);
         let hello = v1::Hello { peer_id, secret: secret.into(), ..Default::default() };
         tx.send(v1::PeerToHub { kind: Some(peer_to_hub::Kind::Hello(hello)) }).await.unwrap();
         let mut client = PeerServiceClient::new(hub.channel());
         let mut incoming = client.work(ReceiverStream::new(rx)).await.unwrap().into_inner();
         let cursor = Arc::new(AtomicU64::new(0));
-        let heard = tokio::spawn(async move { while let Ok(Some(_)) = incoming.message().await {} });
+        let replies = tx.clone();
+        let heard = tokio::spawn(async move {
+            while let Ok(Some(v1::HubToPeer { kind })) = incoming.message().await {
+                let Some(hub_to_peer::Kind::Rows(v1::RowsRequest { id, kind: Some(kind), .. })) = kind else {
+                    continue;
+                };
+                let Some(reply) = answers(kind) else { continue };
+                let kind = Some(peer_to_hub::Kind::Rows(v1::RowsReply { id, ..reply }));
+                if replies.send(v1::PeerToHub { kind }).await.is_err() {
+                    return;
+                }
+            }
+        });
         let said = tokio::spawn({
             let cursor = cursor.clone();
             async move {

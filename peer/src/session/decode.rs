@@ -1,10 +1,11 @@
 //! The one reader of what a hub sends: wire messages in, typed ones out. Nothing here panics on any input.
 //! Never knows what is done with it.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use loop_proto::{
+    content::{self, ContentHash, FILE_BYTES_MAX, FILES_MAX, PIECE_BYTES_MAX},
     ids::{ForumEpoch, ForumId, HubTime, MessageId, PeerId, TaskId, is_session_id},
     v1,
 };
@@ -50,10 +51,40 @@ pub enum Wanted {
     },
     /// A user.
     User(u32),
-    /// A file, by the request for it.
-    File(Box<v1::ClientRequest>),
+    /// Bytes of a published file.
+    Part(ContentPart),
+    /// Bytes of a published file, to keep.
+    Keep(ContentPiece),
     /// Something a newer hub knows and this peer does not.
     Unknown,
+}
+
+/// Which bytes of which published file.
+#[derive(Debug, PartialEq)]
+pub struct ContentPart {
+    /// Which file.
+    pub hash: ContentHash,
+    /// Its size.
+    pub size: u64,
+    /// From where on; within the file.
+    pub offset: u64,
+    /// Where it is published.
+    pub path: String,
+}
+
+/// Bytes of a published file.
+#[derive(Debug, PartialEq)]
+pub struct ContentPiece {
+    /// Which file.
+    pub hash: ContentHash,
+    /// Its size.
+    pub size: u64,
+    /// Where they belong.
+    pub offset: u64,
+    /// The bytes; none at offset 0: a question.
+    pub data: Bytes,
+    /// Where it is published.
+    pub path: String,
 }
 
 /// One encoded record.
@@ -117,10 +148,38 @@ pub fn read(asked: v1::RowsRequest) -> Result<Read, Malformed> {
             limit: rows.limit.min(PAGE_MESSAGES_MAX) as usize,
         },
         Some(v1::rows_request::Kind::UserId(id)) => Wanted::User(id),
-        Some(v1::rows_request::Kind::File(request)) => Wanted::File(Box::new(request)),
+        Some(v1::rows_request::Kind::Content(part)) => {
+            let hash = published(&part.sha256, part.size, part.offset, &part.path)?;
+            Wanted::Part(ContentPart { hash, size: part.size, offset: part.offset, path: part.path })
+        }
+        Some(v1::rows_request::Kind::Keep(piece)) => {
+            let hash = published(&piece.sha256, piece.size, piece.offset, &piece.path)?;
+            if piece.data.len() > PIECE_BYTES_MAX {
+                return Err(Malformed("a piece of a file is too long"));
+            }
+            let v1::ContentPiece { size, offset, data, path, .. } = piece;
+            Wanted::Keep(ContentPiece { hash, size, offset, data, path })
+        }
         None => Wanted::Unknown,
     };
     Ok(Read { id: asked.id, fence: asked.fence, wanted })
+}
+
+fn published(sha256: &[u8], size: u64, offset: u64, path: &str) -> Result<ContentHash, Malformed> {
+    let hash = ContentHash::from_bytes(sha256).ok_or(Malformed("a file's hash is none"))?;
+    if size > FILE_BYTES_MAX || offset > size {
+        return Err(Malformed("a file is too long, or bytes beyond its end are asked for"));
+    }
+    if content::is_path(path) { Ok(hash) } else { Err(Malformed("a file's path is none")) }
+}
+
+/// The files this peer is counted on for.
+pub fn content_kept(kept: &v1::ContentKept) -> Result<BTreeSet<ContentHash>, Malformed> {
+    if kept.sha256.len() > FILES_MAX {
+        return Err(Malformed("more files are to be kept than can be published"));
+    }
+    let hashes: Option<BTreeSet<_>> = kept.sha256.iter().map(|hash| ContentHash::from_bytes(hash)).collect();
+    hashes.ok_or(Malformed("a file's hash is none"))
 }
 
 /// A verdict: which answer, and what to do about it.

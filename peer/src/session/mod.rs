@@ -3,6 +3,8 @@
 
 mod audits;
 mod check;
+mod content;
+mod content_store;
 mod decode;
 mod departures;
 mod download;
@@ -44,6 +46,8 @@ use crate::{
 };
 use audits::{AUDITS_MAX, Reported};
 pub use check::{Report, check};
+use content::Content;
+use content_store::ContentStore;
 use departures::Departures;
 use download::Courier;
 use driver::{DriveError, Driver};
@@ -86,13 +90,11 @@ impl Session {
 
     /// Runs until shutdown (`Ok`) or until the process cannot go on.
     pub async fn run(mut self, backend: Arc<dyn Backend>) -> Result<(), PeerError> {
-        let files = match &self.config.static_dir {
-            Some(dir) => Some(StaticFiles::new(dir).map_err(PeerError::StaticDir)?),
-            None => None,
-        };
+        let folder = self.config.static_dir.as_deref().map(StaticFiles::new).transpose();
+        let folder = folder.map_err(PeerError::StaticDir)?;
         let Some((me, identity)) = self.identify().await? else { return Ok(()) };
         let (broken_tx, mut broken) = mpsc::channel(1);
-        let mut peer = self.assemble(me, identity, backend, files, broken_tx)?;
+        let mut peer = self.assemble(me, identity, backend, folder, broken_tx)?;
         let ended = self.serve(&mut peer, &mut broken).await;
         let courier = Arc::clone(&peer.courier);
         drop(peer);
@@ -125,13 +127,15 @@ impl Session {
         me: PeerId,
         identity: Identity,
         backend: Arc<dyn Backend>,
-        files: Option<StaticFiles>,
+        folder: Option<StaticFiles>,
         broken: mpsc::Sender<String>,
     ) -> Result<Peer, PeerError> {
         let blocking = self.io.blocking;
         let departures = Arc::<Departures>::default();
-        let reader =
-            Reader::new(Arc::clone(&backend), Arc::clone(&departures), files, blocking, broken.clone());
+        let store = ContentStore::open(&self.config.data_dir, self.config.content_bytes);
+        let content = Content { store: Arc::new(store.map_err(PeerError::Content)?), folder };
+        let (backed, limits) = (Arc::clone(&backend), self.config.limits);
+        let reader = Reader::new(backed, Arc::clone(&departures), content, limits, blocking, broken.clone());
         let hub = watch::Sender::new(None);
         let courier = Arc::new(Courier {
             io: self.io.clone(),

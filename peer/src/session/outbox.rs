@@ -55,8 +55,7 @@ mod tests {
     use futures::FutureExt;
 
     fn big(bytes: usize) -> v1::peer_to_hub::Kind {
-        let file = v1::File { body: vec![0; bytes].into(), ..Default::default() };
-        v1::peer_to_hub::Kind::Rows(v1::RowsReply { file: Some(file), ..Default::default() })
+        v1::peer_to_hub::Kind::Rows(v1::RowsReply { content: vec![0; bytes].into(), ..Default::default() })
     }
 
     #[tokio::test]

@@ -21,14 +21,15 @@ use tokio::{
 };
 
 use super::{
+    content::Content,
     decode::{Read, Wanted},
     departures::Departures,
     outbox::Outbox,
-    static_files::StaticFiles,
 };
 use crate::{
     backend::{Backend, BackendError, ForumPage},
     io::Blocking,
+    limits::Limits,
     replica::Replica,
 };
 
@@ -45,8 +46,9 @@ const FILES_MAX: usize = 4;
 pub struct Reader {
     backend: Arc<dyn Backend>,
     departures: Arc<Departures>,
-    files: Option<StaticFiles>,
+    content: Content,
     file_turns: Semaphore,
+    limits: Limits,
     blocking: Blocking,
     broken: mpsc::Sender<String>,
     answered: AtomicU64,
@@ -57,12 +59,14 @@ impl Reader {
     pub fn new(
         backend: Arc<dyn Backend>,
         departures: Arc<Departures>,
-        files: Option<StaticFiles>,
+        content: Content,
+        limits: Limits,
         blocking: Blocking,
         broken: mpsc::Sender<String>,
     ) -> Self {
         let file_turns = Semaphore::new(FILES_MAX);
-        Self { backend, departures, files, file_turns, blocking, broken, answered: AtomicU64::new(0) }
+        let answered = AtomicU64::new(0);
+        Self { backend, departures, content, file_turns, limits, blocking, broken, answered }
     }
 
     /// Reads answered since the process began.
@@ -70,10 +74,13 @@ impl Reader {
         self.answered.load(Ordering::Relaxed)
     }
 
+    /// Published files on this machine.
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+
     /// Answers with what is applied, which is at least everything up to `as_of`.
     async fn answer(&self, read: Read, as_of: u64, departed: u64, outbox: &Outbox) {
-        // Held until the file has left, so that only a few are in memory at once.
-        let mut _turn = None;
         let found = match read.wanted {
             Wanted::Forum { forum, before, limit } => {
                 self.backend.forum_rows(forum, before, limit).map(|page| Some(page_reply(page)))
@@ -81,19 +88,10 @@ impl Reader {
             Wanted::User(id) => {
                 self.backend.user(id).map(|user| Some(v1::RowsReply { user, ..Default::default() }))
             }
-            Wanted::File(request) => {
-                let Ok(turn) = self.file_turns.acquire().await else { return };
-                _turn = Some(turn);
-                Ok(self
-                    .file(*request)
-                    .await
-                    .map(|file| v1::RowsReply { file: Some(file), ..Default::default() }))
-            }
-            Wanted::Unknown => Ok(None),
+            wanted => return self.answer_content(read.id, wanted, outbox).await,
         };
-        // Rows that went meanwhile would be missing from the answer; a file is no row.
-        let is_whole = |reply: &v1::RowsReply| reply.file.is_some() || self.departures.so_far() == departed;
-        let found = self.unless_broken(found).filter(is_whole);
+        // Rows that went meanwhile would be missing from the answer.
+        let found = self.unless_broken(found).filter(|_| self.departures.so_far() == departed);
         let reply = match found {
             Some(reply) => {
                 self.answered.fetch_add(1, Ordering::Relaxed);
@@ -105,9 +103,33 @@ impl Reader {
         let _ = outbox.send(v1::peer_to_hub::Kind::Rows(reply)).await;
     }
 
-    async fn file(&self, request: v1::ClientRequest) -> Option<v1::File> {
-        let files = self.files.clone()?;
-        self.blocking.run(move || files.answer(&request)).await
+    /// Files are no rows: no position of the log says anything about them.
+    async fn answer_content(&self, id: u64, wanted: Wanted, outbox: &Outbox) {
+        // Held until the reply has left, so that only a few files are in memory at once.
+        let Ok(_turn) = self.file_turns.acquire().await else { return };
+        let content = self.content.clone();
+        let found = match wanted {
+            Wanted::Part(part) => {
+                let bytes = self.blocking.run(move || content.part(&part)).await.flatten();
+                bytes.map(|content| v1::RowsReply { id, content, ..Default::default() })
+            }
+            Wanted::Keep(piece) if self.has_room(piece.size) => {
+                let kept = self.blocking.run(move || content.keep(&piece)).await.flatten();
+                kept.map(|kept| v1::RowsReply { id, kept, ..Default::default() })
+            }
+            _ => None,
+        };
+        if found.is_some() {
+            self.answered.fetch_add(1, Ordering::Relaxed);
+        }
+        // A closed outbox means the connection is gone, and with it whoever asked.
+        let _ = outbox.send(v1::peer_to_hub::Kind::Rows(found.unwrap_or_else(|| refused(id)))).await;
+    }
+
+    /// Within what the volunteer gives of the disk as a whole; the store has a bound of its own.
+    fn has_room(&self, size: u64) -> bool {
+        let used = self.backend.disk_bytes().saturating_add(self.content.store.bytes());
+        self.limits.disk_bytes == 0 || used.saturating_add(size) <= self.limits.disk_bytes
     }
 
     fn unless_broken(&self, found: Result<Option<v1::RowsReply>, BackendError>) -> Option<v1::RowsReply> {
@@ -244,7 +266,7 @@ mod tests {
     use futures::StreamExt;
     use loop_proto::ids::ForumId;
 
-    use super::*;
+    use super::{super::content_store::ContentStore, *};
     use crate::backend::embedded::{EmbeddedBackend, EmbeddedConfig};
 
     fn read(id: u64) -> Read {
@@ -258,7 +280,14 @@ mod tests {
         let backend = Arc::new(EmbeddedBackend::open(EmbeddedConfig::new(dir.path())).unwrap());
         let departures = Arc::<Departures>::default();
         let (broken, _told) = mpsc::channel(1);
-        let reader = Reader::new(backend, Arc::clone(&departures), None, Blocking::default(), broken);
+        let reader = Reader::new(
+            backend,
+            Arc::clone(&departures),
+            Content { store: Arc::new(ContentStore::open(dir.path(), 0).unwrap()), folder: None },
+            Limits::default(),
+            Blocking::default(),
+            broken,
+        );
         let (outbox, stream) = Outbox::new();
         let mut stream = std::pin::pin!(stream);
 

@@ -1,9 +1,10 @@
 //! One work stream, from the greeting to its end: a single loop that owns the driver and selects over the hub,
 //! the clock and the disk. Never dials and never decides what to do after the end.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use loop_proto::{
+    content::ContentHash,
     ids::{ForumId, TaskId},
     v1::{self, hub_to_peer, peer_to_hub},
 };
@@ -194,6 +195,10 @@ impl<'a> Worker<'a> {
                 self.give(asked).await;
                 Ok(())
             }
+            Some(hub_to_peer::Kind::ContentKept(kept)) => {
+                self.let_content_go(decode::content_kept(&kept).map_err(broken)?);
+                Ok(())
+            }
             // Unknown kinds are a newer hub's.
             None => Ok(()),
         }
@@ -208,7 +213,7 @@ impl<'a> Worker<'a> {
                     return Err(Ended::Broken(format!("the hub was silent for {ms} ms")));
                 }
                 Due::Heartbeat => {
-                    self.disk_bytes = self.peer.backend.disk_bytes();
+                    self.disk_bytes = self.disk_bytes_now();
                     self.memory_bytes = (self.peer.courier.io.memory_bytes)();
                     self.peer.giving.expire(now);
                     sizes::tell(self.peer, &self.outbox, &self.reads);
@@ -295,7 +300,7 @@ impl<'a> Worker<'a> {
     fn refuse_invitation(&self, forum: ForumId) -> Option<v1::RejectReason> {
         let replica = self.peer.driver.replica();
         let courier = &self.peer.courier;
-        let refused = courier.limits.refuse_forum(replica.forums_beside(forum), courier.backend.disk_bytes());
+        let refused = courier.limits.refuse_forum(replica.forums_beside(forum), self.disk_bytes_now());
         let is_busy = replica.unseeded_beside(forum) >= ORDERS_MAX;
         refused.or_else(|| is_busy.then_some(v1::RejectReason::Busy))
     }
@@ -331,6 +336,25 @@ impl<'a> Worker<'a> {
             return giving::refuse(&self.outbox, asked.relay_id, "does not serve this forum").await;
         }
         self.peer.giving.give(asked, self.hub.clone(), self.outbox.clone());
+    }
+
+    /// Published files that nobody counts on go from the disk, beside all else.
+    fn let_content_go(&self, kept: BTreeSet<ContentHash>) {
+        let (store, io) = (Arc::clone(&self.peer.reader.content().store), &self.peer.courier.io);
+        let (blocking, now_ms) = (io.blocking, (io.wall_ms)());
+        self.peer.courier.jobs.spawn(async move {
+            match blocking.run(move || store.retain(&kept, now_ms)).await {
+                Some(Ok(0)) | None => {}
+                Some(Ok(files)) => tracing::info!(files, "files that are published no more are removed"),
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "files that are published no more cannot be removed")
+                }
+            }
+        });
+    }
+
+    fn disk_bytes_now(&self) -> u64 {
+        self.peer.backend.disk_bytes().saturating_add(self.peer.reader.content().store.bytes())
     }
 
     async fn send_status(&mut self) -> Step {

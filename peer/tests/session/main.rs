@@ -5,6 +5,7 @@ mod hub;
 
 mod binary;
 mod connecting;
+mod content;
 mod giving;
 mod hostile;
 mod joining;

@@ -1,16 +1,12 @@
 //! Executing, answering, reading.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
 use loop_peer::PeerError;
 use loop_proto::v1::{self, hub_to_peer, rows_request};
 
 use super::{
     Peer,
-    backend::MemoryBackend,
     hub::{Hub, ask, asked, assigned, committed, encode, line_of, line_of_another, newest, texts, verdict},
 };
 
@@ -162,8 +158,6 @@ async fn what_it_cannot_answer_is_refused() {
     // A newer hub may ask for what this peer has never heard of.
     talk.say(hub_to_peer::Kind::Rows(v1::RowsRequest { id: 3, fence: 0, kind: None })).await;
     assert!(talk.rows().await.refused);
-    talk.say(ask(4, 0, rows_request::Kind::File(v1::ClientRequest::default()))).await;
-    assert!(talk.rows().await.refused, "it has no folder of files");
 }
 
 #[tokio::test]
@@ -182,30 +176,6 @@ async fn too_many_waiting_reads_are_turned_away_and_the_feed_goes_on() {
         let reply = talk.rows().await;
         assert!(!reply.refused && reply.as_of == 5, "{reply:?}");
     }
-}
-
-#[tokio::test]
-async fn files_are_served_from_the_static_folder() {
-    let mut hub = Hub::start(1).await;
-    let www = tempfile::tempdir().unwrap();
-    std::fs::write(www.path().join("chat.js"), "let a;").unwrap();
-    let dir = Arc::new(tempfile::tempdir().unwrap());
-    let root = www.path().to_owned();
-    let _peer = Peer::start_with(&[&hub], dir, MemoryBackend::new(0), |flags| flags.static_dir = Some(root));
-    let (mut talk, _) = hub.greet().await;
-    let mut ask = async |path: &'static str| {
-        let request = v1::ClientRequest {
-            endpoint: v1::Endpoint::Static.into(),
-            method: "GET".into(),
-            path: path.as_bytes().into(),
-            ..Default::default()
-        };
-        talk.say(ask(1, 0, rows_request::Kind::File(request))).await;
-        talk.rows().await.file.unwrap()
-    };
-    let found = ask("/chat.js").await;
-    assert_eq!((found.status, &found.body[..]), (200, &b"let a;"[..]));
-    assert_eq!(ask("/../chat.js").await.status, 404);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use crate::{
     session::Session,
 };
 
-/// A rule of what an execution may change. The numbers are part of the wire contract: a refused answer is told its rule's.
+/// A rule of what an execution may change, or of what else a peer says. The numbers are part of the wire contract: a refused answer is told its rule's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[repr(u8)]
 pub enum Rule {
@@ -51,11 +51,14 @@ pub enum Rule {
     /// What cannot be read at all, or is larger than any execution's.
     #[error("what cannot be read, or is larger than any execution's")]
     Unreadable = 10,
+    /// Bytes of a published file that are not those that were published.
+    #[error("bytes that are not those of the published file")]
+    Content = 11,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Kind,
         Self::Forum,
         Self::Message,
@@ -66,6 +69,7 @@ impl Rule {
         Self::Receipt,
         Self::Missing,
         Self::Unreadable,
+        Self::Content,
     ];
 
     /// Its number.

@@ -31,7 +31,7 @@ pub fn render_plain(call: &Call) -> Option<Answer> {
         Endpoint::HideMessage => Some(hide::answer(request)),
         Endpoint::Shout if !request.is_remote_app() => Some(Answer::empty()),
         Endpoint::MessageButtons => Some(message_buttons::answer()),
-        Endpoint::Static | Endpoint::Unspecified => Some(Answer::refused(404, "There is no such page.")),
+        Endpoint::Unspecified => Some(Answer::refused(404, "There is no such page.")),
         _ => None,
     }
 }

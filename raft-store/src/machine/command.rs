@@ -3,14 +3,18 @@
 //! Checks what can be checked without the state (lengths, ids that exist at all, characters). The maxima here belong
 //! to the log's format: all versions must agree on them. Maxima an operator chooses are [`super::Bounds`].
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use loop_atomjump::{DEGREES_CHARS_MAX, NAME_CHARS_MAX, new_rows::TITLE_CHARS_MAX};
 use loop_proto::{
+    content::{self, FILES_PER_COMMAND_MAX},
     ids::{ForumEpoch, ForumId, ForumKey, HubTime, MessageId, PeerId, RequestId, TaskId},
     v1,
 };
 
 use super::{
+    content::ContentFile,
     invitations::{Cause, InvitationStatus},
     peers::PeerState,
     sessions::SessionId,
@@ -61,6 +65,8 @@ pub enum Command {
     ConfirmReplica { forum: ForumId, peer: PeerId, audit: Option<TaskId> },
     ReinstateReplica { forum: ForumId, peer: PeerId },
     CloseForum { forum: ForumId, forced: bool },
+    PublishContent(BTreeMap<String, ContentFile>),
+    RemoveContent(Vec<String>),
 }
 
 /// Gives a forum its id, its replicas and its row.
@@ -291,6 +297,8 @@ impl TryFrom<v1::command::Body> for Command {
                 Self::ReinstateReplica { forum: forum(wire.forum_id)?, peer: peer(wire.peer_id)? }
             }
             Body::CloseForum(wire) => Self::CloseForum { forum: forum(wire.forum_id)?, forced: wire.forced },
+            Body::PublishContent(wire) => Self::PublishContent(files(&wire.entries)?),
+            Body::RemoveContent(wire) => Self::RemoveContent(paths(wire.paths)?),
         })
     }
 }
@@ -418,6 +426,24 @@ fn check_session_change(change: &v1::SessionChange) -> Result<(), Unreadable> {
     at_most("name", chars(&change.name), NAME_CHARS_MAX)?;
     at_most("latitude", chars(&change.latitude), DEGREES_CHARS_MAX)?;
     at_most("longitude", chars(&change.longitude), DEGREES_CHARS_MAX)
+}
+
+/// Each path once.
+fn files(entries: &[v1::ContentEntry]) -> Result<BTreeMap<String, ContentFile>, Unreadable> {
+    at_most("entries", entries.len(), FILES_PER_COMMAND_MAX)?;
+    let read = |entry: &v1::ContentEntry| Ok((entry.path.clone(), ContentFile::of_wire(entry)?));
+    let files: Result<BTreeMap<_, _>, &'static str> = entries.iter().map(read).collect();
+    let files = files.map_err(Unreadable::UnknownValue)?;
+    if files.len() < entries.len() {
+        return Err(Unreadable::UnknownValue("path"));
+    }
+    Ok(files)
+}
+
+fn paths(paths: Vec<String>) -> Result<Vec<String>, Unreadable> {
+    at_most("paths", paths.len(), FILES_PER_COMMAND_MAX)?;
+    let fine = paths.iter().all(|path| content::is_path(path));
+    if fine { Ok(paths) } else { Err(Unreadable::UnknownValue("path")) }
 }
 
 fn forum(raw: u32) -> Result<ForumId, Unreadable> {

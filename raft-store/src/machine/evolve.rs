@@ -9,6 +9,7 @@ use loop_proto::{
 };
 
 use super::{
+    content::ContentFile,
     event::Event,
     forum::Forum,
     invitations::Invitation,
@@ -57,6 +58,10 @@ pub(super) enum Change {
     MessageStepped { forum: ForumId, step: Step },
     /// A hub's proposal is remembered for its retries.
     ProposalMade { proposal: RequestId, made: Made },
+    /// A file joins the manifest, or takes the place of the one of its path.
+    ContentPublished { path: String, file: ContentFile },
+    /// A path leaves the manifest.
+    ContentRemoved { path: String },
     /// Records up to and including `through` leave the log.
     Trimmed { through: u64 },
 }
@@ -139,6 +144,8 @@ pub(super) fn evolve(state: &mut HubState, change: Change, events: &mut Vec<Even
             }
         }
         Change::ProposalMade { proposal, made } => state.receipts.remember(state.steady(), proposal, made),
+        Change::ContentPublished { path, file } => state.manifest.put(path, file),
+        Change::ContentRemoved { path } => state.manifest.remove(&path),
         Change::Trimmed { through } => trim(state, through, events),
     }
 }

@@ -27,12 +27,22 @@ impl HubState {
         self.sessions.check(&self.bounds).map_err(BrokenInvariant)?;
         self.check_messages().map_err(BrokenInvariant)?;
         self.invitations.check().map_err(BrokenInvariant)?;
+        self.check_content().map_err(BrokenInvariant)?;
         self.check_forums_and_tasks().map_err(BrokenInvariant)?;
         self.check_replicas().map_err(BrokenInvariant)?;
         self.check_invitations().map_err(BrokenInvariant)?;
         self.check_log().map_err(BrokenInvariant)?;
         self.check_ids().map_err(BrokenInvariant)?;
         self.check_bounds().map_err(BrokenInvariant)
+    }
+
+    fn check_content(&self) -> Result<(), &'static str> {
+        self.manifest.check()?;
+        let known = |peer: &PeerId| self.peer(*peer).is_some();
+        if !self.manifest.after("").flat_map(|(_, file)| &file.holders).all(known) {
+            return Err("a published file is on a peer that is unknown");
+        }
+        Ok(())
     }
 
     fn check_messages(&self) -> Result<(), &'static str> {

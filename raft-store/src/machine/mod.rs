@@ -7,6 +7,7 @@
 pub mod attendance;
 pub mod bounds;
 pub mod command;
+pub mod content;
 mod decide;
 pub mod event;
 mod evolve;
@@ -32,6 +33,7 @@ use loop_proto::v1;
 pub use attendance::Attendance;
 pub use bounds::Bounds;
 pub use command::{Command, Stamped, Unreadable};
+pub use content::{ContentFile, Manifest};
 pub use event::Event;
 pub use forum::Forum;
 pub use invitations::{Invitation, InvitationStatus};

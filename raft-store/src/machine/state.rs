@@ -9,6 +9,7 @@ use loop_proto::{
 
 use super::{
     bounds::Bounds,
+    content::Manifest,
     forum::{Forum, Forums},
     invitations::{Invitation, InvitationStatus, Invitations},
     open_messages::OpenMessages,
@@ -37,6 +38,7 @@ pub struct HubState {
     pub(super) receipts: Receipts,
     pub(super) sessions: Sessions,
     pub(super) open_messages: OpenMessages,
+    pub(super) manifest: Manifest,
 }
 
 /// The ids given out next. One above the last when a number range is used up.
@@ -72,6 +74,7 @@ pub struct Counts {
     pub sessions: usize,
     pub sessions_bytes: u64,
     pub open_messages: usize,
+    pub content_files: usize,
 }
 
 /// A rule of the state that does not hold. The process must stop: it would answer wrongly.
@@ -104,7 +107,13 @@ impl HubState {
             receipts: Receipts::default(),
             sessions: Sessions::default(),
             open_messages: OpenMessages::default(),
+            manifest: Manifest::default(),
         }
+    }
+
+    /// The files hubs serve from peers.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
     }
 
     /// The maxima in force.
@@ -308,6 +317,7 @@ impl HubState {
             sessions: self.sessions.len(),
             sessions_bytes: self.sessions.bytes(),
             open_messages: self.open_messages.len(),
+            content_files: self.manifest.len(),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod bounds;
 mod closing;
+mod content;
 mod copies;
 #[path = "../executor/mod.rs"]
 mod executor;

@@ -4,6 +4,7 @@
 
 mod blocked;
 mod changed;
+mod content;
 mod drain;
 mod forums;
 mod group;
@@ -21,6 +22,7 @@ use serde::Serialize;
 
 pub use blocked::{BlockedView, Lacking};
 pub use changed::{ForumClosed, HubRemoved, Invited, PeerChanged, ReplicasChanged};
+pub use content::{Change, ContentView, PublishedView, RemovedView};
 pub use drain::{DrainView, Moving};
 pub use forums::{ForumView, ForumsView};
 pub use group::{IdsView, StatusView};

@@ -3,6 +3,7 @@
 #![allow(dead_code, missing_docs)]
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{
         Arc,
@@ -11,17 +12,22 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use loop_atomjump::Answer;
 use loop_hub_edge::{
     HttpConfig, Outside,
-    gateway::{CallError, ClientCall, Gateway},
+    gateway::{CallError, ClientCall, Gateway, Published},
     serve,
 };
 use loop_net::io::TcpAcceptor;
-use loop_proto::v1::{self, Endpoint};
+use loop_proto::{
+    content::{ContentHash, type_of},
+    v1::{self, Endpoint},
+};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -50,12 +56,16 @@ impl Asked {
 }
 
 /// What a test's cluster tells.
-pub enum Told {
-    Answer(Answer),
-    File(v1::File),
-}
+pub type Told = Answer;
 
 type Script = dyn Fn(&Asked) -> Result<Told, CallError> + Send + Sync;
+
+/// A published file, and what comes of asking peers for it.
+#[derive(Clone)]
+pub struct Held {
+    pub file: Published,
+    pub bytes: Result<Bytes, CallError>,
+}
 
 /// A cluster that answers by script, after a delay.
 pub struct Scripted {
@@ -64,6 +74,9 @@ pub struct Scripted {
     pub ready: std::sync::atomic::AtomicBool,
     pub peers: std::sync::atomic::AtomicBool,
     pub asked: Mutex<Vec<Asked>>,
+    pub files: Mutex<BTreeMap<String, Held>>,
+    /// Paths of files that peers were asked for.
+    pub fetched: Mutex<Vec<String>>,
 }
 
 impl Scripted {
@@ -81,12 +94,7 @@ impl Scripted {
         writes: bool,
     ) -> BoxFuture<'_, Result<Answer, CallError>> {
         let asked = Asked { request: call.request.clone(), call: Some(call), writes, within };
-        Box::pin(async move {
-            match self.serve(asked).await? {
-                Told::Answer(answer) => Ok(answer),
-                Told::File(_) => panic!("a call was told a file"),
-            }
-        })
+        Box::pin(self.serve(asked))
     }
 }
 
@@ -99,18 +107,14 @@ impl Gateway for Scripted {
         self.answer(call, within, false)
     }
 
-    fn file(
-        &self,
-        request: v1::ClientRequest,
-        within: Duration,
-    ) -> BoxFuture<'_, Result<v1::File, CallError>> {
-        let asked = Asked { request, call: None, writes: false, within };
-        Box::pin(async move {
-            match self.serve(asked).await? {
-                Told::File(file) => Ok(file),
-                Told::Answer(_) => panic!("who wants a file was told an answer"),
-            }
-        })
+    fn published(&self, path: &str) -> Option<Published> {
+        self.files.lock().get(path).map(|held| held.file.clone())
+    }
+
+    fn content<'a>(&'a self, file: &'a Published, _: Duration) -> BoxFuture<'a, Result<Bytes, CallError>> {
+        self.fetched.lock().push(file.path.clone());
+        let held = self.files.lock().get(&file.path).cloned().expect("a file that is published");
+        Box::pin(async move { held.bytes })
     }
 
     fn health(&self) -> v1::HealthReport {
@@ -131,34 +135,13 @@ impl Gateway for Scripted {
 
 /// JSON for a callback, with the endpoint's own content type.
 pub fn json(body: &str) -> Result<Told, CallError> {
-    Ok(Told::Answer(Answer::jsonp("", body.into())))
+    Ok(Answer::jsonp("", body.into()))
 }
 
-/// A file as a peer has it.
-pub fn file(content_type: &str, headers: &[(&str, &str)], body: &str) -> Result<Told, CallError> {
-    let header = |(name, value): &(&str, &str)| v1::Header {
-        name: (*name).to_owned(),
-        value: (*value).to_owned().into(),
-    };
-    Ok(Told::File(v1::File {
-        status: 200,
-        content_type: content_type.to_owned(),
-        headers: headers.iter().map(header).collect(),
-        body: body.to_owned().into(),
-    }))
-}
-
-/// No such file.
-pub fn no_file() -> Result<Told, CallError> {
-    Ok(Told::File(v1::File { status: 404, ..Default::default() }))
-}
-
-/// The usual cluster: reads are empty, there is one picture.
+/// The usual cluster: reads are empty.
 pub fn usual(asked: &Asked) -> Result<Told, CallError> {
     match asked.endpoint() {
-        Endpoint::ChatPage => Ok(Told::Answer(Answer::html("<!doctype html>page".into()))),
-        Endpoint::Static if &asked.request.path[..] == b"/art/face1.png" => file("text/html", &[], "PNG"),
-        Endpoint::Static => no_file(),
+        Endpoint::ChatPage => Ok(Answer::html("<!doctype html>page".into())),
         Endpoint::HideMessage | Endpoint::MessageButtons => json("\"\""),
         _ => json(r#"{"res":[],"ses":"x"}"#),
     }
@@ -185,6 +168,24 @@ pub struct Server {
     pub served: JoinHandle<std::io::Result<()>>,
 }
 
+impl Server {
+    /// Publishes a file, and says what comes of asking peers for it. Its hash.
+    pub fn publish(&self, path: &str, bytes: Result<&'static str, CallError>) -> ContentHash {
+        let body = bytes.as_deref().unwrap_or("lost");
+        let hash = ContentHash(Sha256::digest(body).into());
+        let (size, kind) = (body.len() as u64, type_of(path));
+        let file = Published { path: path.to_owned(), hash, size, kind };
+        let held = Held { file, bytes: bytes.map(|bytes| Bytes::from_static(bytes.as_bytes())) };
+        self.cluster.files.lock().insert(path.to_owned(), held);
+        hash
+    }
+
+    /// Paths of files that peers were asked for.
+    pub fn fetched(&self) -> Vec<String> {
+        self.cluster.fetched.lock().clone()
+    }
+}
+
 pub async fn start(
     config: HttpConfig,
     script: impl Fn(&Asked) -> Result<Told, CallError> + Send + Sync + 'static,
@@ -197,6 +198,8 @@ pub async fn start(
         ready: true.into(),
         peers: true.into(),
         asked: Mutex::new(Vec::new()),
+        files: Mutex::default(),
+        fetched: Mutex::default(),
     });
     let shutdown = CancellationToken::new();
     let prometheus = PrometheusBuilder::new().build_recorder().handle();

@@ -6,8 +6,8 @@ use loop_net::io::Io;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::HubConfig, health::Health, leader::PlanBoard, log::AgreedLog, membership::Changes, mesh::Mesh,
-    placement::balance::Policy, raft::HubRaftNode,
+    config::HubConfig, content::Content, health::Health, leader::PlanBoard, log::AgreedLog,
+    membership::Changes, mesh::Mesh, placement::balance::Policy, raft::HubRaftNode,
 };
 
 /// One hub's means to answer operators.
@@ -26,6 +26,8 @@ pub struct AdminContext {
     pub mesh: Mesh,
     /// How well this hub serves.
     pub health: Arc<Health>,
+    /// Published files on their way.
+    pub content: Arc<Content>,
     /// How forums are to be spread.
     pub policy: Policy,
     /// The newest plan, while this hub leads.

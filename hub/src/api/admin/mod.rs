@@ -5,6 +5,7 @@
 //! what to do next. Never sends a forum's name or a session id.
 
 mod changes;
+mod content;
 mod context;
 mod guard;
 mod invitations;

@@ -20,6 +20,8 @@ pub(super) enum Asked {
     Audit,
     /// Its end.
     Close,
+    /// Files to be served, or no more.
+    Publish,
 }
 
 /// The no to what was asked of `forum`, which is as it was just afterwards.
@@ -31,6 +33,11 @@ pub(super) fn refusal(asked: Asked, no: &v1::Rejection, forum: Option<&Forum>) -
         RejectionCode::UnknownForum => {
             Status::not_found(format!("nobody has opened forum f{}; `hubctl forums` lists them", no.held))
         }
+        RejectionCode::Full if asked == Asked::Publish => Status::resource_exhausted(format!(
+            "{} files are published already, which is all there may be: remove some with `hubctl static remove`, or \
+             publish with --prune",
+            no.current
+        )),
         RejectionCode::UnknownPeer => {
             Status::not_found(format!("no peer {held} has ever joined; `hubctl peers` lists them"))
         }
@@ -241,7 +248,7 @@ mod tests {
     fn every_code_has_a_sentence_and_numbers_out_of_range_do_no_harm() {
         for code in 0..=19 {
             let code = RejectionCode::try_from(code).unwrap();
-            for asked in [Asked::Invite, Asked::Replicas, Asked::PeerState, Asked::Audit] {
+            for asked in [Asked::Invite, Asked::Replicas, Asked::PeerState, Asked::Audit, Asked::Publish] {
                 let no = v1::Rejection { code: code.into(), held: u64::MAX, current: u64::MAX };
                 assert!(refusal(asked, &no, None).message().len() > 20, "{code:?}");
             }

@@ -4,9 +4,11 @@ use loop_proto::v1::{
     self,
     admin_service_server::{AdminService, AdminServiceServer},
 };
-use tonic::{Request, Response, Status, service::interceptor::InterceptedService};
+use tonic::{Request, Response, Status, Streaming, service::interceptor::InterceptedService};
 
-use super::{changes, context::AdminContext, guard::Guard, invitations, lists, members, plan, verify};
+use super::{
+    changes, content, context::AdminContext, guard::Guard, invitations, lists, members, plan, verify,
+};
 
 /// Serves operators.
 pub struct AdminGrpc {
@@ -99,5 +101,30 @@ impl AdminService for AdminGrpc {
 
     async fn verify_forum(&self, request: Request<v1::VerifyForumRequest>) -> Answer<v1::VerifyForumReply> {
         verify::verify(&self.cx, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_content(&self, request: Request<v1::ListContentRequest>) -> Answer<v1::ListContentReply> {
+        content::list(&self.cx, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn upload_content(
+        &self,
+        request: Request<Streaming<v1::UploadContentRequest>>,
+    ) -> Answer<v1::UploadContentReply> {
+        content::upload(&self.cx, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn publish_content(
+        &self,
+        request: Request<v1::PublishContentRequest>,
+    ) -> Answer<v1::PublishContentReply> {
+        content::publish(&self.cx, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn remove_content(
+        &self,
+        request: Request<v1::RemoveContentRequest>,
+    ) -> Answer<v1::RemoveContentReply> {
+        content::remove(&self.cx, request.into_inner()).await.map(Response::new)
     }
 }

@@ -471,7 +471,7 @@ proptest::proptest! {
         for (name, value) in &fields {
             bytes.extend_from_slice(format!("&{name}={value}").as_bytes());
         }
-        for endpoint in [Endpoint::Shout, Endpoint::HideMessage, Endpoint::SearchChat, Endpoint::Static] {
+        for endpoint in [Endpoint::Shout, Endpoint::HideMessage, Endpoint::SearchChat] {
             let (task, mut work) = peer.task(endpoint, "aaa", "");
             let request = work.request.as_mut().unwrap();
             request.query = bytes.clone().into();

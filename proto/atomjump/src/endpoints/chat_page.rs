@@ -1,7 +1,9 @@
 //! `search-secure.php`: the page inside AtomJump's pop-up.
 //!
 //! Owns our page's markup, which is our own; scripts find in it the variables, ids and field names AtomJump's page has.
-//! Every value from outside is escaped for the place it stands in. Changes nothing: neither forum nor session.
+//! Every value from outside is escaped for the place it stands in. Changes nothing: neither forum nor session. No script
+//! stands in it: hubs send it with a policy under which none would run. What scripts find as global variables is data that
+//! the page's own script file (`hub/assets/front/page.js`) reads.
 
 use loop_proto::ids::is_session_id;
 
@@ -101,20 +103,25 @@ fn fill(template: &str, values: &[(&str, &str)]) -> String {
     out
 }
 
-/// The API's address for scripts: what the embedding page asked for, if that is this very host, else where we are.
-/// Another host's scripts would run here with this page's rights.
+/// The API's address for scripts: what the embedding page asked for, if that is this very host and port, else where we
+/// are. Another host's scripts would run here with this page's rights, and the page's policy lets none of them in.
 fn server_url(request: &Request) -> String {
     let asked = request.params.text("server").unwrap_or_default();
     let asked = asked.trim_end_matches('/');
     let is_http = asked.starts_with("http://") || asked.starts_with("https://");
-    let is_here = is_http && host_of(asked) == host_of(&request.base_url) && asked.len() <= 2048;
+    let is_here = is_http && authority_of(asked) == authority_of(&request.base_url) && asked.len() <= 2048;
     if is_here { asked.to_owned() } else { request.base_url.clone() }
+}
+
+/// Host and port, as they stand there.
+fn authority_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or_default()
 }
 
 /// Host without scheme, port and path.
 fn host_of(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split('/').next().unwrap_or_default();
+    let authority = authority_of(url);
     match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
         _ => authority,

@@ -24,7 +24,7 @@ pub fn compare(capture: &Capture, body: &Answered, differences: &mut Vec<String>
     }
     for pair in facts["js_vars"].as_array().into_iter().flatten() {
         let (name, value) = (pair[0].as_str().unwrap(), pair[1].as_str().unwrap());
-        if !page.contains(&format!("{name} = {value}")) {
+        if !page.contains(&format!("\"{name}\": {value}")) {
             differences.push(format!("variable {name} is not {value}"));
         }
     }
@@ -35,9 +35,9 @@ pub fn compare(capture: &Capture, body: &Answered, differences: &mut Vec<String>
         }
     }
     if let Some(title) = facts["title_posted_to_parent"][0].as_str()
-        && !page.contains(&format!("title: \"{title}\""))
+        && !page.contains(&format!("\"var_title\": \"{title}\""))
     {
-        differences.push(format!("title {title} is not posted"));
+        differences.push(format!("title {title} is not there to be posted"));
     }
     if facts["forumpass_input"].as_bool().is_some_and(|asked| asked != page.contains("id=\"forumpass\"")) {
         differences.push("the forum's password".to_owned());

@@ -3,6 +3,7 @@
 
 mod answers;
 mod closing;
+mod content;
 mod decision;
 mod forums;
 mod invitations;
@@ -56,6 +57,8 @@ pub(super) fn decide(state: &HubState, stamped: Stamped) -> Decided {
         Command::SetPeerState { peer, state: to } => peers::set_peer_state(state, peer, to),
         Command::AuditForum { forum } => forums::audit_forum(state, request, forum),
         Command::NoteBreach { peer, rule } => peers::note_breach(state, peer, rule),
+        Command::PublishContent(files) => content::publish(state, files),
+        Command::RemoveContent(paths) => Ok(content::remove(state, paths)),
         Command::NotePresence(peers) => Ok(peers::note_presence(state, peers)),
         Command::ConfirmReplica { forum, peer, audit } => {
             replicas::confirm_replica(state, forum, peer, audit)

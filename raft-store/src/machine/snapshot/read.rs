@@ -13,6 +13,7 @@ use prost::Message;
 use super::{
     super::{
         attendance::Attendance,
+        content::ContentFile,
         forum::{Forum, Forums},
         invitations::{Invitation, InvitationStatus, Invitations},
         occupancy::Occupancy,
@@ -90,6 +91,14 @@ pub(super) fn state(bytes: &[u8]) -> Read<HubState> {
     let lapsed = state.open_messages.lapsed().count();
     if (state.open_messages.len() + lapsed) as u64 != head.open_messages {
         return Err(bad("an unfinished message is listed twice"));
+    }
+    for _ in 0..head.content_files {
+        let entry: v1::ContentEntry = frames.message()?;
+        let file = ContentFile::of_wire(&entry).map_err(|_| bad("a published file"))?;
+        state.manifest.put(entry.path, file);
+    }
+    if state.manifest.len() as u64 != head.content_files {
+        return Err(bad("a published file is listed twice"));
     }
     if !frames.rest.is_empty() {
         return Err(bad("bytes follow the last frame"));

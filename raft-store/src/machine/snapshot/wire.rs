@@ -10,6 +10,7 @@ use prost::Message;
 use super::super::{
     attendance::Attendance,
     bounds::Bounds,
+    content::ContentFile,
     forum::Forum,
     invitations::Invitation,
     open_messages::OpenMessage,
@@ -65,6 +66,8 @@ pub(super) struct Head {
     pub open_messages: u64,
     #[prost(uint64, tag = "20")]
     pub next_forum: u64,
+    #[prost(uint64, tag = "21")]
+    pub content_files: u64,
 }
 
 macro_rules! bounds_frame {
@@ -357,6 +360,7 @@ pub(super) enum Frame<'a> {
     Proposal(HubTime, RequestId, Made),
     Session(&'a Session),
     OpenMessage(MessageId, &'a OpenMessage, bool),
+    Content(&'a str, &'a ContentFile),
 }
 
 /// How many open tasks one [`OpenFrame`] lists at most.
@@ -383,6 +387,7 @@ pub(super) fn frames(state: &HubState) -> impl Iterator<Item = Frame<'_>> {
         .chain(state.sessions.iter().map(Frame::Session))
         .chain(state.open_messages.iter().map(|(id, message)| Frame::OpenMessage(id, message, false)))
         .chain(state.open_messages.lapsed().map(|(id, message)| Frame::OpenMessage(id, message, true)))
+        .chain(state.manifest.after("").map(|(path, file)| Frame::Content(path, file)))
 }
 
 /// About how many bytes the frames take.
@@ -393,6 +398,7 @@ pub(super) fn size_hint(state: &HubState) -> usize {
         + counts.forums * 64
         + counts.peers * 128
         + counts.open_messages * 64
+        + counts.content_files * 128
         + 1024
 }
 
@@ -420,6 +426,7 @@ fn head(state: &HubState, open_records: u64) -> Head {
         skipped_ms: state.skipped_ms,
         open_messages: (counts.open_messages + state.open_messages.lapsed().count()) as u64,
         next_forum: state.forums.next_id(),
+        content_files: counts.content_files as u64,
     }
 }
 
@@ -440,6 +447,7 @@ impl Frame<'_> {
                 out,
             ),
             Self::OpenMessage(id, message, lapsed) => put(&open_message_frame(*id, message, *lapsed), out),
+            Self::Content(path, file) => put(&file.to_wire(path), out),
         }
     }
 }
