@@ -53,7 +53,8 @@ pub fn about_facts(answer: &mut v1::Answer, rng: &mut StdRng) -> bool {
 
 /// Changes rows that were asked for into what cannot be their answer. Whether there was something to lie about.
 pub fn about_rows(reply: &mut v1::RowsReply, rng: &mut StdRng) -> bool {
-    if reply.refused || reply.file.is_some() {
+    // Published files are no rows.
+    if reply.refused || reply.kept || !reply.content.is_empty() {
         return false;
     }
     let truth = reply.clone();
