@@ -13,7 +13,7 @@ enum Kind {
 use Kind::{Counter, Gauge, Histogram};
 
 /// Every metric there is.
-const METRICS: [(Kind, &str, &str); 28] = [
+const METRICS: [(Kind, &str, &str); 29] = [
     (Gauge, "loop_leader", "1 if this hub leads the group and reaches a majority of it, else 0."),
     (
         Gauge,
@@ -83,7 +83,12 @@ const METRICS: [(Kind, &str, &str); 28] = [
     (
         Counter,
         "loop_peer_breaches_total",
-        "Answers of peers refused by this hub because they cannot follow from their tasks.",
+        "Times a peer of this hub has said what cannot be: it is suspended, and hubctl peers names it.",
+    ),
+    (
+        Counter,
+        "loop_answers_refused_total",
+        "Answers that came too late, twice, or from a peer that is not the forum's primary any more.",
     ),
     (Counter, "loop_relayed_bytes_total", "Bytes of copies of forums passed from peer to peer."),
 ];

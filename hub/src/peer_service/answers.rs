@@ -35,6 +35,16 @@ pub(super) enum NotTaken {
     Breaks(Rule),
 }
 
+impl NotTaken {
+    /// The rule that was broken.
+    pub(super) const fn rule(self) -> Rule {
+        match self {
+            Self::Malformed(_) => Rule::Unreadable,
+            Self::Breaks(rule) => rule,
+        }
+    }
+}
+
 impl From<&'static str> for NotTaken {
     fn from(why: &'static str) -> Self {
         Self::Malformed(why)
@@ -54,7 +64,7 @@ pub(super) async fn take(
     if answer.facts.len() as u64 > facts_bytes_max {
         return Err(NotTaken::Breaks(Rule::Unreadable));
     }
-    let Some(open) = open_task(hub, task).await else {
+    let Some(open) = open_task(hub, task).await? else {
         // Somebody else has answered it, or this hub does not know of it yet. The log is not asked: whoever makes up tasks
         // would fill it.
         let is_known = hub.state.read(HubState::newest) >= task.get();
@@ -84,14 +94,20 @@ pub(super) async fn take(
     Ok(())
 }
 
-/// The task, if nobody has answered it yet.
-async fn open_task(hub: &Hub, task: TaskId) -> Option<Arc<Record>> {
-    let open = || hub.state.read(|state| state.open_task(task).cloned());
-    if hub.state.read(HubState::newest) < task.get() {
-        // Without a leader the task is not known in time, and the peer says it again.
-        let _ = calls::fresh(hub, Instant::now() + TASK_WITHIN).await;
+/// The task, if nobody has answered it yet. An error: there is none.
+async fn open_task(hub: &Hub, task: TaskId) -> Result<Option<Arc<Record>>, NotTaken> {
+    is_in_the_log(hub, task.get()).await?;
+    Ok(hub.state.read(|state| state.open_task(task).cloned()))
+}
+
+/// Waits until this hub knows the record, if it is behind the one that the peer had it from. An error: nobody has it.
+pub(super) async fn is_in_the_log(hub: &Hub, record: u64) -> Result<(), NotTaken> {
+    let is_ahead = || hub.state.read(HubState::newest) < record;
+    // Without a leader the record is not known in time, and the peer says it again.
+    if is_ahead() && calls::fresh(hub, Instant::now() + TASK_WITHIN).await.is_ok() && is_ahead() {
+        return Err(NotTaken::Breaks(Rule::Position));
     }
-    open()
+    Ok(())
 }
 
 /// Has it committed that a peer broke a rule, which suspends it; all hubs part from it then.
@@ -157,6 +173,7 @@ fn tell_refusal(hub: Arc<Hub>, connection: Arc<PeerConnection>, task_id: u64, fo
 }
 
 fn tell(connection: &PeerConnection, task_id: u64, forum_id: u32, rejection: Option<v1::Rejection>) {
+    counter!("loop_answers_refused_total").increment(u64::from(rejection.is_some()));
     // A peer whose stream is full or gone starts over from the log when it is back.
     let verdict = v1::Verdict { task_id, forum_id, rejection };
     if connection.try_send(hub_to_peer::Kind::Verdict(verdict)).is_err() {

@@ -60,6 +60,7 @@ async fn send_all(hub: &Hub, connection: &PeerConnection, cursor: u64) -> Result
             Err(trimmed) => return Ok(trimmed),
         };
         at = portion.through;
+        connection.sends(at);
         if !portion.records.is_empty() {
             told = Some(at);
             connection.send(Kind::Records(v1::RecordBatch { records: portion.records, through: at })).await?;

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, future::join_all, stream::BoxStream};
+use loop_atomjump::Rule;
 use loop_proto::{
     ids::PeerId,
     v1::{self, command, peer_to_hub},
 };
 use loop_raft_store::machine::HubState;
 use tokio::time::Instant;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use super::{
     answers::{self, NotTaken},
@@ -131,14 +132,17 @@ async fn receive(
             Ok(Ok(Some(v1::PeerToHub { kind: Some(kind) }))) => kind,
             Ok(Ok(Some(_))) => return "it sent a message this hub cannot read",
             Ok(Ok(None)) => return "the peer closed it",
+            // The only length that is compared on this stream: an honest peer sends nothing that comes near it.
+            Ok(Err(status)) if status.code() == Code::OutOfRange => {
+                answers::note_breach(hub, connection.peer, Rule::Unreadable).await;
+                return "it sent a message that is larger than any";
+            }
             Ok(Err(_)) => return "it broke",
             Err(_) => return "the peer was silent",
         };
         if let Err(reason) = take(hub, connection, kind).await {
             tracing::warn!(peer = %connection.peer, %reason, "a message that cannot be taken");
-            if let NotTaken::Breaks(rule) = reason {
-                answers::note_breach(hub, connection.peer, rule).await;
-            }
+            answers::note_breach(hub, connection.peer, reason.rule()).await;
             return "it sent a message that breaks the rules";
         }
     }
@@ -152,7 +156,10 @@ async fn take(
 ) -> Result<(), NotTaken> {
     match kind {
         peer_to_hub::Kind::Hello(_) => return Err(NotTaken::Malformed("a second Hello")),
-        peer_to_hub::Kind::Status(status) => connection.said(status),
+        peer_to_hub::Kind::Status(status) => {
+            answers::is_in_the_log(hub, status.cursor).await?;
+            connection.said(status);
+        }
         peer_to_hub::Kind::Rows(reply) => connection.replied(reply),
         peer_to_hub::Kind::Answer(answer) => return answers::take(hub, connection, answer).await,
         peer_to_hub::Kind::Invitation(reply) => reports::answered(hub, connection, reply).await?,

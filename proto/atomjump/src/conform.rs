@@ -51,11 +51,14 @@ pub enum Rule {
     /// What cannot be read at all, or is larger than any execution's.
     #[error("what cannot be read, or is larger than any execution's")]
     Unreadable = 10,
+    /// A place in the log that there is not.
+    #[error("a place in the log that there is not")]
+    Position = 11,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Kind,
         Self::Forum,
         Self::Message,
@@ -66,6 +69,7 @@ impl Rule {
         Self::Receipt,
         Self::Missing,
         Self::Unreadable,
+        Self::Position,
     ];
 
     /// Its number.
