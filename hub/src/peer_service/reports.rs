@@ -8,9 +8,10 @@ use loop_proto::{
     ids::{ForumId, TaskId},
     v1::{self, command, link_reply, outcome},
 };
-
+use loop_raft_store::machine::HubState;
 use tokio::time::Instant;
 
+use super::answers::{self, NotTaken};
 use crate::{
     hub::{Hub, PROPOSE_WITHIN},
     presence::PeerConnection,
@@ -27,8 +28,10 @@ pub(super) async fn answered(
     hub: &Arc<Hub>,
     connection: &Arc<PeerConnection>,
     reply: v1::InvitationReply,
-) -> Taken {
-    check_ids(reply.forum_id, reply.invitation_id)?;
+) -> Result<(), NotTaken> {
+    if !is_invited(hub, connection, reply.forum_id, reply.invitation_id).await? {
+        return Ok(());
+    }
     if !reply.accepted {
         let (peer, forum) = (connection.peer, reply.forum_id);
         tracing::info!(%peer, forum, reason = ?reply.reason(), "a peer has rejected an invitation");
@@ -45,8 +48,14 @@ pub(super) async fn answered(
 }
 
 /// The checkpoint is installed.
-pub(super) async fn seeded(hub: &Arc<Hub>, connection: &Arc<PeerConnection>, seeded: v1::Seeded) -> Taken {
-    check_ids(seeded.forum_id, seeded.invitation_id)?;
+pub(super) async fn seeded(
+    hub: &Arc<Hub>,
+    connection: &Arc<PeerConnection>,
+    seeded: v1::Seeded,
+) -> Result<(), NotTaken> {
+    if !is_invited(hub, connection, seeded.forum_id, seeded.invitation_id).await? {
+        return Ok(());
+    }
     let seed = command::Body::SeedReplica(v1::SeedReplica {
         forum_id: seeded.forum_id,
         invitation_id: seeded.invitation_id,
@@ -72,6 +81,23 @@ pub(super) fn audited(hub: &Arc<Hub>, connection: &PeerConnection, report: v1::A
         hub.links.tell(link_reply::Kind::Audit(v1::LinkAudit { peer_id: peer.get(), report: Some(report) }));
     }
     Ok(())
+}
+
+/// Whether the peer is on its way to a forum by this invitation. What is said of one that is over, or that there never was, is not
+/// proposed: it would change nothing, and a peer could fill the log with it.
+async fn is_invited(
+    hub: &Arc<Hub>,
+    connection: &PeerConnection,
+    forum: u32,
+    invitation: u64,
+) -> Result<bool, NotTaken> {
+    check_ids(forum, invitation)?;
+    answers::is_in_the_log(hub, invitation).await?;
+    let joins = |state: &HubState| {
+        let forum = state.forum(ForumId::new(forum)?)?;
+        Some(forum.replica(connection.peer)?.joining()?.invitation.get() == invitation)
+    };
+    Ok(hub.state.read(joins) == Some(true))
 }
 
 fn check_ids(forum: u32, record: u64) -> Taken {
