@@ -14,6 +14,7 @@ pub mod client;
 pub mod copies;
 pub mod expect;
 pub mod guest;
+pub mod hostile;
 pub mod hubctl;
 pub mod hunt;
 pub mod invariants;
