@@ -7,6 +7,7 @@
 const _: () =
     assert!(cfg!(tokio_unstable), "unset RUSTFLAGS: it hides --cfg tokio_unstable of .cargo/config.toml");
 
+pub mod anonymous;
 pub mod browser;
 pub mod bystander;
 pub mod churn;
