@@ -3,12 +3,12 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test verify fix bench sim churn months breakages clean
+.PHONY: help run build test verify fix bench sim churn anonymous months breakages clean
 
 # For `make run`: more flags for loop-local, for example  make run ARGS="--http-port 8090 --data-dir /tmp/loop"
 ARGS ?=
 
-# For `make bench`: rounds in which our system and etcd take turns.
+# For `make bench`: rounds in which our system and what it is compared with take turns.
 ROUNDS ?= 3
 
 # For `make sim`.
@@ -19,6 +19,9 @@ FIRST ?= 1
 # For `make churn`.
 FORUMS ?= 13
 GUESTS ?= 5
+
+# For `make anonymous`.
+GETS ?= 100000
 
 # Cargo puts its own tools where a fresh shell may not look yet.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -53,7 +56,7 @@ fix: ## Format, and apply what clippy can fix by itself
 	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 	cargo fmt --all
 
-bench: ## Measure parts and the whole, interleaved with etcd; prints ratios (ROUNDS=3)
+bench: ## Measure parts and the whole, interleaved with etcd and with Node + MariaDB; prints ratios (ROUNDS=3)
 	@start=$$SECONDS; trap 'echo "make bench took $$((SECONDS - start)) s"' EXIT; \
 	scripts/install-tools.sh bench; \
 	echo "bench: building (a first time takes minutes)"; \
@@ -62,6 +65,7 @@ bench: ## Measure parts and the whole, interleaved with etcd; prints ratios (ROU
 	cargo bench --locked --package loop-benches --benches -- \
 	    --warm-up-time 0.5 --measurement-time 1 --sample-size 20 --noplot; \
 	target/release/load suite --rounds $(ROUNDS); \
+	target/release/load reads --rounds $(ROUNDS); \
 	target/release/load migrate; \
 	target/release/load hot
 
@@ -73,6 +77,11 @@ churn: ## Volunteers of 15 s, one after the other, beside three permanent peers:
 	@cargo build --locked --package loop-sim-tests --bin churn
 	@cargo build --locked --bins
 	@target/debug/churn --forums $(FORUMS) --guests $(GUESTS) $(ARGS)
+
+anonymous: ## Read GETS=100000 forums of random names from one address: what the hubs agree on and what is on disk, before and after
+	@cargo build --locked --package loop-sim-tests --bin anonymous
+	@cargo build --locked --package loop-hub --package loop-peer --bins
+	@target/debug/anonymous --gets $(GETS)
 
 months: SCENARIO = month
 months: SEEDS = 1
@@ -86,4 +95,4 @@ breakages: ## Switch on each bug in turn until the simulation notices; writes si
 
 clean: ## Remove what was built and fetched; ./data stays
 	cargo clean
-	rm -rf sim-tests/browser/node_modules
+	rm -rf sim-tests/browser/node_modules benches/node/node_modules

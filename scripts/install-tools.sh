@@ -25,6 +25,10 @@ need ar binutils
 if [ ! -e /usr/include/stdlib.h ]; then missing+=(libc6-dev); fi
 if [ "$wanted" = bench ]; then
     need etcd etcd-server
+    need node nodejs
+    need npm npm
+    if [ ! -x /usr/sbin/mariadbd ]; then need mariadbd mariadb-server; fi
+    need mariadb mariadb-client
 elif [ "$wanted" != build ]; then
     need node nodejs
     need npm npm
@@ -54,7 +58,19 @@ if [ ${#missing[@]} -gt 0 ]; then
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
-if [ "$wanted" = build ] || [ "$wanted" = bench ]; then exit 0; fi
+if [ "$wanted" = build ]; then exit 0; fi
+
+# The lockfile's packages are there exactly when npm's own record of them is newer than the lockfile.
+npm_packages() {
+    if [ ! "$1/node_modules/.package-lock.json" -nt "$1/package-lock.json" ]; then
+        say "fetching $2"
+        npm ci --prefix "$1" --no-audit --no-fund --silent
+        touch "$1/node_modules/.package-lock.json"
+    fi
+}
+npm_packages benches/node "what reads are compared with"
+
+if [ "$wanted" = bench ]; then exit 0; fi
 
 cargo_tool() {
     have "$1" && return
@@ -64,10 +80,4 @@ cargo_tool() {
 cargo_tool cargo-nextest '^0.9'
 if [ "$wanted" = verify ]; then cargo_tool cargo-deny '^0.20'; fi
 
-# The lockfile's packages are there exactly when npm's own record of them is newer than the lockfile.
-browser=sim-tests/browser
-if [ ! "$browser/node_modules/.package-lock.json" -nt "$browser/package-lock.json" ]; then
-    say "fetching the browser driver"
-    npm ci --prefix "$browser" --no-audit --no-fund --silent
-    touch "$browser/node_modules/.package-lock.json"
-fi
+npm_packages sim-tests/browser "the browser driver"

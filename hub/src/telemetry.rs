@@ -13,7 +13,7 @@ enum Kind {
 use Kind::{Counter, Gauge, Histogram};
 
 /// Every metric there is.
-const METRICS: [(Kind, &str, &str); 29] = [
+const METRICS: [(Kind, &str, &str); 30] = [
     (Gauge, "loop_leader", "1 if this hub leads the group and reaches a majority of it, else 0."),
     (
         Gauge,
@@ -88,7 +88,12 @@ const METRICS: [(Kind, &str, &str); 29] = [
     (
         Counter,
         "loop_peer_breaches_total",
-        "Answers of peers refused by this hub, and published files with wrong bytes.",
+        "Times a peer of this hub has said what cannot be: it is suspended, and hubctl peers names it.",
+    ),
+    (
+        Counter,
+        "loop_answers_refused_total",
+        "Answers that came too late, twice, or from a peer that is not the forum's primary any more.",
     ),
     (Counter, "loop_relayed_bytes_total", "Bytes of copies of forums passed from peer to peer."),
 ];

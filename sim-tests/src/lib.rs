@@ -7,6 +7,7 @@
 const _: () =
     assert!(cfg!(tokio_unstable), "unset RUSTFLAGS: it hides --cfg tokio_unstable of .cargo/config.toml");
 
+pub mod anonymous;
 pub mod browser;
 pub mod bystander;
 pub mod churn;
@@ -14,6 +15,7 @@ pub mod client;
 pub mod copies;
 pub mod expect;
 pub mod guest;
+pub mod hostile;
 pub mod hubctl;
 pub mod hunt;
 pub mod imports;

@@ -1,14 +1,15 @@
 //! `load`: puts load on a whole system and prints what it came to.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Result, ensure};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use loop_benches::load::{
     Span, cpu, crowd, hot, migrate,
+    reads::{self, Found},
     report::{self, Row},
     suite::{self, Plan, Workload},
-    system::{Secrets, System},
+    system::{Own, Secrets, System},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -39,9 +40,8 @@ struct Args {
     /// Print one JSON object per run in place of the table
     #[arg(long, global = true)]
     json: bool,
-    /// Folder of the loop-hub and loop-peer binaries [default: beside this one]
-    #[arg(long, global = true, value_name = "DIR")]
-    bin_dir: Option<PathBuf>,
+    #[command(flatten)]
+    own: Own,
 }
 
 #[derive(Debug, Subcommand)]
@@ -79,12 +79,33 @@ enum What {
         /// Reads a second meanwhile
         #[arg(long, default_value_t = 200.0)]
         reads: f64,
+        /// Seconds measured without a move, before, between and after
+        #[arg(long, default_value_t = 5.0)]
+        quiet: f64,
         /// The hubs' log engine: sled or segment
         #[arg(long, default_value = "sled")]
         engine: String,
     },
+    /// Polls of our hubs and of a Node program with MariaDB in turn, several rounds, and the ratios
+    Reads(ReadsArgs),
     /// One forum becomes busy among quiet ones, on small machines: further replica, what people see, what moves
     Hot(HotArgs),
+}
+
+#[derive(Clone, Debug, ClapArgs)]
+struct ReadsArgs {
+    /// Rounds
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Messages in the one forum
+    #[arg(long, default_value_t = 200)]
+    messages: usize,
+    /// Forums that are read in turn
+    #[arg(long, default_value_t = 1000)]
+    many: usize,
+    /// Messages in each of those
+    #[arg(long, default_value_t = 30)]
+    messages_each: usize,
 }
 
 #[derive(Clone, Debug, ClapArgs)]
@@ -107,6 +128,9 @@ struct HotArgs {
     /// Seconds watched after it has become quiet again
     #[arg(long, default_value_t = 90.0)]
     cooling: f64,
+    /// Seconds measured of each part, after as many that are not counted
+    #[arg(long, default_value_t = 10.0)]
+    part: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -157,10 +181,10 @@ async fn main() -> ExitCode {
 async fn migrate(args: &Args, options: migrate::Options, engine: &str) -> Result<()> {
     let paces = [options.writes, options.reads];
     ensure!(paces.iter().all(|pace| pace.is_finite() && *pace > 0.0), "--writes and --reads must be above 0");
-    let system = System::start_with(engine, args.bin_dir.clone(), |config| {
+    let system = System::start_with(engine, &args.own, |config| {
         config.peers = 4;
         // Only what is asked for moves.
-        config.hub_args = vec!["--balance".into(), "false".into()];
+        config.hub_args.extend(["--balance", "false"].map(str::to_owned));
     })
     .await?;
     if !args.json {
@@ -193,14 +217,14 @@ async fn migrate(args: &Args, options: migrate::Options, engine: &str) -> Result
 
 /// Prints everything as it happens; an error if a request failed.
 async fn hot(args: &Args, hot_args: &HotArgs) -> Result<()> {
-    let HotArgs { quiet, quiet_reads, reads, writes, share, cooling } = *hot_args;
+    let HotArgs { quiet, quiet_reads, reads, writes, share, cooling, part } = *hot_args;
     ensure!(
         quiet > 0 && quiet_reads > 0.0 && reads > 0.0 && writes >= 0.0,
         "there must be forums and people"
     );
-    let cooling = Duration::try_from_secs_f64(cooling)?;
-    let options = hot::Options { forums: quiet, quiet_reads, reads, writes, share, cooling };
-    let system = System::start_with("sled", args.bin_dir.clone(), |config| config.peers = hot::PEERS).await?;
+    let (cooling, part) = (Duration::try_from_secs_f64(cooling)?, Duration::try_from_secs_f64(part)?);
+    let options = hot::Options { forums: quiet, quiet_reads, reads, writes, share, cooling, part };
+    let system = System::start_with("sled", &args.own, |config| config.peers = hot::PEERS).await?;
     if !args.json {
         println!("load average {:.1} at the start; opening {quiet} forums …", cpu::load_average());
         println!("       {}", crowd::head().replace('\n', "\n       "));
@@ -222,6 +246,26 @@ async fn hot(args: &Args, hot_args: &HotArgs) -> Result<()> {
     Ok(())
 }
 
+/// Prints each run as it ends, then ratios; an error if a hub had to ask a peer.
+async fn compare_reads(args: &Args, options: &ReadsArgs, span: Span, told: suite::Told<'_>) -> Result<Found> {
+    let ReadsArgs { rounds, messages, many, messages_each } = *options;
+    ensure!(
+        messages > 26 && messages_each > 26 && many > 0,
+        "a poll shows 26 messages: each forum needs more"
+    );
+    let readers = args.in_flight.unwrap_or(32);
+    let options = reads::Options { readers, messages, forums: many, messages_each, rounds, span };
+    let system = System::start("sled", &args.own).await?;
+    let found = reads::run(&system, options, told).await;
+    let found = found.and_then(|found| {
+        let Found { asked, reads, .. } = found;
+        ensure!(asked == 0, "hubs had to ask peers {asked} times for rows during {reads} reads");
+        Ok(found)
+    });
+    system.stop().await?;
+    found
+}
+
 async fn run(args: &Args, rows: &mut Vec<Row>) -> Result<()> {
     ensure!(args.seconds > 0.0 && args.warmup >= 0.0, "--seconds must be above 0, --warmup not below");
     ensure!(args.in_flight != Some(0) && args.forums > 0, "--in-flight and --forums must be above 0");
@@ -236,7 +280,7 @@ async fn run(args: &Args, rows: &mut Vec<Row>) -> Result<()> {
         rate: args.rate,
         forums: args.forums,
         span,
-        bin_dir: args.bin_dir.clone(),
+        own: args.own.clone(),
     };
     if !args.json && !matches!(args.command, What::Migrate { .. } | What::Hot(_)) {
         println!("load average {:.1} at the start\n{}", cpu::load_average(), report::head());
@@ -263,9 +307,19 @@ async fn run(args: &Args, rows: &mut Vec<Row>) -> Result<()> {
             suite::on(&plan(workload.workloads()), &system, "given", 1, &mut told).await
         }
         What::Etcd => suite::etcd(&plan(Vec::new()), 1, &mut told).await,
-        What::Migrate { messages, writes, reads, engine } => {
-            let options = migrate::Options { messages: *messages, writes: *writes, reads: *reads };
+        What::Migrate { messages, writes, reads, quiet, engine } => {
+            let quiet = Duration::try_from_secs_f64(*quiet)?;
+            let options = migrate::Options { messages: *messages, writes: *writes, reads: *reads, quiet };
             migrate(args, options, engine).await
+        }
+        What::Reads(options) => {
+            let found = compare_reads(args, options, span, &mut told).await?;
+            if args.json {
+                println!("{}", found.json());
+            } else {
+                println!("{}", reads::summary(rows, found));
+            }
+            Ok(())
         }
         What::Hot(options) => hot(args, options).await,
     }

@@ -20,10 +20,6 @@ use super::{
 pub const PEERS: u16 = 6;
 /// How long the forums may take to come to rest once they are opened, and a busy one to get its replica.
 const REST_WITHIN: Duration = Duration::from_secs(120);
-/// What is measured of each part.
-const MEASURED: Duration = Duration::from_secs(10);
-/// What has piled up is worked off meanwhile, and not counted.
-const DRAIN: Duration = Duration::from_secs(10);
 /// How often the hubs are asked.
 const ASK_EVERY: Duration = Duration::from_millis(200);
 /// Largest number of forums and invitations that is asked for.
@@ -44,6 +40,8 @@ pub struct Options {
     pub share: f64,
     /// How long is watched after the busy forum has become quiet.
     pub cooling: Duration,
+    /// What is measured of each part. For as long before that, what has piled up is worked off, and not counted.
+    pub part: Duration,
 }
 
 /// What is told as it happens.
@@ -102,13 +100,14 @@ impl News {
 /// Opens the forums, makes one busy and quiet again; `told` hears of everything as it happens. An error if the busy
 /// forum gets no further replica.
 pub async fn run(system: &System, options: Options, mut told: impl FnMut(News)) -> Result<()> {
+    let part = options.part;
     let names: Vec<String> = (0..options.forums).map(|_| unique("load-quiet-")).collect();
     arrive(system, &names, options.forums).await.context("opening the quiet forums")?;
     rest(system).await?;
     let _small = Small::make(&system.pids().1, options.share)?;
     let pace = Pace { people: options.forums, writes: 0.0, reads: options.quiet_reads };
     let quiet = Crowd::gather(system, &names, pace).await?;
-    measure(&quiet, "quiet", "nobody is busy", &mut told).await;
+    measure(&quiet, "quiet", "nobody is busy", part, &mut told).await;
 
     let busy = unique("load-busy-");
     let mut ledger = Ledger::begin(system).await?;
@@ -119,14 +118,14 @@ pub async fn run(system: &System, options: Options, mut told: impl FnMut(News)) 
     told(News::Seen("busy", Box::new(hot.phase("on three peers", begin.elapsed()))));
     told(News::Seen("quiet", Box::new(quiet.phase("on three peers", begin.elapsed()))));
     told(News::Grew { after: begin.elapsed(), replicas });
-    sleep(DRAIN).await;
-    drop((hot.phase("", DRAIN), quiet.phase("", DRAIN)));
-    sleep(MEASURED).await;
-    told(News::Seen("busy", Box::new(hot.phase("on four peers", MEASURED))));
-    told(News::Seen("quiet", Box::new(quiet.phase("on four peers", MEASURED))));
+    sleep(part).await;
+    drop((hot.phase("", part), quiet.phase("", part)));
+    sleep(part).await;
+    told(News::Seen("busy", Box::new(hot.phase("on four peers", part))));
+    told(News::Seen("quiet", Box::new(quiet.phase("on four peers", part))));
     told(ledger.moved(system, "while it was busy").await?);
     hot.send_home().await;
-    drop(quiet.phase("", DRAIN));
+    drop(quiet.phase("", part));
     sleep(options.cooling).await;
     told(News::Seen("quiet", Box::new(quiet.phase("after it was busy", options.cooling))));
     told(ledger.moved(system, "when it was quiet again").await?);
@@ -134,11 +133,17 @@ pub async fn run(system: &System, options: Options, mut told: impl FnMut(News)) 
     Ok(())
 }
 
-async fn measure(crowd: &Crowd, who: &'static str, what: &'static str, told: &mut impl FnMut(News)) {
-    sleep(DRAIN).await;
-    drop(crowd.phase("", DRAIN));
-    sleep(MEASURED).await;
-    told(News::Seen(who, Box::new(crowd.phase(what, MEASURED))));
+async fn measure(
+    crowd: &Crowd,
+    who: &'static str,
+    what: &'static str,
+    part: Duration,
+    told: &mut impl FnMut(News),
+) {
+    sleep(part).await;
+    drop(crowd.phase("", part));
+    sleep(part).await;
+    told(News::Seen(who, Box::new(crowd.phase(what, part))));
 }
 
 async fn forums(system: &System) -> Result<Vec<ForumInfo>> {

@@ -16,13 +16,19 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// A connection that is opened again when it broke.
 pub struct Connection {
     authority: String,
+    host: String,
     sender: Option<SendRequest<Empty<Bytes>>>,
 }
 
 impl Connection {
     /// To `host:port`; connects with the first request.
     pub fn to(authority: &str) -> Self {
-        Self { authority: authority.to_owned(), sender: None }
+        Self::to_host(authority, authority)
+    }
+
+    /// The same, for a server that goes by another name.
+    pub fn to_host(authority: &str, host: &str) -> Self {
+        Self { authority: authority.to_owned(), host: host.to_owned(), sender: None }
     }
 
     /// GETs a path with its query and reads the whole answer.
@@ -41,7 +47,7 @@ impl Connection {
             None => self.sender.insert(connect(&self.authority).await?),
         };
         sender.ready().await?;
-        let request = Request::get(path).header(HOST, &self.authority).body(Empty::new())?;
+        let request = Request::get(path).header(HOST, &self.host).body(Empty::new())?;
         let response = sender.send_request(request).await?;
         let status = response.status();
         Ok((status, response.into_body().collect().await?.to_bytes()))

@@ -26,9 +26,6 @@ const FILLERS: u32 = 64;
 /// People of each kind.
 const PEOPLE: u32 = 40;
 
-/// How long people are measured without a move, before and after.
-const QUIET: Duration = Duration::from_secs(5);
-
 /// How long one move may take.
 const MOVE_WITHIN: Duration = Duration::from_secs(600);
 
@@ -41,6 +38,8 @@ pub struct Options {
     pub writes: f64,
     /// Reads a second.
     pub reads: f64,
+    /// How long people are measured without a move, before and after.
+    pub quiet: Duration,
 }
 
 /// Fills a forum, moves it and moves it back; `told` hears of each phase as it ends.
@@ -52,8 +51,8 @@ pub async fn run(system: &System, options: Options, mut told: impl FnMut(Phase))
     let (from, to) = ends(admin, &info).await?;
     let pace = Pace { people: PEOPLE, writes: options.writes, reads: options.reads };
     let crowd = Crowd::gather(system, std::slice::from_ref(&forum), pace).await?;
-    sleep(QUIET).await;
-    told(crowd.phase("before", QUIET));
+    sleep(options.quiet).await;
+    told(crowd.phase("before", options.quiet));
     for (phase, after) in [("move", "between"), ("reverse", "after")] {
         let begin = Instant::now();
         let id = match phase {
@@ -62,8 +61,8 @@ pub async fn run(system: &System, options: Options, mut told: impl FnMut(Phase))
         };
         settle(admin, info.forum_id, id).await?;
         told(crowd.phase(phase, begin.elapsed()));
-        sleep(QUIET).await;
-        told(crowd.phase(after, QUIET));
+        sleep(options.quiet).await;
+        told(crowd.phase(after, options.quiet));
         let answer = admin.verify_forum(info.forum_id).await?;
         ensure!(answer.equal, "the replicas differ after the {phase}: {answer:?}");
     }

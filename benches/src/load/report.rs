@@ -124,8 +124,8 @@ impl Spread {
     }
 }
 
-/// Every workload's rate and latencies over the rounds, then the ratios.
-pub fn summary(rows: &[Row]) -> String {
+/// Every workload's rate and latencies over the rounds.
+pub fn medians(rows: &[Row]) -> String {
     let mut text = String::from("\nmedian (smallest–largest) over the rounds\n");
     let mut seen: Vec<(&str, &str)> = Vec::new();
     for row in rows {
@@ -148,6 +148,12 @@ pub fn summary(rows: &[Row]) -> String {
             this.0, this.1
         );
     }
+    text
+}
+
+/// The same, then how our log engines compare with etcd and with each other.
+pub fn summary(rows: &[Row]) -> String {
+    let mut text = medians(rows);
     text.push_str("\nratios round by round: of rates; of requests per processor second of the servers\n");
     for pair in [("sled", "etcd"), ("segment", "etcd"), ("segment", "sled")] {
         for in_flight in [1, 64, 512] {

@@ -1,6 +1,6 @@
 //! Which workloads are run on what, in which order. Owns the rounds; never knows how a workload does its work.
 
-use std::{future::Future, path::PathBuf, time::Duration};
+use std::{future::Future, time::Duration};
 
 use anyhow::Result;
 use tokio::time::Instant;
@@ -12,7 +12,7 @@ use super::{
     http_write::{self, Through},
     proposals,
     report::Row,
-    system::System,
+    system::{Own, System},
     visibility,
 };
 
@@ -47,8 +47,8 @@ pub struct Plan {
     pub forums: usize,
     /// Times of one run.
     pub span: Span,
-    /// Where `loop-hub` and `loop-peer` are; `None`: beside this program.
-    pub bin_dir: Option<PathBuf>,
+    /// How our own system is started.
+    pub own: Own,
 }
 
 impl Plan {
@@ -64,7 +64,8 @@ impl Plan {
 /// Whoever wants to hear of each result as it comes.
 pub type Told<'a> = &'a mut dyn FnMut(Row);
 
-struct Bench<'a> {
+/// One system in one round.
+pub struct Bench<'a> {
     name: &'a str,
     round: usize,
     span: Span,
@@ -73,9 +74,20 @@ struct Bench<'a> {
     told: Told<'a>,
 }
 
-impl Bench<'_> {
-    /// Runs one workload and tells what it came to. Processor time is an average that includes warming up.
-    async fn run(&mut self, workload: String, work: impl Future<Output = Result<Figures>>) -> Result<()> {
+impl<'a> Bench<'a> {
+    /// A system of these processes: servers, and those behind them.
+    pub fn of(name: &'a str, round: usize, span: Span, pids: (Vec<u32>, Vec<u32>), told: Told<'a>) -> Self {
+        let (servers, peers) = pids;
+        Self { name, round, span, servers, peers, told }
+    }
+
+    /// Runs one workload and tells what it came to; how many requests were answered. Processor time is an average that includes
+    /// warming up.
+    pub async fn run(
+        &mut self,
+        workload: String,
+        work: impl Future<Output = Result<Figures>>,
+    ) -> Result<u64> {
         eprintln!("round {}: {} {workload} …", self.round, self.name);
         let all = [self.servers.clone(), self.peers.clone(), vec![std::process::id()]];
         let before = all.each_ref().map(|pids| cpu::seconds(pids));
@@ -84,31 +96,32 @@ impl Bench<'_> {
         let took = begun.elapsed().max(Duration::from_millis(1)).as_secs_f64();
         let after = all.each_ref().map(|pids| cpu::seconds(pids));
         let cores = [0, 1, 2].map(|at| (after[at] - before[at]) / took);
+        let summary = figures.summary(self.span.measured);
+        let count = summary.count;
         (self.told)(Row {
             system: self.name.to_owned(),
             workload,
             round: self.round,
-            summary: figures.summary(self.span.measured),
+            summary,
             cores,
             load_average: cpu::load_average(),
         });
-        Ok(())
+        Ok(count)
     }
 }
 
 /// Runs the plan on our own system with this log engine.
 pub async fn ours(plan: &Plan, engine: &str, round: usize, told: Told<'_>) -> Result<()> {
     eprintln!("round {round}: starting 3 hubs and 3 peers, log engine {engine} …");
-    let system = System::start(engine, plan.bin_dir.clone()).await?;
+    let system = System::start(engine, &plan.own).await?;
     let outcome = on(plan, &system, engine, round, told).await;
     outcome.and(system.stop().await)
 }
 
 /// Runs the plan on a system that is there.
 pub async fn on(plan: &Plan, system: &System, name: &str, round: usize, told: Told<'_>) -> Result<()> {
-    let (servers, peers) = system.pids();
     let (span, pace) = (plan.span, plan.pace());
-    let mut bench = Bench { name, round, span, servers, peers, told };
+    let mut bench = Bench::of(name, round, span, system.pids(), told);
     for workload in &plan.workloads {
         match workload {
             Workload::Proposals => {
@@ -146,8 +159,7 @@ pub async fn on(plan: &Plan, system: &System, name: &str, round: usize, told: To
 pub async fn etcd(plan: &Plan, round: usize, told: Told<'_>) -> Result<()> {
     eprintln!("round {round}: starting 3 members of etcd …");
     let etcd = Etcd::start().await?;
-    let mut bench =
-        Bench { name: "etcd", round, span: plan.span, servers: etcd.pids(), peers: Vec::new(), told };
+    let mut bench = Bench::of("etcd", round, plan.span, (etcd.pids(), Vec::new()), told);
     for in_flight in plan.in_flight(&[1, 64, 512]) {
         let work = etcd.run(plan.pace(), in_flight, plan.span);
         bench.run(title("proposals", plan.rate, in_flight), work).await?;

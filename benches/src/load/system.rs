@@ -49,6 +49,17 @@ impl fmt::Debug for Secrets {
     }
 }
 
+/// How hubs and peers of our own are started.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Own {
+    /// Folder of the loop-hub and loop-peer binaries [default: beside this one]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub bin_dir: Option<PathBuf>,
+    /// An argument for every hub; may be repeated
+    #[arg(long, global = true, allow_hyphen_values = true)]
+    pub hub_arg: Vec<String>,
+}
+
 /// Hubs and peers to be measured.
 pub struct System {
     /// All hubs, by id.
@@ -62,20 +73,17 @@ pub struct System {
 
 impl System {
     /// Starts three hubs and three peers. `engine`: `sled` or `segment`.
-    pub async fn start(engine: &str, bin_dir: Option<PathBuf>) -> Result<Self> {
-        Self::start_with(engine, bin_dir, |_| {}).await
+    pub async fn start(engine: &str, own: &Own) -> Result<Self> {
+        Self::start_with(engine, own, |_| {}).await
     }
 
     /// The same with a configuration of the caller's own.
-    pub async fn start_with(
-        engine: &str,
-        bin_dir: Option<PathBuf>,
-        change: impl FnOnce(&mut LocalConfig),
-    ) -> Result<Self> {
+    pub async fn start_with(engine: &str, own: &Own, change: impl FnOnce(&mut LocalConfig)) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("loop-load-").tempdir()?;
         let mut config = LocalConfig {
             log_engine: Some(engine.to_owned()),
-            bin_dir,
+            bin_dir: own.bin_dir.clone(),
+            hub_args: own.hub_arg.clone(),
             ..LocalConfig::on_free_ports(folder.path())
         };
         change(&mut config);

@@ -90,21 +90,23 @@ pub async fn record(system: &System, span: Span) -> Result<Figures> {
     let audience = Audience::gather(system, &mut door).await?;
     let schedule = Schedule::start(Pace::Open(PROPOSALS_PER_SECOND), span);
     let (mut acknowledged, mut failures) = (HashMap::new(), Vec::new());
-    let (mut seq, mut waiting, mut over) = (1, 0_u64, false);
-    while !over || waiting > 0 {
+    let (mut seq, mut over, mut waiting) = (1, false, HashMap::new());
+    while !over || !waiting.is_empty() {
         tokio::select! {
             due = schedule.due(), if !over => match due {
                 None => over = true,
-                Some(_) => {
+                Some(due) => {
                     door.send(seq, door::audit_of_size(audience.forum_id, COMMAND_BYTES)).await?;
-                    (seq, waiting) = (seq + 1, waiting + 1);
+                    waiting.insert(seq, due);
+                    seq += 1;
                 }
             },
-            answer = timeout(Duration::from_secs(5), door.answer()), if waiting > 0 => {
+            answer = timeout(Duration::from_secs(5), door.answer()), if !waiting.is_empty() => {
                 let at = Instant::now();
-                waiting -= 1;
-                match answer??.1 {
-                    Ok(outcome::Kind::ForumAudited(stored)) if schedule.counts(at) => {
+                let (answered, came_to) = answer??;
+                let Some(due) = waiting.remove(&answered) else { continue };
+                match came_to {
+                    Ok(outcome::Kind::ForumAudited(stored)) if schedule.counts(due) => {
                         acknowledged.insert(stored.record_id, at);
                     }
                     Ok(_) => {}

@@ -38,6 +38,11 @@ impl Visitor {
         Ok(visitor)
     }
 
+    /// The session it was given.
+    pub fn session(&self) -> &str {
+        &self.session
+    }
+
     /// The same visitor in another forum.
     pub fn enter(&mut self, forum: &str) {
         self.forum = forum.to_owned();
@@ -93,7 +98,7 @@ impl Visitor {
 }
 
 /// What the callback is called with.
-fn inside<'a>(body: &'a [u8], page: &str, number: u64) -> Result<&'a [u8]> {
+pub fn inside<'a>(body: &'a [u8], page: &str, number: u64) -> Result<&'a [u8]> {
     let callback = format!("{page}_{number}(");
     let json = body.strip_prefix(callback.as_bytes()).and_then(|rest| rest.strip_suffix(b")"));
     json.context("the answer is not the JSONP that was asked for")

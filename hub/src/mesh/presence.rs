@@ -36,6 +36,8 @@ pub struct PeerConnection {
     unanswered: Mutex<BTreeMap<u64, oneshot::Sender<v1::RowsReply>>>,
     next_request: AtomicU64,
     cursor: AtomicU64,
+    /// The last record it can have: it came with it, or was sent it on this stream.
+    sent: AtomicU64,
     latency_us: AtomicU32,
     limits: v1::PeerLimits,
     status: Mutex<Option<v1::PeerStatus>>,
@@ -61,6 +63,7 @@ impl PeerConnection {
             unanswered: Mutex::default(),
             next_request: AtomicU64::new(1),
             cursor: AtomicU64::new(cursor),
+            sent: AtomicU64::new(cursor),
             latency_us: AtomicU32::new(0),
             limits,
             status: Mutex::default(),
@@ -74,14 +77,20 @@ impl PeerConnection {
         self.cursor.load(Ordering::Relaxed)
     }
 
-    /// Takes note of the peer's cursor, which never falls while it is connected.
+    /// Takes note of the peer's cursor, which never falls while it is connected, and is never above what it was sent.
     pub fn reached(&self, cursor: u64) {
-        self.cursor.fetch_max(cursor, Ordering::Relaxed);
+        self.cursor.fetch_max(cursor.min(self.sent.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
+
+    /// Everything up to this record is about to be sent.
+    pub fn sends(&self, through: u64) {
+        self.sent.fetch_max(through, Ordering::Relaxed);
     }
 
     /// Takes the peer's heartbeat. Of a list longer than an honest peer sends only the beginning is kept.
     pub fn said(&self, mut status: v1::PeerStatus) {
         self.reached(status.cursor);
+        status.cursor = self.cursor();
         status.seeding.truncate(SEEDING_MAX);
         *self.status.lock() = Some(status);
     }
@@ -398,6 +407,22 @@ impl Inner {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_peer_has_nothing_that_it_did_not_come_with_and_was_not_sent() {
+        let (tx, _) = Queue::new(1, 1);
+        let peer = PeerId::new(1).unwrap();
+        let connection = PeerConnection::new(peer, 1, 10, v1::PeerLimits::default(), tx);
+        let says = |cursor| {
+            connection.said(v1::PeerStatus { cursor, ..Default::default() });
+            (connection.cursor(), connection.present().status.unwrap().cursor)
+        };
+        assert_eq!(says(1 << 63), (10, 10));
+        connection.sends(20);
+        assert_eq!(says(15), (15, 15));
+        assert_eq!(says(u64::MAX), (20, 20));
+        assert_eq!(says(12), (20, 20), "it does not fall");
+    }
+
     fn connection(presence: &Presence, peer: u32) -> Arc<PeerConnection> {
         let (tx, _) = Queue::new(1, 1);
         let connection = PeerConnection::new(
@@ -470,6 +495,7 @@ mod tests {
         assert_eq!(heard(&presence), (false, 2), "the same peers, further on");
         let here = connection(&presence, 1);
         assert_eq!(heard(&presence), (true, 2), "on its way from one hub to another, a peer is one");
+        here.sends(12);
         here.reached(12);
         let cursors: Vec<(u32, u64)> =
             presence.cursors().into_iter().map(|(peer, cursor)| (peer.get(), cursor)).collect();

@@ -10,6 +10,7 @@ use loop_proto::{
     v1::{self, RejectionCode, command, fact::Kind, hub_to_peer, outcome},
 };
 use loop_raft_store::machine::{HubState, Record, judge};
+use metrics::counter;
 use prost::Message;
 use tokio::time::Instant;
 
@@ -28,6 +29,16 @@ pub(super) enum NotTaken {
     /// It cannot follow from its task.
     #[error("an answer with {0}")]
     Breaks(Rule),
+}
+
+impl NotTaken {
+    /// The rule that was broken.
+    pub(super) const fn rule(self) -> Rule {
+        match self {
+            Self::Malformed(_) => Rule::Unreadable,
+            Self::Breaks(rule) => rule,
+        }
+    }
 }
 
 impl From<&'static str> for NotTaken {
@@ -49,7 +60,7 @@ pub(super) async fn take(
     if answer.facts.len() as u64 > facts_bytes_max {
         return Err(NotTaken::Breaks(Rule::Unreadable));
     }
-    let Some(open) = open_task(cx, task).await else {
+    let Some(open) = open_task(cx, task).await? else {
         // Somebody else has answered it, or this hub does not know of it yet. The log is not asked: whoever makes up tasks
         // would fill it.
         let is_known = cx.log.read(HubState::newest) >= task.get();
@@ -81,14 +92,20 @@ pub(super) async fn take(
     Ok(())
 }
 
-/// The task, if nobody has answered it yet.
-async fn open_task(cx: &PeersContext, task: TaskId) -> Option<Arc<Record>> {
-    let open = || cx.log.read(|state| state.open_task(task).cloned());
-    if cx.log.read(HubState::newest) < task.get() {
-        // Without a leader the task is not known in time, and the peer says it again.
-        let _ = cx.log.fresh(Instant::now() + TASK_WITHIN).await;
+/// The task, if nobody has answered it yet. An error: there is none.
+async fn open_task(cx: &PeersContext, task: TaskId) -> Result<Option<Arc<Record>>, NotTaken> {
+    is_in_the_log(cx, task.get()).await?;
+    Ok(cx.log.read(|state| state.open_task(task).cloned()))
+}
+
+/// Waits until this hub knows the record, if it is behind the one that the peer had it from. An error: nobody has it.
+pub(super) async fn is_in_the_log(cx: &PeersContext, record: u64) -> Result<(), NotTaken> {
+    let is_ahead = || cx.log.read(HubState::newest) < record;
+    // Without a leader the record is not known in time, and the peer says it again.
+    if is_ahead() && cx.log.fresh(Instant::now() + TASK_WITHIN).await.is_ok() && is_ahead() {
+        return Err(NotTaken::Breaks(Rule::Position));
     }
-    open()
+    Ok(())
 }
 
 /// Whether the answer can follow from its task, as far as this hub can tell before those ahead of it are committed.
@@ -154,6 +171,7 @@ fn tell_refusal(
 }
 
 fn tell(connection: &PeerConnection, task_id: u64, forum_id: u32, rejection: Option<v1::Rejection>) {
+    counter!("loop_answers_refused_total").increment(u64::from(rejection.is_some()));
     // A peer whose stream is full or gone starts over from the log when it is back.
     let verdict = v1::Verdict { task_id, forum_id, rejection };
     if connection.try_send(hub_to_peer::Kind::Verdict(verdict)).is_err() {

@@ -79,6 +79,7 @@ async fn send_all(cx: &PeersContext, connection: &Arc<PeerConnection>, cursor: u
             Err(trimmed) => return Ok(trimmed),
         };
         at = portion.through;
+        connection.sends(at);
         if !portion.records.is_empty() {
             told = Some(at);
             connection.send(Kind::Records(v1::RecordBatch { records: portion.records, through: at })).await?;

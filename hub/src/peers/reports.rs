@@ -8,10 +8,13 @@ use loop_proto::{
     ids::{ForumId, TaskId},
     v1::{self, command, link_reply},
 };
-
+use loop_raft_store::machine::HubState;
 use tokio::time::Instant;
 
-use super::context::PeersContext;
+use super::{
+    answers::{self, NotTaken},
+    context::PeersContext,
+};
 use crate::{log::ProposeError, mesh::presence::PeerConnection};
 
 /// Bytes of a digest.
@@ -24,8 +27,10 @@ pub(super) async fn answered(
     cx: &PeersContext,
     connection: &Arc<PeerConnection>,
     reply: v1::InvitationReply,
-) -> Taken {
-    check_ids(reply.forum_id, reply.invitation_id)?;
+) -> Result<(), NotTaken> {
+    if !is_invited(cx, connection, reply.forum_id, reply.invitation_id).await? {
+        return Ok(());
+    }
     if !reply.accepted {
         let (peer, forum) = (connection.peer, reply.forum_id);
         tracing::info!(%peer, forum, reason = ?reply.reason(), "a peer has rejected an invitation");
@@ -42,8 +47,14 @@ pub(super) async fn answered(
 }
 
 /// The checkpoint is installed.
-pub(super) async fn seeded(cx: &PeersContext, connection: &Arc<PeerConnection>, seeded: v1::Seeded) -> Taken {
-    check_ids(seeded.forum_id, seeded.invitation_id)?;
+pub(super) async fn seeded(
+    cx: &PeersContext,
+    connection: &Arc<PeerConnection>,
+    seeded: v1::Seeded,
+) -> Result<(), NotTaken> {
+    if !is_invited(cx, connection, seeded.forum_id, seeded.invitation_id).await? {
+        return Ok(());
+    }
     let seed = command::Body::SeedReplica(v1::SeedReplica {
         forum_id: seeded.forum_id,
         invitation_id: seeded.invitation_id,
@@ -71,6 +82,23 @@ pub(super) fn audited(cx: &PeersContext, connection: &PeerConnection, report: v1
             .tell(link_reply::Kind::Audit(v1::LinkAudit { peer_id: peer.get(), report: Some(report) }));
     }
     Ok(())
+}
+
+/// Whether the peer is on its way to a forum by this invitation. What is said of one that is over, or that there never was, is not
+/// proposed: it would change nothing, and a peer could fill the log with it.
+async fn is_invited(
+    cx: &PeersContext,
+    connection: &PeerConnection,
+    forum: u32,
+    invitation: u64,
+) -> Result<bool, NotTaken> {
+    check_ids(forum, invitation)?;
+    answers::is_in_the_log(cx, invitation).await?;
+    let joins = |state: &HubState| {
+        let forum = state.forum(ForumId::new(forum)?)?;
+        Some(forum.replica(connection.peer)?.joining()?.invitation.get() == invitation)
+    };
+    Ok(cx.log.read(joins) == Some(true))
 }
 
 fn check_ids(forum: u32, record: u64) -> Taken {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, future::join_all, stream::BoxStream};
+use loop_atomjump::Rule;
 use loop_net::queue::Queue;
 use loop_proto::{
     ids::PeerId,
@@ -10,7 +11,7 @@ use loop_proto::{
 };
 use loop_raft_store::machine::HubState;
 use tokio::time::Instant;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use super::{
     answers::{self, NotTaken},
@@ -133,14 +134,17 @@ async fn receive(
             Ok(Ok(Some(v1::PeerToHub { kind: Some(kind) }))) => kind,
             Ok(Ok(Some(_))) => return "it sent a message this hub cannot read",
             Ok(Ok(None)) => return "the peer closed it",
+            // The only length that is compared on this stream: an honest peer sends nothing that comes near it.
+            Ok(Err(status)) if status.code() == Code::OutOfRange => {
+                note_breach(&cx.log, connection.peer, Rule::Unreadable).await;
+                return "it sent a message that is larger than any";
+            }
             Ok(Err(_)) => return "it broke",
             Err(_) => return "the peer was silent",
         };
         if let Err(reason) = take(cx, connection, kind).await {
             tracing::warn!(peer = %connection.peer, %reason, "a message that cannot be taken");
-            if let NotTaken::Breaks(rule) = reason {
-                note_breach(&cx.log, connection.peer, rule).await;
-            }
+            note_breach(&cx.log, connection.peer, reason.rule()).await;
             return "it sent a message that breaks the rules";
         }
     }
@@ -154,7 +158,10 @@ async fn take(
 ) -> Result<(), NotTaken> {
     match kind {
         peer_to_hub::Kind::Hello(_) => return Err(NotTaken::Malformed("a second Hello")),
-        peer_to_hub::Kind::Status(status) => connection.said(status),
+        peer_to_hub::Kind::Status(status) => {
+            answers::is_in_the_log(cx, status.cursor).await?;
+            connection.said(status);
+        }
         peer_to_hub::Kind::Rows(reply) => connection.replied(reply),
         peer_to_hub::Kind::Answer(answer) => return answers::take(cx, connection, answer).await,
         peer_to_hub::Kind::Invitation(reply) => reports::answered(cx, connection, reply).await?,

@@ -13,7 +13,11 @@ use std::{
 };
 
 use loop_admin::Admin;
-use loop_hub::{config::{HubConfig, Options}, outside::Outside, run::{self, HubError}};
+use loop_hub::{
+    config::{HubConfig, Options},
+    outside::Outside,
+    run::{self, HubError},
+};
 use loop_net::io::Io;
 use loop_proto::v1::{self, hub_to_peer, peer_service_client::PeerServiceClient, peer_to_hub, rows_request};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};

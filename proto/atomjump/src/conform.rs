@@ -54,11 +54,14 @@ pub enum Rule {
     /// Bytes of a published file that are not those that were published.
     #[error("bytes that are not those of the published file")]
     Content = 11,
+    /// A place in the log that there is not.
+    #[error("a place in the log that there is not")]
+    Position = 12,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Kind,
         Self::Forum,
         Self::Message,
@@ -70,6 +73,7 @@ impl Rule {
         Self::Missing,
         Self::Unreadable,
         Self::Content,
+        Self::Position,
     ];
 
     /// Its number.

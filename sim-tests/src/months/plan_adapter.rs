@@ -6,7 +6,13 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use loop_hub::{leader::{self}, placement::{balance::{self, ForumRate, Heat, Load, Outcomes, PeerLoad, Policy}, liveness}};
+use loop_hub::{
+    leader::{self},
+    placement::{
+        balance::{self, ForumRate, Heat, Load, Outcomes, PeerLoad, Policy},
+        liveness,
+    },
+};
 use loop_proto::{
     ids::{ForumId, PeerId},
     v1::{self, PeerLimits, command::Body},
