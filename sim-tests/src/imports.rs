@@ -149,7 +149,7 @@ impl Imports {
             return self.descend(parent(&module)?, rest, hops);
         }
         if node.children.contains(first) {
-            return self.descend([module.as_slice(), &[first.clone()]].concat(), rest, hops);
+            return self.descend([module.as_slice(), std::slice::from_ref(first)].concat(), rest, hops);
         }
         match node.imports.iter().find(|import| import.name == *first) {
             Some(import) => self.resolve(&module, &[import.path.as_slice(), rest].concat(), hops + 1),
