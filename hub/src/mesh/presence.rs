@@ -512,6 +512,7 @@ mod tests {
     fn the_other_hubs_hear_limits_and_the_last_heartbeat_and_no_list_grows_without_bound() {
         let presence = Presence::default();
         let here = connection(&presence, 1);
+        here.sends(9);
         here.said(v1::PeerStatus {
             cursor: 9,
             disk_bytes: 5,
