@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use loop_atomjump::{Claim, Rule, Session, Viewer, fake_ip};
+use loop_atomjump::{Claim, Extent, Rule, Session, Viewer, fake_ip};
 use loop_proto::{
     breakage::{self, Breakage},
     ids::{ForumId, TaskId},
@@ -122,7 +122,7 @@ fn check(
     }
     let facts = v1::Facts::decode(facts.clone()).map_err(|_| NotTaken::Breaks(Rule::Unreadable))?;
     let claim = Claim { facts: &facts.facts, session: change, receipt, is_open: None };
-    judge(open, task, &claim).map_err(NotTaken::Breaks)?;
+    judge(open, task, &claim, Extent::Whole).map_err(NotTaken::Breaks)?;
     Ok(facts.facts)
 }
 
@@ -324,12 +324,11 @@ mod tests {
 
     #[test]
     fn an_answer_that_breaks_a_rule_is_not_proposed_and_the_machine_would_refuse_it_by_the_same_rule() {
-        let lies: [(Rule, Lie); 9] = [
+        let lies: [(Rule, Lie); 8] = [
             (Rule::Columns, |executed| own_message(executed).author_id = Some(u32::MAX)),
             (Rule::Columns, |executed| own_message(executed).author_address = "192.1.1.1".into()),
             (Rule::Forum, |executed| own_message(executed).forum_id = 2),
             (Rule::Message, |executed| own_message(executed).id += 1),
-            (Rule::Text, |executed| own_message(executed).html = "<script>alert(1)</script>".into()),
             (Rule::Missing, |executed| executed.facts.clear()),
             (Rule::Kind, |executed| executed.facts.push(executed.facts[0].clone())),
             (Rule::Session, |executed| executed.session = None),
@@ -349,6 +348,16 @@ mod tests {
                 other => panic!("lie {number}: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn what_a_message_says_is_looked_at_before_it_is_proposed_and_the_log_does_not_depend_on_it() {
+        let mut log = Log::new();
+        let record = log.shout("message=hello&your_name=Ann", None);
+        let mut executed = log.execute(&record);
+        own_message(&mut executed).html = "<script>alert(1)</script>".into();
+        assert_eq!(checked(&record, &executed), Err(NotTaken::Breaks(Rule::Text)));
+        assert!(matches!(log.answer(&record, &executed), outcome::Kind::TaskAnswered(_)));
     }
 
     #[test]

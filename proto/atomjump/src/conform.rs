@@ -101,11 +101,26 @@ pub struct Claim<'a> {
     pub is_open: Option<bool>,
 }
 
+/// How much is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Everything: what a hub asks before it proposes.
+    Whole,
+    /// Everything but what a message says: what the log asks once more when it applies. How text becomes markup may change from one
+    /// version to the next; whether an answer is taken must not depend on which version a hub runs.
+    ButForText,
+}
+
 /// Whether the claim can follow from the call. `call` is `None` for a request that is refused for its size.
-pub fn conform(call: Option<&Call>, session: Session<'_>, claim: &Claim<'_>) -> Result<(), Rule> {
+pub fn conform(
+    call: Option<&Call>,
+    session: Session<'_>,
+    claim: &Claim<'_>,
+    extent: Extent,
+) -> Result<(), Rule> {
     let Some(call) = call else { return unchanged(400, claim) };
     match (call.endpoint, call.forum) {
-        (Endpoint::Shout, Some(_)) => conform_shout(call, session, claim),
+        (Endpoint::Shout, Some(_)) => conform_shout(call, session, claim, extent),
         (Endpoint::HideMessage, Some(_)) => conform_hide(call, claim),
         (Endpoint::Shout | Endpoint::HideMessage, None) => unchanged(200, claim),
         _ => unchanged(400, claim),
@@ -118,13 +133,13 @@ fn unchanged(code: u32, claim: &Claim<'_>) -> Result<(), Rule> {
     ensure(*claim.receipt == status(code), Rule::Receipt)
 }
 
-fn conform_shout(call: &Call, session: Session<'_>, claim: &Claim<'_>) -> Result<(), Rule> {
+fn conform_shout(call: &Call, session: Session<'_>, claim: &Claim<'_>, extent: Extent) -> Result<(), Rule> {
     let draft = Draft::of(call, session);
     ensure(claim.session == draft.change(session).as_ref(), Rule::Session)?;
     let repeats = match claim.facts {
         [] => false,
         [v1::Fact { kind: Some(Kind::MessageStored(message)) }] => {
-            check_message(call, &draft, message)?;
+            check_message(call, &draft, message, extent)?;
             false
         }
         [v1::Fact { kind: Some(Kind::MessageHidden(hidden)) }] => {
@@ -148,7 +163,12 @@ fn conform_shout(call: &Call, session: Session<'_>, claim: &Claim<'_>) -> Result
     ensure(is_written || call.message_id.is_none() && !goes_on, Rule::Missing)
 }
 
-fn check_message(call: &Call, draft: &Draft<'_>, message: &v1::MessageStored) -> Result<(), Rule> {
+fn check_message(
+    call: &Call,
+    draft: &Draft<'_>,
+    message: &v1::MessageStored,
+    extent: Extent,
+) -> Result<(), Rule> {
     check_forum(call, message.forum_id)?;
     let id = MessageId::new(message.id).ok_or(Rule::Message)?;
     let named = message_id(call.request.params.get("shout_id"));
@@ -156,6 +176,11 @@ fn check_message(call: &Call, draft: &Draft<'_>, message: &v1::MessageStored) ->
     let own = goes_on.or(call.message_id);
     ensure(own == Some(id), Rule::Message)?;
     let group = shout::group_of(call, message);
+    if extent == Extent::ButForText {
+        let expected = draft.row(id, group);
+        ensure(is_same_but_for_text(&expected, message), Rule::Columns)?;
+        return check_place(goes_on.is_none(), &expected, message);
+    }
     let names = shout::markers().filter(|marker| is_by(&message.text, &draft.visible_name(marker)));
     let mut wrong = Rule::Text;
     for marker in names {

@@ -24,7 +24,7 @@ mod whole;
 mod window;
 
 pub use call::{Call, Given};
-pub use conform::{Claim, Rule, conform};
+pub use conform::{Claim, Extent, Rule, conform};
 pub use endpoints::{
     Answer,
     shout::{CHECKSUM, DEGREES_CHARS_MAX, NAME_CHARS_MAX},

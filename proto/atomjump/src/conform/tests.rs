@@ -42,7 +42,12 @@ fn judge(call: &Call, executed: &Executed, is_open: Option<bool>) -> Result<(), 
         receipt: &executed.receipt,
         is_open,
     };
-    conform(Some(call), Session::of(Some(&record)), &claim)
+    let whole = conform(Some(call), Session::of(Some(&record)), &claim, Extent::Whole);
+    let but_for_text = conform(Some(call), Session::of(Some(&record)), &claim, Extent::ButForText);
+    // What the text does not depend on is found by both, in the order in which it is looked at.
+    assert!(but_for_text.is_ok() || whole.is_err(), "{but_for_text:?}");
+    assert!(whole == but_for_text || matches!(whole, Err(Rule::Text)), "{whole:?}, {but_for_text:?}");
+    whole
 }
 
 fn executed(call: &Call, forum: &mut ForumWindow) -> Executed {

@@ -180,6 +180,12 @@ impl<'a> Draft<'a> {
             &self.body,
             Links { base_url: &request.base_url, user: self.user, message },
         );
+        v1::MessageStored { text: shouted.text, html: shouted.html, ..self.row(id, group) }
+    }
+
+    /// The same without its text.
+    pub fn row(&self, id: MessageId, group: Option<u32>) -> v1::MessageStored {
+        let request = &self.call.request;
         let status = if self.is_typing { v1::MessageStatus::Typing } else { v1::MessageStatus::Final };
         let (whisper_to_address, whisper_to_id) = whisper_target(request, group);
         let (latitude, longitude) = self.place;
@@ -187,8 +193,8 @@ impl<'a> Draft<'a> {
         v1::MessageStored {
             id: id.get(),
             forum_id: self.call.forum.map_or(0, |forum| forum.get()),
-            text: shouted.text,
-            html: shouted.html,
+            text: String::new(),
+            html: String::new(),
             shouted_at_s: request.now_s,
             active: true,
             status: status.into(),

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, convert::Infallible};
 
 use loop_atomjump::{
-    Answer, Call, Claim, Executed, ForumWindow, ReadView, Row, Rows, Rule, Session, Viewer, Whole, conform,
-    execute,
+    Answer, Call, Claim, Executed, Extent, ForumWindow, ReadView, Row, Rows, Rule, Session, Viewer, Whole,
+    conform, execute,
     new_rows::{anonymous_user, decay_time, new_forum, title},
     render,
 };
@@ -81,7 +81,7 @@ impl World {
             receipt: &executed.receipt,
             is_open,
         };
-        let judged = conform(Some(call), session, &claim);
+        let judged = conform(Some(call), session, &claim, Extent::Whole);
         let kinds: Vec<Kind> = executed.facts.iter().filter_map(|fact| fact.kind.clone()).collect();
         self.apply(&kinds);
         self.merge(session_id, executed.session.as_ref());

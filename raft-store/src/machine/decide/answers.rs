@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use loop_atomjump::Claim;
+use loop_atomjump::{Claim, Extent};
 use loop_proto::{
     breakage::{self, Breakage},
     ids::{RequestId, TaskId},
@@ -94,7 +94,8 @@ fn check_rules(
         receipt: &command.receipt,
         is_open: Some(task.open_message.is_some_and(|id| state.open_messages.contains(id))),
     };
-    judge(record, task, &claim).map_err(|rule| rejection(RejectionCode::BreaksRules, rule.number().into(), 0))
+    judge(record, task, &claim, Extent::ButForText)
+        .map_err(|rule| rejection(RejectionCode::BreaksRules, rule.number().into(), 0))
 }
 
 /// One record, `id`, that closes the task. It holds the facts as they were understood and checked: bytes that mean nothing to
