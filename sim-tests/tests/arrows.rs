@@ -84,13 +84,14 @@ const WITHOUT_CIRCLES: [&str; 10] = [
 ];
 
 /// The rooms of a hub, as in ARCHITECTURE's map: each uses those before it, and none after.
-const ROOMS: [&str; 20] = [
+const ROOMS: [&str; 22] = [
     "config",
     "outside",
     "error",
     "group",
     "raft",
     "log",
+    "breaches",
     "mesh",
     "membership",
     "placement",
@@ -98,6 +99,7 @@ const ROOMS: [&str; 20] = [
     "calls",
     "identity",
     "transfer",
+    "content",
     "applied",
     "peers",
     "leader",

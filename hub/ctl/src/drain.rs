@@ -12,10 +12,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
     names::Names,
-    run::MIGRATIONS_MAX,
     table::Width,
     view::{BlockedView, DrainView, Moving},
-    watch::Shown,
+    watch::{MIGRATIONS_MAX, Shown},
 };
 
 /// Forums of one peer that are looked at.

@@ -25,14 +25,11 @@ use super::{
         Invited, Lacking, MigrationsView, Named, PeerChanged, PeersView, PlanView, RemovedView,
         ReplicasChanged, StatusView, TasksView, Verdict, VerifyView, View,
     },
-    watch::{self, Shown},
+    watch::{self, MIGRATIONS_MAX, Shown},
 };
 
 /// Longest forum name read from standard input, bytes.
 const NAME_BYTES_MAX: u64 = 64 << 10;
-
-/// Most moves shown at once.
-pub(super) const MIGRATIONS_MAX: u32 = 1000;
 
 /// How long the hubs may take to plan anew after a change, and how often that is looked at.
 const PLANNED_WITHIN: Duration = Duration::from_secs(3);

@@ -14,11 +14,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
     names::Names,
-    run::MIGRATIONS_MAX,
     table::Width,
     view::{MigrationsView, Named, View, ended},
 };
 
+/// Most moves shown at once.
+pub(super) const MIGRATIONS_MAX: u32 = 1000;
 /// Homes the cursor and clears what is below it.
 const REDRAW: &str = "\x1b[H\x1b[J";
 /// Ends shown below the table.

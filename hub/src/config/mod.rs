@@ -2,6 +2,7 @@
 //!
 //! Flag beats environment beats file beats default. Never read again after start.
 
+mod error;
 mod options;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
@@ -9,6 +10,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use loop_proto::{ids::HubId, v1};
 use loop_raft_store::machine::Bounds;
 
+pub use error::ConfigError;
 pub use options::{LogEngineKind, Options};
 
 use loop_net::secret::Secret;
@@ -100,32 +102,19 @@ pub struct HubConfig {
     pub log: String,
 }
 
-/// A configuration that cannot work, and what to change.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read {path}: {error}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// The file is not the TOML expected.
-    #[error("{path}: {error}")]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        error: Box<toml::de::Error>,
-    },
-    /// A value is missing, out of its range or contradicts another.
-    #[error("{0}")]
-    Invalid(String),
-}
-
 fn invalid<T>(message: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError::Invalid(message.into()))
+}
+
+/// Nothing is encrypted yet, so whoever listens beyond this machine must have said so.
+fn check_exposure(flag: &str, addr: SocketAddr, insecure: bool) -> Result<(), ConfigError> {
+    if addr.ip().is_loopback() || insecure {
+        return Ok(());
+    }
+    invalid(format!(
+        "{flag} {addr} is reachable from other machines and nothing is encrypted yet: put a TLS proxy in front and \
+         listen on loopback, or accept it with --insecure-plaintext"
+    ))
 }
 
 const MIB: u64 = 1 << 20;
@@ -141,12 +130,7 @@ impl TryFrom<Options> for HubConfig {
         let grpc_listen = options.grpc_listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9080)));
         let insecure = options.insecure_plaintext.unwrap_or(false);
         for (flag, addr) in [("--http-listen", http_listen), ("--grpc-listen", grpc_listen)] {
-            if !addr.ip().is_loopback() && !insecure {
-                return invalid(format!(
-                    "{flag} {addr} is reachable from other machines and nothing is encrypted yet: put a TLS \
-                     proxy in front and listen on loopback, or accept it with --insecure-plaintext"
-                ));
-            }
+            check_exposure(flag, addr, insecure)?;
         }
         let cluster = match &options.cluster {
             Some(text) => parse_cluster(text)?,

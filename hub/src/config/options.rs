@@ -9,7 +9,7 @@ use std::{
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
+use super::error::ConfigError;
 
 /// What may be given on the command line, in the environment (`LOOP_HUB_…`) or in the file.
 #[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]

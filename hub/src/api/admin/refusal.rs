@@ -33,11 +33,6 @@ pub(super) fn refusal(asked: Asked, no: &v1::Rejection, forum: Option<&Forum>) -
         RejectionCode::UnknownForum => {
             Status::not_found(format!("nobody has opened forum f{}; `hubctl forums` lists them", no.held))
         }
-        RejectionCode::Full if asked == Asked::Publish => Status::resource_exhausted(format!(
-            "{} files are published already, which is all there may be: remove some with `hubctl static remove`, or \
-             publish with --prune",
-            no.current
-        )),
         RejectionCode::UnknownPeer => {
             Status::not_found(format!("no peer {held} has ever joined; `hubctl peers` lists them"))
         }
@@ -67,11 +62,7 @@ pub(super) fn refusal(asked: Asked, no: &v1::Rejection, forum: Option<&Forum>) -
         RejectionCode::LastReplica => {
             Status::failed_precondition(format!("nobody else serves {name}: add a replica first"))
         }
-        RejectionCode::Full => Status::resource_exhausted(format!(
-            "not now: the hubs' bound of {} is reached, by moves under way or by records that wait for peers that \
-             are away; ask again when `hubctl migrations` shows less, or bring those peers back",
-            no.current
-        )),
+        RejectionCode::Full => Status::resource_exhausted(full(asked, no.current)),
         RejectionCode::IdsExhausted => {
             Status::resource_exhausted("the hubs have no number left to give; see `hubctl ids`")
         }
@@ -95,6 +86,19 @@ pub(super) fn refusal(asked: Asked, no: &v1::Rejection, forum: Option<&Forum>) -
             "{name} is not as it was when this was asked ({}): look at it with `hubctl forum show` and ask again",
             code.as_str_name()
         )),
+    }
+}
+
+fn full(asked: Asked, bound: u64) -> String {
+    match asked {
+        Asked::Publish => format!(
+            "{bound} files are published already, which is all there may be: remove some with `hubctl static remove`, \
+             or publish with --prune"
+        ),
+        _ => format!(
+            "not now: the hubs' bound of {bound} is reached, by moves under way or by records that wait for peers that \
+             are away; ask again when `hubctl migrations` shows less, or bring those peers back"
+        ),
     }
 }
 
