@@ -39,7 +39,10 @@ use shape::{ago, dash, long, peers, size, some, stage, way};
 mod tests {
     use loop_proto::v1;
 
-    use super::{super::names::Names, *};
+    use super::{
+        super::{names::Names, table::Width},
+        *,
+    };
 
     #[test]
     fn times_are_told_in_the_unit_that_fits() {
