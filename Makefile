@@ -80,7 +80,7 @@ churn: ## Volunteers of 15 s, one after the other, beside three permanent peers:
 
 anonymous: ## Read GETS=100000 forums of random names from one address: what the hubs agree on and what is on disk, before and after
 	@cargo build --locked --package loop-sim-tests --bin anonymous
-	@cargo build --locked --package loop-hub --package loop-peer --bins
+	@cargo build --locked --bins
 	@target/debug/anonymous --gets $(GETS)
 
 months: SCENARIO = month
