@@ -204,16 +204,11 @@ fn sessions_lapse_by_log_time_after_their_last_task() {
 fn an_answer_that_breaks_a_rule_is_refused_and_the_honest_one_after_it_wins() {
     let mut story = Story::with_a_forum(Bounds::STANDARD);
     story.send(shout("message=hi&msg_id=3"));
-    let lies: [Lie; 6] = [
+    let lies: [Lie; 5] = [
         |executed| executed.facts.extend_from_within(..),
         |executed| {
             if let Some(Kind::MessageStored(message)) = &mut executed.facts[0].kind {
                 message.author_id = Some(1);
-            }
-        },
-        |executed| {
-            if let Some(Kind::MessageStored(message)) = &mut executed.facts[0].kind {
-                message.html.push_str("<script>");
             }
         },
         |executed| executed.facts.clear(),
@@ -233,8 +228,6 @@ fn an_answer_that_breaks_a_rule_is_refused_and_the_honest_one_after_it_wins() {
           refused: BREAKS_RULES held 1 current 0
         > p1 answers t4 under e1, lying
           refused: BREAKS_RULES held 4 current 0
-        > p1 answers t4 under e1, lying
-          refused: BREAKS_RULES held 5 current 0
         > p1 answers t4 under e1, lying
           refused: BREAKS_RULES held 9 current 0
         > p1 answers t4 under e1, lying
