@@ -49,7 +49,7 @@ async fn secrets_reach_no_log_and_no_metric() -> Result<()> {
     let token = unique("tok");
     let mut system = System::start_with(|config| {
         config.join_token = Some(token.clone());
-        let talkative = "info,loop_hub=trace,loop_peer=trace,loop_raft_store=trace";
+        let talkative = "info,loop_hub=trace,loop_net=trace,loop_peer=trace,loop_raft_store=trace";
         for variable in ["LOOP_HUB_LOG", "LOOP_PEER_LOG"] {
             config.env.push((variable.to_owned(), talkative.to_owned()));
         }

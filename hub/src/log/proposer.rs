@@ -40,7 +40,7 @@ pub enum ProposeError {
     /// proposed again.
     #[error("the outcome is not known yet")]
     Indeterminate,
-    /// This hub is going down. Nothing was written.
+    /// This hub is going down. Nothing was written: what may have been is [`ProposeError::Indeterminate`].
     #[error("this hub is shutting down")]
     Closed,
     /// Committed, and refused: it will be refused again while what stands against it does.
@@ -66,6 +66,11 @@ impl Pending {
     fn comes_back(&mut self, refused: bool) {
         self.maybe_written |= self.in_flight && !refused;
         self.in_flight = false;
+    }
+
+    /// What is said of it when it is given up: `unwritten` only where it is certain that no leader has written it.
+    const fn without_outcome(&self, unwritten: ProposeError) -> ProposeError {
+        if self.maybe_written || self.in_flight { ProposeError::Indeterminate } else { unwritten }
     }
 }
 
@@ -127,7 +132,8 @@ impl Proposer {
             maybe_written: false,
         };
         if let Err(mpsc::error::SendError(pending)) = self.commands.send(pending).await {
-            (pending.on_outcome)(Err(ProposeError::Closed));
+            let closed = pending.without_outcome(ProposeError::Closed);
+            (pending.on_outcome)(Err(closed));
         }
     }
 
@@ -249,7 +255,8 @@ impl Driver {
             self.tell_depths();
         }
         for pending in std::mem::take(&mut self.pending).into_values() {
-            (pending.on_outcome)(Err(ProposeError::Closed));
+            let closed = pending.without_outcome(ProposeError::Closed);
+            (pending.on_outcome)(Err(closed));
         }
     }
 
@@ -370,11 +377,7 @@ impl Driver {
             self.pending.iter().filter(|(_, p)| p.deadline <= now).map(|(seq, _)| *seq).collect();
         for seq in overdue {
             if let Some(pending) = self.pending.remove(&seq) {
-                let error = if pending.maybe_written || pending.in_flight {
-                    ProposeError::Indeterminate
-                } else {
-                    ProposeError::NoLeader
-                };
+                let error = pending.without_outcome(ProposeError::NoLeader);
                 (pending.on_outcome)(Err(error));
             }
         }
@@ -398,5 +401,31 @@ fn decided(outcome: v1::Outcome) -> Result<outcome::Kind, ProposeError> {
         Some(outcome::Kind::Rejection(rejection)) => Err(ProposeError::Rejected(rejection)),
         Some(kind) => Ok(kind),
         None => Err(ProposeError::Indeterminate),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_a_leader_may_have_written_is_never_said_to_be_unwritten() {
+        let with = |in_flight, maybe_written| Pending {
+            command: bytes::Bytes::new(),
+            deadline: Instant::now(),
+            on_outcome: Box::new(|_| {}),
+            in_flight,
+            maybe_written,
+        };
+        let said = |pending: Pending| pending.without_outcome(ProposeError::Closed);
+        assert_eq!(said(with(false, false)), ProposeError::Closed);
+        assert_eq!(said(with(true, false)), ProposeError::Indeterminate);
+        assert_eq!(said(with(false, true)), ProposeError::Indeterminate);
+        let mut lost = with(true, false);
+        lost.comes_back(false);
+        assert_eq!(said(lost), ProposeError::Indeterminate, "its route broke");
+        let mut refused = with(true, false);
+        refused.comes_back(true);
+        assert_eq!(said(refused), ProposeError::Closed, "its hub did not lead");
     }
 }

@@ -28,3 +28,20 @@ pub fn check_is_not_out(log_dir: &dyn Dir) -> io::Result<()> {
         false => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use loop_raft_store::log_store::disk::RealDir;
+
+    use super::*;
+
+    #[test]
+    fn a_hub_that_was_taken_out_does_not_start_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = RealDir::open(folder.path()).unwrap();
+        assert!(check_is_not_out(&log).is_ok());
+        note_taken_out(&log);
+        assert!(check_is_not_out(&log).unwrap_err().to_string().contains("cannot come back"));
+        assert!(folder.path().join(TAKEN_OUT).exists(), "whoever starts hubs looks for it");
+    }
+}

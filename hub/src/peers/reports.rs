@@ -65,7 +65,7 @@ pub(super) async fn seeded(
     Ok(())
 }
 
-/// A digest, for whoever asked for it on whichever cx.
+/// A digest, for whoever asked for it on whichever hub.
 pub(super) fn audited(cx: &PeersContext, connection: &PeerConnection, report: v1::AuditReport) -> Taken {
     check_ids(report.forum_id, report.record_id)?;
     if report.digest.len() != DIGEST_BYTES {

@@ -89,7 +89,7 @@ async fn admit(cx: &AdminContext, node: v1::HubNode) -> Result<(), Status> {
         return Ok(());
     }
     let hub_node = HubNode { grpc_addr: node.grpc_addr.clone(), http_addr: node.http_addr.clone() };
-    tracing::info!(cx = id, addr = node.grpc_addr, "a hub asks to enter the group");
+    tracing::info!(hub = id, addr = node.grpc_addr, "a hub asks to enter the group");
     raft.add_learner(id, hub_node, false).await.map_err(|e| Status::unavailable(e.to_string()))?;
     let target = raft.metrics().borrow_watched().last_log_index.unwrap_or(0);
     // openraft's own waiting is satisfied by an empty learner within the lag threshold, so look at the log itself.
@@ -104,7 +104,7 @@ async fn admit(cx: &AdminContext, node: v1::HubNode) -> Result<(), Status> {
     })??;
     let voters = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
     cx.changes.make(raft, voters).await.map_err(|e| Status::unavailable(e.to_string()))?;
-    tracing::info!(cx = id, "a hub has entered the group");
+    tracing::info!(hub = id, "a hub has entered the group");
     Ok(())
 }
 
@@ -183,7 +183,7 @@ async fn dismiss(cx: &AdminContext, id: u64) -> Result<v1::RemoveHubReply, Statu
         false => ChangeMembers::RemoveNodes(BTreeSet::from([id])),
     };
     cx.changes.make(&cx.raft, change).await.map_err(|e| Status::unavailable(e.to_string()))?;
-    tracing::info!(cx = id, "a hub was taken out of the group");
+    tracing::info!(hub = id, "a hub was taken out of the group");
     let mut members: Vec<v1::HubNode> = cx.mesh.group.all();
     members.retain(|node| node.node_id != id);
     members.sort_by_key(|node| node.node_id);

@@ -250,9 +250,17 @@ mod tests {
 
     #[test]
     fn every_code_has_a_sentence_and_numbers_out_of_range_do_no_harm() {
-        for code in 0..=19 {
+        for code in 0..=20 {
             let code = RejectionCode::try_from(code).unwrap();
-            for asked in [Asked::Invite, Asked::Replicas, Asked::PeerState, Asked::Audit, Asked::Publish] {
+            let asked = [
+                Asked::Invite,
+                Asked::Replicas,
+                Asked::PeerState,
+                Asked::Audit,
+                Asked::Close,
+                Asked::Publish,
+            ];
+            for asked in asked {
                 let no = v1::Rejection { code: code.into(), held: u64::MAX, current: u64::MAX };
                 assert!(refusal(asked, &no, None).message().len() > 20, "{code:?}");
             }

@@ -3,7 +3,7 @@
 //! Owns our page's markup, which is our own; scripts find in it the variables, ids and field names AtomJump's page has.
 //! Every value from outside is escaped for the place it stands in. Changes nothing: neither forum nor session. No script
 //! stands in it: hubs send it with a policy under which none would run. What scripts find as global variables is data that
-//! the page's own script file (`hub/assets/front/page.js`) reads.
+//! the page's own script file (`hub/edge/assets/front/page.js`) reads.
 
 use loop_proto::ids::is_session_id;
 
