@@ -1,6 +1,7 @@
 //! `hubctl static publish`: what differs between a folder and what is published, and making it equal.
 //!
-//! All bytes are on peers' disks before the first file is committed, so that a publish that breaks off has changed nothing.
+//! All bytes are on peers' disks before the first file is committed, so that a publish that breaks off before has changed nothing.
+//! What is committed is 256 files at a time.
 
 use std::collections::BTreeMap;
 

@@ -8,8 +8,9 @@ use loop_hub_edge::gateway::CallError;
 use loop_proto::{content::PIECE_BYTES_MAX, ids::PeerId, v1, v1::rows_request};
 use loop_raft_store::machine::ContentFile;
 use metrics::counter;
+use tokio::time::timeout;
 
-use super::parts::{Content, hash_of};
+use super::parts::{Content, FETCHED_WITHIN, FLIGHTS_MAX, hash_of};
 use crate::mesh::presence::Whereabouts;
 
 /// How many peers are asked for a file before browsers are told to come again.
@@ -30,13 +31,18 @@ impl Content {
         let hash = file.hash;
         let flight = {
             let mut flights = self.flights.lock();
+            if flights.len() >= FLIGHTS_MAX && !flights.contains_key(&hash) {
+                return Err(CallError::Overloaded);
+            }
             let begin = || {
                 let content = self.clone();
                 let landed = Landed { content: self.clone(), hash };
                 // In a task of its own: the browser that asked first may hang up, the others still wait.
                 let task = tokio::spawn(async move {
                     let _landed = landed;
-                    content.get(&path, &file).await
+                    timeout(FETCHED_WITHIN, content.get(&path, &file))
+                        .await
+                        .unwrap_or(Err(CallError::Timeout))
                 });
                 async { task.await.unwrap_or(Err(CallError::NoPeer)) }.boxed().shared()
             };

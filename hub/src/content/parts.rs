@@ -27,6 +27,10 @@ use crate::{
 
 /// Files being fetched at once, each at most 8 MiB.
 const FETCHES_MAX: usize = 8;
+/// Files that are fetched or wait for it; more browsers are told to come again.
+pub(super) const FLIGHTS_MAX: usize = 64;
+/// How long a file may take, the wait for a place included: a peer that answers slowly holds one no longer.
+pub(super) const FETCHED_WITHIN: Duration = Duration::from_secs(20);
 /// Files being uploaded at once, each at most 8 MiB.
 const UPLOADS_MAX: usize = 4;
 /// How long a peer may take for one piece of a file.

@@ -11,13 +11,23 @@ pub const FOLLOWED_MAX: usize = 65_536;
 /// Forums with too few live copies.
 #[derive(Debug)]
 pub struct Below {
-    since: BTreeMap<ForumId, Instant>,
+    since: BTreeMap<ForumId, Seen>,
+    /// Counts walks over all forums.
+    walk: u64,
     followed_max: usize,
     /// Those of the last walk for which there was no room.
     beyond: u64,
     beyond_since: Option<Instant>,
     /// Those of the walk that is under way.
     beyond_so_far: u64,
+}
+
+/// A forum that is below.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    since: Instant,
+    /// In which walk it was last seen. One that is closed is not seen any more.
+    walk: u64,
 }
 
 impl Default for Below {
@@ -28,7 +38,14 @@ impl Default for Below {
 
 impl Below {
     fn new(followed_max: usize) -> Self {
-        Self { since: BTreeMap::new(), followed_max, beyond: 0, beyond_since: None, beyond_so_far: 0 }
+        Self {
+            since: BTreeMap::new(),
+            walk: 0,
+            followed_max,
+            beyond: 0,
+            beyond_since: None,
+            beyond_so_far: 0,
+        }
     }
 
     /// A forum was looked at.
@@ -36,7 +53,7 @@ impl Below {
         if !is_below {
             self.since.remove(&forum);
         } else if self.since.len() < self.followed_max || self.since.contains_key(&forum) {
-            self.since.entry(forum).or_insert(now);
+            self.since.entry(forum).or_insert(Seen { since: now, walk: self.walk }).walk = self.walk;
         } else {
             self.beyond_so_far += 1;
         }
@@ -44,13 +61,16 @@ impl Below {
 
     /// All forums were looked at.
     pub fn walked(&mut self, now: Instant) {
+        let walk = self.walk;
+        self.since.retain(|_, seen| seen.walk == walk);
+        self.walk += 1;
         self.beyond = std::mem::take(&mut self.beyond_so_far);
         self.beyond_since = (self.beyond > 0).then(|| self.beyond_since.unwrap_or(now));
     }
 
     /// How long a forum has been below; `None`: it is not, or there was no room for it.
     pub fn for_how_long(&self, forum: ForumId, now: Instant) -> Option<Duration> {
-        self.since.get(&forum).map(|since| now.saturating_duration_since(*since))
+        self.since.get(&forum).map(|seen| now.saturating_duration_since(seen.since))
     }
 
     /// How many are below.
@@ -65,14 +85,15 @@ impl Below {
 
     /// How long the one has been below that has been it for the longest.
     pub fn longest(&self, now: Instant) -> Option<Duration> {
-        let since = self.since.values().chain(&self.beyond_since).min();
-        since.map(|since| now.saturating_duration_since(*since))
+        let since = self.since.values().map(|seen| seen.since).chain(self.beyond_since).min();
+        since.map(|since| now.saturating_duration_since(since))
     }
 
     /// Those that have been below for longer than `grace`, by id; beside them, how many others there are.
     pub fn longer_than(&self, grace: Duration, now: Instant) -> (impl Iterator<Item = ForumId> + '_, u64) {
         let is_longer = move |since: &Instant| now.saturating_duration_since(*since) > grace;
-        let followed = self.since.iter().filter(move |(_, since)| is_longer(since)).map(|(forum, _)| *forum);
+        let followed =
+            self.since.iter().filter(move |(_, seen)| is_longer(&seen.since)).map(|(forum, _)| *forum);
         let others = self.beyond_since.filter(|since| is_longer(since)).map_or(0, |_| self.beyond);
         (followed, others)
     }
@@ -131,5 +152,19 @@ mod tests {
         walk(&mut below, &[1, 2, 3, 8], later);
         assert_eq!((below.count(), below.held().0), (4, 2), "room for the next one");
         assert_eq!(below.for_how_long(forum(1), later), Some(Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_forum_that_is_closed_is_followed_no_more() {
+        let mut below = Below::default();
+        let (first, second) = (ForumId::new(1).unwrap(), ForumId::new(2).unwrap());
+        let now = Instant::now();
+        below.note(first, true, now);
+        below.note(second, true, now);
+        below.walked(now);
+        assert_eq!(below.count(), 2);
+        below.note(second, true, now);
+        below.walked(now);
+        assert_eq!((below.count(), below.for_how_long(first, now)), (1, None));
     }
 }

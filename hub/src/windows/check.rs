@@ -71,6 +71,10 @@ pub(super) fn page(asked: Asked, reply: v1::RowsReply) -> Result<Page, &'static 
         before = at;
     }
     let v1::RowsReply { as_of, forum, subscriptions, messages, complete, .. } = reply;
+    let harmless = |mut message| {
+        make_harmless(&mut message);
+        message
+    };
     let messages = messages.into_iter().map(harmless).collect();
     Ok(Page { as_of, forum, subscriptions, messages, is_complete: complete })
 }
@@ -98,11 +102,10 @@ fn fits(row: &impl Message) -> bool {
 }
 
 /// Markup that is not on the list is shown as the plain text beside it: old rows may hold anything, and so may a liar's.
-fn harmless(mut message: v1::MessageStored) -> v1::MessageStored {
+pub(super) fn make_harmless(message: &mut v1::MessageStored) {
     if !is_harmless(&message.html) {
         message.html = escape::attr(&message.text);
     }
-    message
 }
 
 #[cfg(test)]

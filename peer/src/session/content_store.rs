@@ -95,8 +95,14 @@ impl ContentStore {
         let mut bytes = Vec::new();
         let read = File::open(self.path(hash))
             .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
-        if read.is_ok() && is(&bytes, hash) {
-            return Some(bytes);
+        match &read {
+            Ok(_) if is(&bytes, hash) => return Some(bytes),
+            // It may be as good as ever: this process has too many files open, or the disk a bad moment.
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(%hash, %error, "a published file cannot be read now");
+                return None;
+            }
+            _ => {}
         }
         tracing::warn!(%hash, ?read, "a published file is damaged on this disk and goes: hubs get it from another peer");
         if let Err(error) = self.drop_whole(&mut self.inside.lock(), hash) {

@@ -11,7 +11,7 @@ use loop_proto::{
 
 use crate::{
     call::Call,
-    endpoints::shout::{self, DEGREES_MAX, Draft},
+    endpoints::shout::{self, DEGREES_MAX, Draft, NAME_CHARS_MAX},
     executed::{lid, status},
     request::message_id,
     session::Session,
@@ -106,8 +106,9 @@ pub struct Claim<'a> {
 pub enum Extent {
     /// Everything: what a hub asks before it proposes.
     Whole,
-    /// Everything but what a message says: what the log asks once more when it applies. How text becomes markup may change from one
-    /// version to the next; whether an answer is taken must not depend on which version a hub runs.
+    /// Everything but what a message says and what its author is called: what the log asks once more when it applies. How text is
+    /// cleaned and becomes markup may change from one version to the next; whether an answer is taken must not depend on which
+    /// version a hub runs.
     ButForText,
 }
 
@@ -135,7 +136,7 @@ fn unchanged(code: u32, claim: &Claim<'_>) -> Result<(), Rule> {
 
 fn conform_shout(call: &Call, session: Session<'_>, claim: &Claim<'_>, extent: Extent) -> Result<(), Rule> {
     let draft = Draft::of(call, session);
-    ensure(claim.session == draft.change(session).as_ref(), Rule::Session)?;
+    ensure(is_change_of(&draft, session, claim.session, extent), Rule::Session)?;
     let repeats = match claim.facts {
         [] => false,
         [v1::Fact { kind: Some(Kind::MessageStored(message)) }] => {
@@ -177,7 +178,9 @@ fn check_message(
     ensure(own == Some(id), Rule::Message)?;
     let group = shout::group_of(call, message);
     if extent == Extent::ButForText {
-        let expected = draft.row(id, group);
+        let mut expected = draft.row(id, group);
+        ensure(message.author_name.len() <= shout::USERNAME_BYTES_MAX, Rule::Columns)?;
+        expected.author_name.clone_from(&message.author_name);
         ensure(is_same_but_for_text(&expected, message), Rule::Columns)?;
         return check_place(goes_on.is_none(), &expected, message);
     }
@@ -195,6 +198,26 @@ fn check_message(
         }
     }
     Err(wrong)
+}
+
+/// Whether the session is changed as the request changes it. A name is text, too.
+fn is_change_of(
+    draft: &Draft<'_>,
+    session: Session<'_>,
+    claimed: Option<&v1::SessionChange>,
+    extent: Extent,
+) -> bool {
+    let expected = draft.change(session);
+    if extent == Extent::Whole {
+        return claimed == expected.as_ref();
+    }
+    let place = |change: Option<&v1::SessionChange>| {
+        change.map_or((None, None), |change| (change.latitude.clone(), change.longitude.clone()))
+    };
+    let name = claimed.and_then(|change| change.name.as_ref());
+    place(claimed) == place(expected.as_ref())
+        && name.is_none_or(|name| name.chars().count() <= NAME_CHARS_MAX)
+        && (claimed.is_none() || session.user().is_some())
 }
 
 /// Whether a text can begin with that name.

@@ -197,7 +197,8 @@ fn close(state: &mut HubState, record: Arc<Record>, id: ForumId, events: &mut Ve
         }
     }
     if forum.occupancy.unfinished > 0 {
-        state.open_messages.close_all_of(id);
+        let now = state.steady();
+        state.open_messages.lapse_all_of(id, now, &state.bounds);
     }
     events.push(Event::ForumClosed(id));
 }

@@ -15,8 +15,6 @@ const FEW_MESSAGES_MAX: usize = 8;
 /// The messages of one forum, as far as hubs must know of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Occupancy {
-    /// The lowest message id that can be this forum's: those below were given out before it was opened.
-    pub first_message: u64,
     /// How many messages were ever finished in it, those that were removed since included.
     pub finished_ever: u64,
     /// The finished messages that were not removed; `None`: there were many once.
@@ -29,9 +27,9 @@ pub struct Occupancy {
 
 impl Occupancy {
     /// That of a forum that is opened now.
-    pub(super) const fn of_new_forum(first_message: u64, now: HubTime) -> Self {
+    pub(super) const fn of_new_forum(now: HubTime) -> Self {
         let finished = Some(BTreeSet::new());
-        Self { first_message, finished_ever: 0, finished, unfinished: 0, empty_since: Some(now) }
+        Self { finished_ever: 0, finished, unfinished: 0, empty_since: Some(now) }
     }
 
     /// Whether there is a finished message.
@@ -75,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_forum_is_empty_again_when_its_messages_were_removed_each_of_them() {
-        let mut content = Occupancy::of_new_forum(1, HubTime(0));
+        let mut content = Occupancy::of_new_forum(HubTime(0));
         content.follow(&Step::Stored(id(1)), false);
         content.follow(&Step::Stored(id(2)), false);
         for _ in 0..3 {
@@ -90,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_message_that_was_hidden_as_it_was_finished_is_still_a_row() {
-        let mut content = Occupancy { unfinished: 1, ..Occupancy::of_new_forum(1, HubTime(0)) };
+        let mut content = Occupancy { unfinished: 1, ..Occupancy::of_new_forum(HubTime(0)) };
         content.follow(&Step::Hidden(id(2)), false);
         assert!(!content.has_finished());
         content.follow(&Step::Hidden(id(1)), true);
@@ -99,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_forum_that_had_many_messages_has_some_for_ever() {
-        let mut content = Occupancy::of_new_forum(1, HubTime(0));
+        let mut content = Occupancy::of_new_forum(HubTime(0));
         let all = 1..=FEW_MESSAGES_MAX as u32 + 1;
         all.clone().for_each(|raw| content.follow(&Step::Stored(id(raw)), false));
         all.for_each(|raw| content.follow(&Step::Removed(id(raw)), false));

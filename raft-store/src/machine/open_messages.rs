@@ -32,11 +32,14 @@ pub(super) struct OpenMessage {
 impl OpenMessage {
     /// Whether a request to `forum` by this user, or without one from this address, may go on with it.
     fn is_of(&self, forum: ForumId, user: Option<u32>, address: &str) -> bool {
-        self.forum == forum
-            && match self.author {
-                Some(author) => user == Some(author),
-                None => user.is_none() && self.address == address,
-            }
+        self.forum == forum && self.is_by(user, address)
+    }
+
+    fn is_by(&self, user: Option<u32>, address: &str) -> bool {
+        match self.author {
+            Some(author) => user == Some(author),
+            None => user.is_none() && self.address == address,
+        }
     }
 }
 
@@ -143,11 +146,11 @@ impl OpenMessages {
         }
     }
 
-    /// Lets all unfinished messages of a forum go.
-    pub fn close_all_of(&mut self, forum: ForumId) {
+    /// Lets all unfinished messages of a forum lapse.
+    pub fn lapse_all_of(&mut self, forum: ForumId, now: HubTime, bounds: &Bounds) {
         let of_forum = self.iter().filter(|(_, message)| message.forum == forum).map(|(id, _)| id);
         for id in of_forum.collect::<Vec<_>>() {
-            self.take(id);
+            self.lapse(id, now, bounds);
         }
     }
 
@@ -180,9 +183,16 @@ impl OpenMessages {
         self.lapsed_order.iter().filter_map(|id| Some((*id, self.lapsed.get(id)?)))
     }
 
-    /// Whether the message was this author's, and lapsed.
-    pub fn has_lapsed(&self, id: MessageId, forum: ForumId, user: Option<u32>, address: &str) -> bool {
-        self.lapsed.get(&id).is_some_and(|message| message.is_of(forum, user, address))
+    /// Whether the message was this author's, in such a forum, and lapsed.
+    pub fn has_lapsed(
+        &self,
+        id: MessageId,
+        is_here: impl Fn(ForumId) -> bool,
+        user: Option<u32>,
+        address: &str,
+    ) -> bool {
+        let is_own = |message: &OpenMessage| is_here(message.forum) && message.is_by(user, address);
+        self.lapsed.get(&id).is_some_and(is_own)
     }
 
     /// A task that goes on with the message is open from here on.

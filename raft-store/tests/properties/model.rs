@@ -38,8 +38,10 @@ pub struct Model {
     copies: Copies,
     /// Forum and peer of every open invitation.
     invited: BTreeSet<(u32, u32)>,
-    /// The first message id that each forum could give out.
-    first_messages: BTreeMap<u32, u32>,
+    /// Every forum that was ever opened.
+    opened: BTreeSet<u32>,
+    /// Authors of messages that were unfinished when their forum was closed.
+    gone: BTreeMap<u32, Option<u32>>,
 }
 
 impl Model {
@@ -54,7 +56,8 @@ impl Model {
             unfinished: BTreeMap::new(),
             copies: Copies::default(),
             invited: BTreeSet::new(),
-            first_messages: BTreeMap::new(),
+            opened: BTreeSet::new(),
+            gone: BTreeMap::new(),
         }
     }
 
@@ -83,8 +86,7 @@ impl Model {
                 assert_eq!(assignment.epoch, 1);
                 let held = (1, assignment.primary);
                 assert_eq!(self.primaries.insert(opened.forum_id, held), None, "a forum id given twice");
-                let first = self.first_messages.insert(opened.forum_id, self.messages);
-                assert_eq!(first, None, "the id of a forum that was closed given again");
+                assert!(self.opened.insert(opened.forum_id), "the id of a forum that was closed given again");
             }
             (Body::MovePrimary(moved), Kind::PrimaryMoved(to)) => {
                 let held = self.primaries.get_mut(&moved.forum_id).unwrap();
@@ -118,10 +120,12 @@ impl Model {
 
     /// What is not answered will never be, and is as if it had not been sent.
     fn close(&mut self, forum: u32) {
-        assert!(self.first_messages.contains_key(&forum), "closed and never opened");
+        assert!(self.opened.contains(&forum), "closed and never opened");
         self.records += u64::from(self.primaries.remove(&forum).is_some());
         self.tasks.retain(|task| task.forum != forum || task.answer.is_some());
         self.invited.retain(|(of, _)| *of != forum);
+        let gone = self.unfinished.iter().filter(|(_, (of, _))| *of == forum);
+        self.gone.extend(gone.map(|(id, (_, author))| (*id, *author)));
         self.unfinished.retain(|_, (of, _)| *of != forum);
     }
 
@@ -169,11 +173,9 @@ impl Model {
             (true, None) => {
                 self.first_task_of(&append.session_id);
                 self.records += 1;
-                // A message from before the forum was opened is gone with the one before it, and sent anew.
-                let from_before = 2867..self.first_messages[&append.forum_id];
-                let is_new = append.creates_message
-                    || from_before.contains(&append.named_message)
-                        && !self.unfinished.contains_key(&append.named_message);
+                // A message that went with its forum is sent anew by its author.
+                let author = self.sessions.get(&append.session_id).map(|session| session.user_id);
+                let is_new = append.creates_message || self.gone.get(&append.named_message) == Some(&author);
                 let message = is_new.then_some(self.messages);
                 self.messages += u32::from(is_new);
                 let (id, forum) = (self.records, append.forum_id);

@@ -26,7 +26,7 @@ pub const RECORDS_AFTER_WRITE: i64 = 25;
 /// The same text from the same address within this time is a repetition, seconds.
 const REPETITION_S: u64 = 5;
 /// Width of `var_username`, bytes.
-const USERNAME_BYTES_MAX: usize = 50;
+pub const USERNAME_BYTES_MAX: usize = 50;
 /// Longest display name, characters.
 pub const NAME_CHARS_MAX: usize = 100;
 /// Longest address a whisper may go to, characters.

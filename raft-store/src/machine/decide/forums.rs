@@ -47,7 +47,7 @@ pub(super) fn open_forum(state: &HubState, command: &OpenForum) -> Decided {
         unconfirmed: Vec::new(),
     };
     let answer = forum_opened(id, &assignment, false);
-    let occupancy = Occupancy::of_new_forum(state.next_message, state.steady());
+    let occupancy = Occupancy::of_new_forum(state.steady());
     let forum = Forum::new(id, command.key, &assignment, state.now, occupancy);
     let row = new_rows::new_forum(id, command.key, &command.title, command.decays_at_s, state.now);
     // Whoever reads the stream learns first who holds the forum.

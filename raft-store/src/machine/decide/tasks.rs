@@ -5,7 +5,7 @@ use std::sync::Arc;
 use loop_atomjump::{fake_ip, new_rows};
 use loop_proto::{
     breakage::{self, Breakage},
-    ids::{MessageId, RequestId, TaskId},
+    ids::{ForumId, MessageId, RequestId, TaskId},
     v1::{self, RejectionCode, fact::Kind as FactKind, outcome::Kind},
 };
 
@@ -46,10 +46,10 @@ pub(super) fn append_task(state: &HubState, request: RequestId, command: AppendT
     let user = session.as_ref().map(|session| session.record.user_id);
     let table = &state.open_messages;
     let is_open = |named: &MessageId| table.is_of(*named, command.forum, user, &address_without_session());
-    // What was begun and has lapsed since is sent anew: its author must not be told that it was kept.
+    // What was begun and has lapsed since, or went with its forum, is sent anew: its author must not be told that it was kept.
     let comes_late = |named: MessageId| {
-        table.has_lapsed(named, command.forum, user, &address_without_session())
-            || is_from_before(state, forum, named)
+        let is_here = |of: ForumId| of == command.forum || state.was_closed(of);
+        table.has_lapsed(named, is_here, user, &address_without_session())
     };
     let creates = command.creates_message || command.named_message.is_some_and(comes_late);
     let message_id = if creates { Some(next_message(state)?) } else { None };
@@ -68,13 +68,6 @@ pub(super) fn append_task(state: &HubState, request: RequestId, command: AppendT
     let mut changes = session.map_or(Vec::new(), |session| session.changes(state));
     changes.push(Change::RecordAppended(record));
     Ok(Decision { answer: task_appended(id, message_id, false, None), changes })
-}
-
-/// Whether a message was given its id before the forum was opened, and is nobody's to go on with any more: then it went with the
-/// forum of that name that was closed before.
-fn is_from_before(state: &HubState, forum: &Forum, named: MessageId) -> bool {
-    let ids_before = u64::from(state.bounds.message_id_first)..forum.occupancy.first_message;
-    ids_before.contains(&named.get().into()) && !state.open_messages.contains(named)
 }
 
 /// The address that authors without a session, which are robots, have in common.

@@ -160,7 +160,6 @@ fn read_occupancy(frame: &ForumFrame) -> Read<Occupancy> {
     let finished: Option<BTreeSet<MessageId>> = frame.messages.iter().map(|id| MessageId::new(*id)).collect();
     let finished = finished.ok_or(bad("a forum's message"))?;
     Ok(Occupancy {
-        first_message: frame.first_message,
         finished_ever: frame.messages_ever,
         finished: (!frame.many_messages).then_some(finished),
         unfinished: 0,

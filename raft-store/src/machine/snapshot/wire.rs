@@ -193,8 +193,6 @@ pub(super) struct ForumFrame {
     pub replicas_wanted: Option<u32>,
     #[prost(uint32, tag = "9")]
     pub id: u32,
-    #[prost(uint64, tag = "10")]
-    pub first_message: u64,
     #[prost(uint64, tag = "11")]
     pub messages_ever: u64,
     /// The finished messages, while there never were many.
@@ -492,7 +490,6 @@ fn forum_frame(forum: &Forum) -> ForumFrame {
         opened_at_ms: forum.opened_at.0,
         replicas_wanted: forum.replicas_wanted,
         id: forum.id.get(),
-        first_message: forum.occupancy.first_message,
         messages_ever: forum.occupancy.finished_ever,
         messages: forum.occupancy.finished.iter().flatten().map(|id| id.get()).collect(),
         many_messages: forum.occupancy.finished.is_none(),
