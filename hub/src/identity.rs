@@ -1,7 +1,7 @@
 //! Who is speaking: a peer is what its secret says it is, unless an operator has removed it or it is suspended.
 
 use loop_proto::ids::PeerId;
-use loop_raft_store::machine::Unwanted;
+use loop_raft_store::machine::{HubState, Unwanted};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tonic::Status;
@@ -16,24 +16,15 @@ pub fn secret_hash(secret: &[u8]) -> [u8; 32] {
 /// The peer that has this id and secret. It may have joined through another hub a moment ago, so one that is not
 /// known is looked for again once this hub has caught up.
 pub async fn identify(log: &AgreedLog, claimed: u32, secret: &[u8]) -> Result<PeerId, Status> {
-    let peer = match authenticate(log, claimed, secret) {
-        Some(peer) => peer,
-        None => {
-            log.fresh(Instant::now() + PROPOSE_WITHIN)
-                .await
-                .map_err(|stale| Status::unavailable(stale.to_string()))?;
-            authenticate(log, claimed, secret)
-                .ok_or_else(|| Status::unauthenticated("no peer has this id and secret: join first"))?
-        }
-    };
+    let hash = secret_hash(secret);
+    let known = |state: &HubState| state.peer_by_secret_hash(&hash).map(|peer| peer.id);
+    let peer = log
+        .find(Instant::now() + PROPOSE_WITHIN, |state| known(state).filter(|id| id.get() == claimed))
+        .await
+        .map_err(|stale| Status::unavailable(stale.to_string()))?
+        .ok_or_else(|| Status::unauthenticated("no peer has this id and secret: join first"))?;
     refuse_unwanted(log, peer)?;
     Ok(peer)
-}
-
-fn authenticate(log: &AgreedLog, claimed: u32, secret: &[u8]) -> Option<PeerId> {
-    let hash = secret_hash(secret);
-    let known = log.read(|state| state.peer_by_secret_hash(&hash).map(|peer| peer.id));
-    known.filter(|id| id.get() == claimed)
 }
 
 /// Refuses a peer that an operator has removed, and one that has said what cannot be, for a while.

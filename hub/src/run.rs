@@ -144,7 +144,7 @@ async fn open(
     let io = outside.io.clone();
     let mesh = Mesh::new(known_hubs(&config, &io));
     let waiters = Arc::new(Waiters::default());
-    let rows = PeerRows::new(mesh.presence.clone(), mesh.links.clone(), io.clone());
+    let rows = PeerRows::new(mesh.clone(), io.clone());
     let windows = Windows::new(rows, config.window_bytes_max);
     // A leader's word counts for two election times.
     let freshness = Arc::new(Freshness::new(config.election.1 * 2));

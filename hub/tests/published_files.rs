@@ -15,14 +15,13 @@ use std::{
 use bytes::Bytes;
 use clap::Parser;
 use futures::future::join_all;
+use lone_hub::{Answers, LoneHub, Volunteer, eventually};
 use loop_hubctl::{Args, Outside};
 use loop_proto::{
     content::{FILE_BYTES_MAX, PIECE_BYTES_MAX},
     v1::{self, rows_request::Kind},
 };
 use parking_lot::Mutex;
-
-use lone_hub::{Answers, LoneHub, Volunteer, eventually};
 
 /// Exit code, what is printed, and what is said when it fails.
 async fn ctl(hub: &LoneHub, line: &str) -> (u8, String) {

@@ -69,11 +69,14 @@ impl fmt::Debug for ContentHash {
 
 /// Whether a file can be published under this path: `/` and clean parts, none of them hidden or a way up.
 pub fn is_path(path: &str) -> bool {
-    let clean = |part: &str| !part.is_empty() && !part.starts_with('.');
     path.len() <= PATH_BYTES_MAX
-        && !path.contains('\\')
         && !path.chars().any(char::is_control)
-        && path.strip_prefix('/').is_some_and(|inside| inside.split('/').all(clean))
+        && path.strip_prefix('/').is_some_and(is_clean)
+}
+
+/// Whether a path below a folder can name a file that may be read: no hidden part and no way up, no backslash, no end in a folder.
+pub fn is_clean(inside: &str) -> bool {
+    !inside.contains('\\') && inside.split('/').all(|part| !part.is_empty() && !part.starts_with('.'))
 }
 
 /// What a file is, by its name's ending.

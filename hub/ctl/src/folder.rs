@@ -6,10 +6,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use loop_admin::AdminError;
 use loop_proto::content::{self, ContentHash, FILE_BYTES_MAX, FILES_MAX, PATH_BYTES_MAX};
 use sha2::{Digest, Sha256};
-
-use loop_admin::AdminError;
 
 /// One file that is to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]

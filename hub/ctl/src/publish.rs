@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use loop_admin::{Admin, AdminError};
 use loop_proto::{
     content::{ContentHash, FILES_PER_COMMAND_MAX},
     v1,
 };
-
-use loop_admin::{Admin, AdminError};
 
 use super::{
     folder::{self, Found},

@@ -1,5 +1,5 @@
 //! The door between the HTTP shim and the cluster. Owns what a client call is, once it has been validated.
-//! Never knows HTTP syntax (that is `http`) nor how a call is served (that is `calls`).
+//! Never knows HTTP syntax, nor how a call is served.
 
 use std::time::Duration;
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use http::HeaderValue;
+use loop_proto::content;
 use tokio::sync::Semaphore;
 
 use super::{
@@ -92,12 +93,9 @@ fn read(found: &Found, bytes_max: usize) -> Option<File> {
     })
 }
 
-/// Whether a decoded path can name a file at all: no dot-files and no way up, no backslash, no end in a folder.
+/// Whether a decoded path can name a file at all.
 pub fn is_clean(path: &str) -> bool {
-    let inside = path.trim_start_matches('/');
-    !inside.is_empty()
-        && !path.contains('\\')
-        && inside.split('/').all(|part| !part.is_empty() && !part.starts_with('.'))
+    content::is_clean(path.trim_start_matches('/'))
 }
 
 #[cfg(test)]

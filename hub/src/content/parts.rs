@@ -88,7 +88,7 @@ impl Content {
         }
     }
 
-    /// A peer's reply, wherever it is connected, unless it refuses or does not answer in time.
+    /// A peer's reply, unless it refuses or does not answer in time.
     pub(super) async fn ask(
         &self,
         peer: PeerId,
@@ -96,14 +96,7 @@ impl Content {
         kind: rows_request::Kind,
     ) -> Option<v1::RowsReply> {
         let request = v1::RowsRequest { kind: Some(kind), ..v1::RowsRequest::default() };
-        let asked = async {
-            match at {
-                Whereabouts::Here(connection) => connection.ask_rows(request).ok()?.reply().await.ok(),
-                Whereabouts::There { hub, .. } => {
-                    self.mesh.links.ask_rows(*hub, peer.get(), request).await.ok()
-                }
-            }
-        };
+        let asked = self.mesh.ask_rows(peer, at, request);
         timeout(PIECE_WITHIN, asked).await.ok().flatten().filter(|reply| !reply.refused)
     }
 }

@@ -77,6 +77,19 @@ impl AgreedLog {
         Ok(())
     }
 
+    /// What `look` finds: here, or, if this hub is behind, once it has what the others have. An error: that cannot be known now.
+    pub async fn find<T>(
+        &self,
+        deadline: Instant,
+        look: impl Fn(&HubState) -> Option<T>,
+    ) -> Result<Option<T>, Stale> {
+        if let Some(found) = self.read(&look) {
+            return Ok(Some(found));
+        }
+        self.fresh(deadline).await?;
+        Ok(self.read(look))
+    }
+
     /// Proposes a change under a new request id and waits for its outcome.
     pub async fn propose<C: Change>(&self, change: C, within: Duration) -> Result<C::Outcome, ProposeError> {
         self.propose_as(self.new_request(), change, within).await

@@ -2,7 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{audits::Audits, links::Links, presence::Presence, traffic::Traffic};
+use loop_proto::{ids::PeerId, v1};
+
+use super::{
+    audits::Audits,
+    links::Links,
+    presence::{Presence, Whereabouts},
+    traffic::Traffic,
+};
 use crate::group::Group;
 
 /// This hub's view of the others and of all peers. Cheap to clone.
@@ -29,6 +36,19 @@ impl Mesh {
             presence: Arc::default(),
             traffic: Arc::default(),
             audits: Audits::default(),
+        }
+    }
+
+    /// A peer's reply, wherever it is connected; `None`: it has gone, or its hub has.
+    pub async fn ask_rows(
+        &self,
+        peer: PeerId,
+        at: &Whereabouts,
+        request: v1::RowsRequest,
+    ) -> Option<v1::RowsReply> {
+        match at {
+            Whereabouts::Here(connection) => connection.ask_rows(request).ok()?.reply().await.ok(),
+            Whereabouts::There { hub, .. } => self.links.ask_rows(*hub, peer.get(), request).await.ok(),
         }
     }
 

@@ -3,7 +3,7 @@
 //! What a peer says is looked at by whoever asked; an answer that is not taken costs one attempt. Never knows what the rows
 //! are for.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use loop_hub_edge::gateway::CallError;
@@ -12,10 +12,7 @@ use loop_proto::{ids::PeerId, v1};
 use metrics::{counter, histogram};
 use tokio::time::{Instant, sleep_until};
 
-use super::{
-    links::Links,
-    presence::{Presence, Whereabouts},
-};
+use super::{parts::Mesh, presence::Whereabouts};
 
 /// A peer that has not answered after this is overtaken by a second one, unless answers usually take longer.
 const HEDGE_AFTER: Duration = Duration::from_millis(50);
@@ -25,8 +22,7 @@ const HEDGE_AFTER_MAX: Duration = Duration::from_millis(500);
 /// The way to peers' rows. Cheap to clone.
 #[derive(Clone)]
 pub struct PeerRows {
-    presence: Arc<Presence>,
-    links: Links,
+    mesh: Mesh,
     io: Io,
 }
 
@@ -40,8 +36,8 @@ pub enum Holders {
 
 impl PeerRows {
     /// The way over these connections.
-    pub fn new(presence: Arc<Presence>, links: Links, io: Io) -> Self {
-        Self { presence, links, io }
+    pub const fn new(mesh: Mesh, io: Io) -> Self {
+        Self { mesh, io }
     }
 
     /// Asks the better of two holders chosen by chance, and a further one whenever an answer is overdue, lost or not taken.
@@ -54,8 +50,8 @@ impl PeerRows {
         take: impl Fn(v1::RowsReply) -> Result<T, &'static str>,
     ) -> Result<T, CallError> {
         let mut candidates = match holders {
-            Holders::Of(peers) => self.presence.find_all(peers),
-            Holders::Any => self.presence.everyone(),
+            Holders::Of(peers) => self.mesh.presence.find_all(peers),
+            Holders::Any => self.mesh.presence.everyone(),
         };
         let mut asked = FuturesUnordered::new();
         let mut overdue = Instant::now();
@@ -108,19 +104,10 @@ impl PeerRows {
     ) -> (PeerId, Option<v1::RowsReply>) {
         let asked_at = Instant::now();
         counter!("loop_rows_asked_total").increment(1);
-        let reply = match at {
-            Whereabouts::Here(connection) => match connection.ask_rows(request) {
-                Ok(pending) => {
-                    let reply = pending.reply().await.ok();
-                    connection.took(micros(asked_at));
-                    reply
-                }
-                Err(_) => None,
-            },
-            Whereabouts::There { hub: other, .. } => {
-                self.links.ask_rows(other, peer.get(), request).await.ok()
-            }
-        };
+        let reply = self.mesh.ask_rows(peer, &at, request).await;
+        if let (Whereabouts::Here(connection), Some(_)) = (&at, &reply) {
+            connection.took(micros(asked_at));
+        }
         histogram!("loop_rows_seconds").record(asked_at.elapsed().as_secs_f64());
         (peer, reply)
     }

@@ -100,12 +100,12 @@ async fn open_task(cx: &PeersContext, task: TaskId) -> Result<Option<Arc<Record>
 
 /// Waits until this hub knows the record, if it is behind the one that the peer had it from. An error: nobody has it.
 pub(super) async fn is_in_the_log(cx: &PeersContext, record: u64) -> Result<(), NotTaken> {
-    let is_ahead = || cx.log.read(HubState::newest) < record;
-    // Without a leader the record is not known in time, and the peer says it again.
-    if is_ahead() && cx.log.fresh(Instant::now() + TASK_WITHIN).await.is_ok() && is_ahead() {
-        return Err(NotTaken::Breaks(Rule::Position));
+    let has_it = |state: &HubState| (record <= state.newest()).then_some(());
+    match cx.log.find(Instant::now() + TASK_WITHIN, has_it).await {
+        Ok(None) => Err(NotTaken::Breaks(Rule::Position)),
+        // Without a leader the record is not known in time, and the peer says it again.
+        Ok(Some(())) | Err(_) => Ok(()),
     }
-    Ok(())
 }
 
 /// Whether the answer can follow from its task, as far as this hub can tell before those ahead of it are committed.

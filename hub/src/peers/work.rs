@@ -79,20 +79,17 @@ pub(super) async fn accept(
 
 /// Waits until this hub knows what a peer has, if it was only just started or is behind.
 async fn catch_up_with(cx: &PeersContext, cursor: u64) -> Result<(), Status> {
-    let newest = || cx.log.read(HubState::newest);
-    if cursor <= newest() {
-        return Ok(());
-    }
     let deadline = Instant::now() + cx.config.peer_heartbeat * CATCH_UP_HEARTBEATS_MAX;
-    cx.log.fresh(deadline).await.map_err(|_| {
+    let has_it = |state: &HubState| (cursor <= state.newest()).then_some(());
+    let found = cx.log.find(deadline, has_it).await.map_err(|_| {
         Status::unavailable("this hub is behind and cannot ask the others at the moment: try another one")
     })?;
-    match newest() {
-        newest if cursor > newest => Err(Status::failed_precondition(format!(
+    found.ok_or_else(|| {
+        let newest = cx.log.read(HubState::newest);
+        Status::failed_precondition(format!(
             "cursor {cursor} lies above the log's newest record {newest}: this data is of another group of hubs"
-        ))),
-        _ => Ok(()),
-    }
+        ))
+    })
 }
 
 /// A restarted peer no longer knows what it had answered, and such an answer may still be on its way into the log: a

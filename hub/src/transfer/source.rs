@@ -44,21 +44,15 @@ async fn of_forum(
     forum: ForumId,
     invitation_id: u64,
 ) -> Result<Vec<Source>, Status> {
-    let look = || transfer.log.read(|state| givers(state, caller, forum, invitation_id));
-    let (first, serving) = match look() {
-        Some(found) => found,
-        None => {
-            // The peer may have been invited through another hub that is ahead of this one.
-            transfer
-                .log
-                .fresh(Instant::now() + PROPOSE_WITHIN)
-                .await
-                .map_err(|error| Status::unavailable(error.to_string()))?;
-            look().ok_or_else(|| {
-                Status::failed_precondition("no invitation of this id is open for this peer and forum")
-            })?
-        }
-    };
+    // The peer may have been invited through another hub that is ahead of this one.
+    let found = transfer
+        .log
+        .find(Instant::now() + PROPOSE_WITHIN, |state| givers(state, caller, forum, invitation_id))
+        .await
+        .map_err(|stale| Status::unavailable(stale.to_string()))?;
+    let (first, serving) = found.ok_or_else(|| {
+        Status::failed_precondition("no invitation of this id is open for this peer and forum")
+    })?;
     let mut sources = transfer.mesh.presence.find_all(serving);
     sources.sort_by_key(|(peer, at)| (*peer != first, Reverse(at.cursor()), *peer));
     Ok(sources)

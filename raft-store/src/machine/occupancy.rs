@@ -73,34 +73,34 @@ mod tests {
 
     #[test]
     fn a_forum_is_empty_again_when_its_messages_were_removed_each_of_them() {
-        let mut content = Occupancy::of_new_forum(HubTime(0));
-        content.follow(&Step::Stored(id(1)), false);
-        content.follow(&Step::Stored(id(2)), false);
+        let mut occupancy = Occupancy::of_new_forum(HubTime(0));
+        occupancy.follow(&Step::Stored(id(1)), false);
+        occupancy.follow(&Step::Stored(id(2)), false);
         for _ in 0..3 {
-            content.follow(&Step::Removed(id(1)), false);
-            content.follow(&Step::Removed(id(99)), false);
-            assert!(content.has_finished());
+            occupancy.follow(&Step::Removed(id(1)), false);
+            occupancy.follow(&Step::Removed(id(99)), false);
+            assert!(occupancy.has_finished());
         }
-        content.follow(&Step::Removed(id(2)), false);
-        assert!(!content.has_finished());
-        assert_eq!(content.finished_ever, 2);
+        occupancy.follow(&Step::Removed(id(2)), false);
+        assert!(!occupancy.has_finished());
+        assert_eq!(occupancy.finished_ever, 2);
     }
 
     #[test]
     fn a_message_that_was_hidden_as_it_was_finished_is_still_a_row() {
-        let mut content = Occupancy { unfinished: 1, ..Occupancy::of_new_forum(HubTime(0)) };
-        content.follow(&Step::Hidden(id(2)), false);
-        assert!(!content.has_finished());
-        content.follow(&Step::Hidden(id(1)), true);
-        assert!(content.has_finished() && content.unfinished == 0);
+        let mut occupancy = Occupancy { unfinished: 1, ..Occupancy::of_new_forum(HubTime(0)) };
+        occupancy.follow(&Step::Hidden(id(2)), false);
+        assert!(!occupancy.has_finished());
+        occupancy.follow(&Step::Hidden(id(1)), true);
+        assert!(occupancy.has_finished() && occupancy.unfinished == 0);
     }
 
     #[test]
     fn a_forum_that_had_many_messages_has_some_for_ever() {
-        let mut content = Occupancy::of_new_forum(HubTime(0));
+        let mut occupancy = Occupancy::of_new_forum(HubTime(0));
         let all = 1..=FEW_MESSAGES_MAX as u32 + 1;
-        all.clone().for_each(|raw| content.follow(&Step::Stored(id(raw)), false));
-        all.for_each(|raw| content.follow(&Step::Removed(id(raw)), false));
-        assert!(content.has_finished());
+        all.clone().for_each(|raw| occupancy.follow(&Step::Stored(id(raw)), false));
+        all.for_each(|raw| occupancy.follow(&Step::Removed(id(raw)), false));
+        assert!(occupancy.has_finished());
     }
 }

@@ -1,10 +1,6 @@
 //! The rows of the forums it holds, as an honest peer would have them, and what it sends in their place.
 
-use std::{convert::Infallible, sync::Arc};
-
-use loop_atomjump::{
-    Call, Executed, ForumWindow, Given, Row, Rows, Session, WriteView, execute, execute_refused,
-};
+use loop_atomjump::{Call, Executed, ForumWindow, Given, Rows, Session, Whole, execute, execute_refused};
 use loop_proto::{
     ids::{ForumId, HubTime, MessageId},
     v1::{self, rows_request::Kind},
@@ -43,7 +39,7 @@ impl ForumRows {
         let (forum, at) = (ForumId::new(record.forum_id), HubTime(record.at_ms));
         let call = request.and_then(|request| Call::read(&request, forum, given, at).ok());
         let Some(call) = call else { return execute_refused() };
-        match execute(&call, Session::of(task.session.as_ref()), self) {
+        match execute(&call, Session::of(task.session.as_ref()), &Whole(&self.0)) {
             Ok(executed) => executed,
         }
     }
@@ -58,30 +54,6 @@ impl ForumRows {
         messages.truncate(limit);
         let forum = before.is_none().then(|| self.0.forum().cloned()).flatten();
         v1::RowsReply { as_of, messages, complete, forum, ..Default::default() }
-    }
-}
-
-impl WriteView for ForumRows {
-    type Error = Infallible;
-
-    fn forum(&self) -> Option<&v1::ForumStored> {
-        self.0.forum()
-    }
-
-    fn is_subscriber(&self, user: u32) -> bool {
-        self.0.is_subscriber(user)
-    }
-
-    fn message(&self, id: u32) -> Result<Option<Arc<Row>>, Infallible> {
-        Ok(self.0.message(id, true).flatten())
-    }
-
-    fn authors_named(&self, name: &str) -> Result<Vec<Option<u32>>, Infallible> {
-        self.0.authors_named(name, |_, _| Ok(Vec::new()))
-    }
-
-    fn was_said(&self, ip: &str, text: &str, since_s: u64, except: u32) -> bool {
-        self.0.was_said(ip, text, since_s, except)
     }
 }
 

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use loop_atomjump::Rule;
 use loop_local::Who;
+use loop_proto::v1::PeerInfo;
 use serde_json::Value;
 
 use super::{Attempt, Event, HostilePeer, PLANTED, Victim};
@@ -115,23 +116,25 @@ impl Stage {
     pub async fn settled(&self, hostile: &HostilePeer) -> Result<()> {
         let newest = self.system.admin()?.status().await?.newest_task;
         eventually("heard to the end", WITHIN, || async {
-            let peers = self.system.admin().map_err(|error| error.to_string())?.peers().await;
-            let peers = peers.map_err(|error| error.to_string())?;
-            let this = peers.iter().find(|peer| peer.peer_id == hostile.peer);
-            holds(this.is_some_and(|peer| peer.cursor >= newest), || format!("{this:?}"))
+            let this = self.listed(hostile).await.map_err(|error| error.to_string())?;
+            holds(this.as_ref().is_some_and(|peer| peer.cursor >= newest), || format!("{this:?}"))
         })
         .await;
         Ok(())
+    }
+
+    /// The peer as operators are shown it.
+    async fn listed(&self, hostile: &HostilePeer) -> Result<Option<PeerInfo>> {
+        let peers = self.system.admin()?.peers().await?;
+        Ok(peers.into_iter().find(|peer| peer.peer_id == hostile.peer))
     }
 
     /// Gives it a forum of its own as any peer gets one, by being the least loaded, and has somebody write there: it is
     /// told that the message is stored, whatever the peer does.
     pub async fn lure(&mut self, hostile: &HostilePeer) -> Result<Attacked> {
         eventually("counted on", WITHIN, || async {
-            let peers = self.system.admin().map_err(|error| error.to_string())?.peers().await;
-            let peers = peers.map_err(|error| error.to_string())?;
-            let this = peers.iter().find(|peer| peer.peer_id == hostile.peer);
-            let counts = this.is_some_and(|peer| peer.proven && peer.connected_to.is_some());
+            let this = self.listed(hostile).await.map_err(|error| error.to_string())?;
+            let counts = this.as_ref().is_some_and(|peer| peer.proven && peer.connected_to.is_some());
             holds(counts, || format!("{this:?}"))
         })
         .await;

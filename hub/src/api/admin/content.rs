@@ -17,12 +17,13 @@ use tonic::{Status, Streaming};
 use super::{
     changes::{fresh, propose},
     context::AdminContext,
+    page::page,
     refusal::Asked,
 };
 use crate::content::{Candidate, Upload, hash_of};
 
 /// Files of one page.
-const PAGE: usize = 1000;
+const PAGE: u32 = 1000;
 /// How long an upload may stand still.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
@@ -32,7 +33,7 @@ pub(super) async fn list(
     request: v1::ListContentRequest,
 ) -> Result<v1::ListContentReply, Status> {
     fresh(cx).await?;
-    let limit = if request.limit == 0 { PAGE } else { PAGE.min(request.limit as usize) };
+    let limit = page(request.limit, PAGE).min(PAGE as usize);
     let mut files: Vec<v1::ContentInfo> = cx.log.read(|state| {
         let all = state.manifest().after(&request.after);
         let wanted = all.filter(|(path, _)| path.starts_with(&request.prefix));
