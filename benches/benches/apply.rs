@@ -93,7 +93,7 @@ impl Writers {
             named_message: 0,
         };
         let append = Bytes::from(command(number, at_ms, Body::AppendTask(append)).encode_to_vec());
-        apply_bytes(&mut self.state, append.clone());
+        apply_bytes(&mut self.state, append.clone()).expect("a command");
         let newest = self.state.newest();
         let record = self.state.open_task(TaskId::new(newest).unwrap()).unwrap().clone();
         let task = record.task().unwrap();
@@ -112,7 +112,7 @@ impl Writers {
             session: executed.session,
         };
         let answer = Bytes::from(command(number + 1, at_ms, Body::AnswerTask(answer)).encode_to_vec());
-        apply_bytes(&mut self.state, answer.clone());
+        apply_bytes(&mut self.state, answer.clone()).expect("a command");
         keep(&mut self.state);
         [append, answer]
     }
@@ -146,7 +146,7 @@ fn keep(state: &mut HubState) {
 fn apply_pairs(state: &mut HubState, pairs: Vec<[Bytes; 2]>) {
     keep(state);
     for command in pairs.into_iter().flatten() {
-        let applied = apply_bytes(state, command);
+        let applied = apply_bytes(state, command).expect("a command");
         assert!(!matches!(applied.outcome.kind, Some(v1::outcome::Kind::Rejection(_)) | None));
         black_box(applied.events);
     }

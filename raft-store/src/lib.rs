@@ -11,4 +11,6 @@ pub mod machine;
 #[cfg(feature = "raft")]
 pub mod raft_codec;
 #[cfg(feature = "raft")]
+pub mod raft_node;
+#[cfg(feature = "raft")]
 pub mod raft_types;

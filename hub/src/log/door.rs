@@ -17,7 +17,7 @@ use loop_proto::{
     breakage::{self, Breakage},
     v1::{self, from_leader, to_leader},
 };
-use loop_raft_store::raft_types::Proposal;
+use loop_raft_store::{machine, raft_types::Proposal};
 use openraft::{ReadPolicy, async_runtime::watch::WatchReceiver};
 use prost::Message;
 use tokio::sync::mpsc;
@@ -59,6 +59,14 @@ impl LeaderDoor {
             for ask in batch.drain(..) {
                 match ask.kind {
                     Some(to_leader::Kind::Command(command)) => {
+                        // In the log it would stop every hub that does not know it, this one first.
+                        if machine::read_command(&command[..]).is_err() {
+                            let kind = Some(from_leader::Kind::Outcome(machine::malformed()));
+                            if tx.send(v1::FromLeader { seq: ask.seq, kind }).await.is_err() {
+                                return;
+                            }
+                            continue;
+                        }
                         seqs.push(ask.seq);
                         commands.push(Proposal(self.stamp(&command)));
                     }
@@ -75,7 +83,7 @@ impl LeaderDoor {
     }
 
     /// Appends the leader's time. Protobuf reads a field given twice as its last value, so the command need not be
-    /// decoded.
+    /// written anew.
     fn stamp(&self, command: &[u8]) -> Bytes {
         let now = self.io.now_ms();
         let at_ms = self.last_stamp.fetch_max(now, Ordering::Relaxed).max(now);

@@ -4,5 +4,6 @@ mod client;
 mod node;
 mod service;
 
-pub use node::{HubRaftNode, has_leader, open_log_dir, start};
+pub use loop_raft_store::raft_node::HubRaftNode;
+pub use node::{has_leader, open_log_dir, start};
 pub use service::RaftGrpc;

@@ -11,22 +11,19 @@ use loop_proto::{
     hub_folder::LOG_FOLDER,
 };
 use loop_raft_store::{
-    adapter::{self, ApplySink, StateMachine, StateReader},
+    adapter::{self, ApplySink, StateReader},
     log_store::{self, Engine, LogStoreConfig, disk::Dir},
     machine::{Event, HubState, bounds::Bounds},
-    raft_types::HubRaft,
+    raft_node::{self, HubRaftNode},
 };
-use openraft::{Config, Raft, SnapshotPolicy, async_runtime::watch::WatchReceiver};
+use openraft::{Config, SnapshotPolicy, async_runtime::watch::WatchReceiver};
 
-use super::client::HubNetwork;
+use super::client::HubTransport;
 use crate::{
     config::{HubConfig, LogEngineKind},
     group::Group,
     outside::Outside,
 };
-
-/// A handle to this hub's Raft node.
-pub type HubRaftNode = Raft<HubRaft, StateMachine>;
 
 /// Whether this hub follows a leader or is it. It may have fallen a moment ago: see `health` for what is certain.
 pub fn has_leader(raft: &HubRaftNode) -> bool {
@@ -88,10 +85,9 @@ pub async fn start(
         install_snapshot_timeout: 30_000,
         ..Config::default()
     };
-    let raft_config = Arc::new(raft_config.validate().map_err(io::Error::other)?);
-    let network = HubNetwork { group };
-    let raft = Raft::new(config.hub_id.get(), raft_config, network, log, machine).await;
-    Ok((raft.map_err(io::Error::other)?, reader))
+    let transport = Arc::new(HubTransport { group });
+    let raft = raft_node::start(config.hub_id.get(), raft_config, transport, log, machine).await?;
+    Ok((raft, reader))
 }
 
 /// Tells two.
@@ -104,6 +100,10 @@ impl ApplySink for Witnessed {
     fn applied(&self, events: &[Event], applied_index: u64) {
         self.witness.applied(events, applied_index);
         self.sink.applied(events, applied_index);
+    }
+
+    fn stepped(&self, state: &HubState, applied_index: u64) {
+        self.witness.stepped(state, applied_index);
     }
 
     fn replaced(&self, applied_index: u64) {

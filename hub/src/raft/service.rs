@@ -5,6 +5,7 @@ use futures::{StreamExt, stream::BoxStream};
 use loop_proto::v1::{self, append_reply, raft_service_server::RaftService};
 use loop_raft_store::{
     raft_codec as codec,
+    raft_node::HubRaftNode,
     raft_types::{HubRaft, Snapshot},
 };
 use openraft::raft::{
@@ -12,8 +13,6 @@ use openraft::raft::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
-
-use super::HubRaftNode;
 
 /// Largest snapshot taken from a leader, bytes.
 const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;

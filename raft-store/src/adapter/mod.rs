@@ -22,7 +22,7 @@ use crate::{
         Sink,
         disk::{Dir, RealDir},
     },
-    machine::{self, Event, HubState, snapshot},
+    machine::{self, Event, HubState, UnknownCommand, snapshot},
     raft_types::{Entry, HubRaft, LogId, Reply, Snapshot, SnapshotMeta, StoredMembership},
 };
 
@@ -35,6 +35,9 @@ pub trait ApplySink: Send + Sync {
     /// These events happened; the state now includes everything up to `applied_index`. Before whoever proposed it
     /// is answered. Also called without events, for entries that are no commands or changed nothing.
     fn applied(&self, events: &[Event], applied_index: u64);
+    /// What the state is after each entry, before anybody else sees it; nobody listens but a simulation. The state's
+    /// lock is held.
+    fn stepped(&self, _state: &HubState, _applied_index: u64) {}
     /// The state was replaced by a snapshot up to `applied_index`: what was derived from it must be read again.
     fn replaced(&self, applied_index: u64);
 }
@@ -153,13 +156,21 @@ async fn run_job<T: Send + 'static>(
 type Answer = (ApplyResponder<HubRaft>, Reply);
 
 impl StateMachine {
-    /// Applies entries under one lock, then tells everyone.
-    fn apply_batch(&self, batch: Vec<EntryResponder<HubRaft>>) {
+    /// Applies entries under one lock, then tells everyone. Stops before a command that is not known.
+    fn apply_batch(&self, batch: Vec<EntryResponder<HubRaft>>) -> io::Result<()> {
+        let mut stopped = Ok(());
         let mut events = Vec::new();
         let mut answers: Vec<Answer> = Vec::with_capacity(batch.len());
         let mut held = self.shared.write();
         for (entry, responder) in batch {
-            let reply = apply_entry(&mut held, entry, &mut events);
+            let reply = match apply_entry(&mut held, entry, &mut events) {
+                Ok(reply) => reply,
+                Err(unknown) => {
+                    stopped = Err(io::Error::new(io::ErrorKind::Unsupported, unknown));
+                    break;
+                }
+            };
+            self.sink.stepped(&held.hub, held.index());
             answers.extend(responder.map(|responder| (responder, reply)));
         }
         let applied = held.index();
@@ -168,23 +179,25 @@ impl StateMachine {
         self.sink.applied(&events, applied);
         self.applied.send_replace(applied);
         answers.into_iter().for_each(|(responder, reply)| responder.send(reply));
+        stopped
     }
 }
 
-fn apply_entry(held: &mut Held, entry: Entry, events: &mut Vec<Event>) -> Reply {
-    held.last_applied = Some(entry.log_id);
-    match entry.payload {
+fn apply_entry(held: &mut Held, entry: Entry, events: &mut Vec<Event>) -> Result<Reply, UnknownCommand> {
+    let reply = match entry.payload {
         EntryPayload::Blank => Reply::default(),
         EntryPayload::Membership(membership) => {
             held.membership = StoredMembership::new(Some(entry.log_id), membership);
             Reply::default()
         }
         EntryPayload::Normal(proposal) => {
-            let applied = machine::apply_bytes(&mut held.hub, proposal.0);
+            let applied = machine::apply_bytes(&mut held.hub, proposal.0)?;
             events.extend(applied.events);
             Reply(applied.outcome)
         }
-    }
+    };
+    held.last_applied = Some(entry.log_id);
+    Ok(reply)
 }
 
 impl RaftStateMachine<HubRaft> for StateMachine {
@@ -214,7 +227,7 @@ impl RaftStateMachine<HubRaft> for StateMachine {
                     }
                 }
             }
-            self.apply_batch(batch);
+            self.apply_batch(batch)?;
             if let Some(error) = failed {
                 return Err(error);
             }

@@ -81,15 +81,28 @@ pub fn apply_command(state: &mut HubState, command: v1::Command) -> Applied {
     }
 }
 
-/// Applies an encoded [`v1::Command`], as [`apply_command`] does.
-pub fn apply_bytes(state: &mut HubState, command: bytes::Bytes) -> Applied {
-    match <v1::Command as prost::Message>::decode(command) {
-        Ok(command) => apply_command(state, command),
-        Err(_) => Applied { outcome: malformed(), events: Vec::new() },
-    }
+/// Bytes that are no command this version knows. Leaders do not let such into the log: in the log, a newer hub put it
+/// there. Passed over it would make this hub's state another than that hub's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the log holds a command that this version does not know: install the version that the other hubs run and start this \
+     hub again; nothing is lost"
+)]
+pub struct UnknownCommand;
+
+/// Reads an encoded [`v1::Command`].
+pub fn read_command(command: impl bytes::Buf) -> Result<v1::Command, UnknownCommand> {
+    let command = <v1::Command as prost::Message>::decode(command).map_err(|_| UnknownCommand)?;
+    if command.body.is_some() { Ok(command) } else { Err(UnknownCommand) }
 }
 
-fn malformed() -> v1::Outcome {
+/// Applies an encoded [`v1::Command`], as [`apply_command`] does.
+pub fn apply_bytes(state: &mut HubState, command: bytes::Bytes) -> Result<Applied, UnknownCommand> {
+    Ok(apply_command(state, read_command(command)?))
+}
+
+/// What is answered to whoever proposes what no hub can apply.
+pub fn malformed() -> v1::Outcome {
     let rejection = v1::Rejection { code: v1::RejectionCode::Malformed.into(), held: 0, current: 0 };
     v1::Outcome { kind: Some(v1::outcome::Kind::Rejection(rejection)) }
 }

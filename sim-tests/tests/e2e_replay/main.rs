@@ -20,6 +20,7 @@ mod outcomes;
 #[path = "../../../proto/atomjump/tests/replay/page.rs"]
 mod page;
 mod replay;
+mod sample_urls;
 mod told;
 
 use std::{

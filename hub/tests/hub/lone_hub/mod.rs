@@ -1,6 +1,6 @@
 //! A hub that is a group by itself, as it ships, on real sockets; and volunteers' peers that only say that they are there.
 
-#![allow(dead_code, missing_docs)]
+#![allow(missing_docs)]
 
 use std::{
     net::SocketAddr,
@@ -172,7 +172,6 @@ pub struct Volunteer {
     pub id: u32,
     said: JoinHandle<()>,
     heard: JoinHandle<()>,
-    cursor: Arc<AtomicU64>,
 }
 
 impl Volunteer {
@@ -230,7 +229,7 @@ impl Volunteer {
                 }
             }
         });
-        Self { id: peer_id, said, heard, cursor }
+        Self { id: peer_id, said, heard }
     }
 }
 

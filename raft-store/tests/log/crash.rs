@@ -5,8 +5,6 @@
 //! after the last one asked for. The power cut is a preloaded library (`power_cut/shim.c`) that keeps, beside the
 //! real files, what a disk would have kept.
 
-mod log_support;
-
 use std::{
     collections::VecDeque,
     fs,
@@ -18,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use log_support::{Change, Model, durable, open, size_of};
+use crate::support::{Change, Model, durable, open, size_of};
 use loop_raft_store::log_store::Engine;
 use openraft::storage::RaftLogStorage;
 
@@ -144,7 +142,7 @@ const JOB: &str = "LOG_CRASH_JOB";
 fn writer() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let Ok(job) = std::env::var(JOB) else {
-        for engine in log_support::ENGINES {
+        for engine in crate::support::ENGINES {
             let temp = tempfile::tempdir().unwrap();
             let mut last = 0;
             runtime.block_on(carry_out(temp.path(), engine, 9, 300, |step| last = last.max(step)));
@@ -196,7 +194,7 @@ fn run_and_kill(
     power_cut: Option<(&Path, &Path)>,
 ) -> u64 {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "writer", "--nocapture"]).stdout(Stdio::piped());
+    command.args(["--exact", "crash::writer", "--nocapture"]).stdout(Stdio::piped());
     command.env(JOB, format!("{what} {seed} {}", dir.display()));
     if let Some((library, shadow)) = power_cut {
         command.env("LD_PRELOAD", library).env("POWER_CUT_DIR", dir).env("POWER_CUT_SHADOW", shadow);

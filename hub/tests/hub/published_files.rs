@@ -1,7 +1,5 @@
 //! Published files on a hub as it ships, with peers that keep their word and peers that do not.
 
-mod lone_hub;
-
 use std::{
     collections::BTreeMap,
     fs,
@@ -12,10 +10,10 @@ use std::{
     },
 };
 
+use crate::lone_hub::{Answers, LoneHub, Volunteer, eventually};
 use bytes::Bytes;
 use clap::Parser;
 use futures::future::join_all;
-use lone_hub::{Answers, LoneHub, Volunteer, eventually};
 use loop_hubctl::{Args, Outside};
 use loop_proto::{
     content::{FILE_BYTES_MAX, PIECE_BYTES_MAX},

@@ -1,89 +1,91 @@
 //! A group of three hubs' Raft, with real logs, snapshots and machine, in one process.
 
-mod log_support;
-
 use std::{
     collections::BTreeMap,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
+use futures::{StreamExt, future::BoxFuture};
 use loop_proto::v1::{self, command::Body, outcome::Kind};
 use loop_raft_store::{
-    adapter::{self, ApplySink, StateMachine, StateReader},
+    adapter::{self, ApplySink, StateReader},
     log_store::{Engine, LogStore},
     machine::{Bounds, Event, HubState, snapshot},
+    raft_node::{
+        self, Appends, HubRaftNode, Installed, Replies, RpcError, Transfer, Transferred, Transport,
+        VoteRequest, VoteResponse, unreachable,
+    },
     raft_types::{HubNode, HubRaft, HubResponder, LogId, Proposal, Snapshot, Vote},
 };
-use openraft::{
-    AnyError, Config, OptionalSend, Raft, RaftNetworkFactory, RaftNetworkV2, ReadPolicy, SnapshotPolicy,
-    errors::{RPCError, ReplicationClosed, StreamingError, Unreachable},
-    network::RPCOption,
-    raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse},
-};
+use openraft::{Config, ReadPolicy, SnapshotPolicy, errors::Unreachable};
 use parking_lot::Mutex;
 use prost::Message;
 
-type HubNodeRaft = Raft<HubRaft, StateMachine>;
-
 /// Calls the other nodes directly; those not listed cannot be reached.
 #[derive(Clone, Default)]
-struct Wires(Arc<Mutex<BTreeMap<u64, HubNodeRaft>>>);
+struct Wires(Arc<Mutex<BTreeMap<u64, HubRaftNode>>>);
 
-struct Wire {
-    wires: Wires,
-    to: u64,
-}
-
-impl RaftNetworkFactory<HubRaft> for Wires {
-    type Network = Wire;
-
-    async fn new_client(&mut self, to: u64, _node: &HubNode) -> Wire {
-        Wire { wires: self.clone(), to }
+impl Wires {
+    fn raft(&self, to: u64) -> Result<HubRaftNode, Unreachable<HubRaft>> {
+        self.0.lock().get(&to).cloned().ok_or_else(|| unreachable("stopped"))
     }
 }
 
-impl Wire {
-    fn raft(&self) -> Result<HubNodeRaft, Unreachable<HubRaft>> {
-        let raft = self.wires.0.lock().get(&self.to).cloned();
-        raft.ok_or_else(|| unreachable(&AnyError::error("stopped")))
-    }
+fn stopped(error: impl std::error::Error) -> RpcError {
+    unreachable(error.to_string()).into()
 }
 
-fn unreachable(error: &(impl std::error::Error + 'static)) -> Unreachable<HubRaft> {
-    Unreachable::new(error)
-}
+impl Transport for Wires {
+    fn learn(&self, _hub: u64, _node: &HubNode) {}
 
-impl RaftNetworkV2<HubRaft> for Wire {
-    type SnapshotData = Bytes;
-
-    async fn append_entries(
-        &mut self,
-        rpc: AppendEntriesRequest<HubRaft>,
-        _option: RPCOption,
-    ) -> Result<AppendEntriesResponse<HubRaft>, RPCError<HubRaft>> {
-        Ok(self.raft()?.append_entries(rpc).await.map_err(|error| unreachable(&error))?)
+    fn append(
+        &self,
+        hub: u64,
+        requests: Appends,
+        _within: Duration,
+    ) -> BoxFuture<'static, Result<Replies, RpcError>> {
+        let raft = self.raft(hub);
+        Box::pin(async move { Ok(raft?.stream_append(requests).map(|reply| reply.map_err(stopped)).boxed()) })
     }
 
-    async fn vote(
-        &mut self,
-        rpc: VoteRequest<HubRaft>,
-        _option: RPCOption,
-    ) -> Result<VoteResponse<HubRaft>, RPCError<HubRaft>> {
-        Ok(self.raft()?.vote(rpc).await.map_err(|error| unreachable(&error))?)
+    fn vote(
+        &self,
+        hub: u64,
+        request: VoteRequest,
+        pre_vote: bool,
+        _within: Duration,
+    ) -> BoxFuture<'static, Result<VoteResponse, RpcError>> {
+        let raft = self.raft(hub);
+        Box::pin(async move {
+            let raft = raft?;
+            let reply = if pre_vote { raft.pre_vote(request).await } else { raft.vote(request).await };
+            reply.map_err(stopped)
+        })
     }
 
-    async fn full_snapshot(
-        &mut self,
+    fn install_snapshot(
+        &self,
+        hub: u64,
         vote: Vote,
         snapshot: Snapshot,
-        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
-        _option: RPCOption,
-    ) -> Result<SnapshotResponse<HubRaft>, StreamingError<HubRaft>> {
-        let done = self.raft()?.install_full_snapshot(vote, snapshot).await;
-        Ok(done.map_err(|error| unreachable(&error))?)
+        _within: Duration,
+    ) -> BoxFuture<'static, Result<Installed, RpcError>> {
+        let raft = self.raft(hub);
+        Box::pin(async move { raft?.install_full_snapshot(vote, snapshot).await.map_err(stopped) })
+    }
+
+    fn transfer_leader(
+        &self,
+        hub: u64,
+        request: Transfer,
+        _within: Duration,
+    ) -> BoxFuture<'static, Result<Transferred, RpcError>> {
+        let raft = self.raft(hub);
+        Box::pin(async move { raft?.handle_transfer_leader(request).await.map_err(stopped) })
     }
 }
 
@@ -107,7 +109,7 @@ impl ApplySink for Heard {
 }
 
 struct Node {
-    raft: HubNodeRaft,
+    raft: HubRaftNode,
     reader: StateReader,
     heard: Arc<Heard>,
 }
@@ -128,8 +130,12 @@ impl Group {
     }
 
     async fn start(&mut self, id: u64) {
+        self.try_start(id).await.unwrap();
+    }
+
+    async fn try_start(&mut self, id: u64) -> io::Result<()> {
         let dir = self.dir.join(id.to_string());
-        let log: LogStore = log_support::open(&dir.join("log"), engine(id)).unwrap();
+        let log: LogStore = crate::support::open(&dir.join("log"), engine(id)).unwrap();
         let heard = Arc::new(Heard::default());
         let state = HubState::new(Bounds::STANDARD);
         let (machine, reader) = adapter::open(&dir.join("snapshots"), heard.clone(), state).unwrap();
@@ -141,10 +147,11 @@ impl Group {
             max_in_snapshot_log_to_keep: 10,
             ..Config::default()
         };
-        let config = Arc::new(config.validate().unwrap());
-        let raft = Raft::new(id, config, self.wires.clone(), log, machine).await.unwrap();
+        let wires = Arc::new(self.wires.clone());
+        let raft = raft_node::start(id, config, wires, log, machine).await?;
         self.wires.0.lock().insert(id, raft.clone());
         self.nodes.insert(id, Node { raft, reader, heard });
+        Ok(())
     }
 
     /// Stops a node and waits until its files are free.
@@ -215,6 +222,12 @@ fn register(name: u32) -> Proposal {
     Proposal(v1::Command { request_id, at_ms: 1_000_000, body: Some(body) }.encode_to_vec().into())
 }
 
+/// A command that is known, and says nothing that can be done.
+fn refused() -> Proposal {
+    let body = Some(Body::RegisterPeer(v1::RegisterPeer::default()));
+    Proposal(v1::Command { at_ms: 1_000_000, body, ..v1::Command::default() }.encode_to_vec().into())
+}
+
 fn members() -> BTreeMap<u64, HubNode> {
     (1..=3).map(|id| (id, HubNode::default())).collect()
 }
@@ -263,7 +276,7 @@ async fn three_hubs_agree_over_a_snapshot_and_restarts() {
     assert!(group.same_state(index).await != state);
 }
 
-/// Goal: everyone who proposes is answered, in the feed's order; also what cannot be read, alike on every node.
+/// Goal: everyone who proposes is answered, in the feed's order; also what is refused, alike on every node.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn proposals_sent_without_waiting_are_all_answered() {
     let temp = tempfile::tempdir().unwrap();
@@ -275,7 +288,7 @@ async fn proposals_sent_without_waiting_are_all_answered() {
     let leader = group.leader().await;
     let (answers, mut answered) = tokio::sync::mpsc::unbounded_channel();
     for tag in 0..500u32 {
-        let proposal = if tag == 250 { Proposal(Bytes::from_static(b"\xff\xff")) } else { register(tag) };
+        let proposal = if tag == 250 { refused() } else { register(tag) };
         let responder = HubResponder::tagged(tag.into(), answers.clone());
         group.nodes[&leader].raft.client_write_ff(proposal, Some(responder)).await.unwrap();
     }
@@ -303,4 +316,28 @@ async fn proposals_sent_without_waiting_are_all_answered() {
     let reader = group.nodes[&leader].reader.clone();
     group.stop(leader).await;
     assert!(reader.wait_applied(index + 1_000_000).await.is_err(), "nobody waits for a stopped node");
+}
+
+/// Goal: a command of a newer version stops a node with a sentence, before it; whatever was before it is applied, and a
+/// start does not pass over it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_is_not_known_stops_a_hub_with_a_sentence() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut group = Group::new(temp.path());
+    group.start(1).await;
+    let alone: BTreeMap<u64, HubNode> = [(1, HubNode::default())].into();
+    group.nodes[&1].raft.initialize(alone).await.unwrap();
+    let index = group.write(0..10).await;
+    // A field of a later version's.
+    let of_the_future = Proposal(Bytes::from_static(b"\xfa\x7f\x03new"));
+    group.nodes[&1].raft.client_write(of_the_future).await.unwrap_err();
+    let node = &group.nodes[&1];
+    let stopped = |metrics: &openraft::RaftMetrics<HubRaft>| metrics.running_state.is_err();
+    let seen = node.raft.wait(Some(Duration::from_secs(20))).metrics(stopped, "stopped").await.unwrap();
+    let why = seen.running_state.unwrap_err().to_string();
+    assert!(why.contains("install the version that the other hubs run"), "{why}");
+    assert_eq!(node.reader.applied_index(), index);
+    group.stop(1).await;
+    let why = group.try_start(1).await.unwrap_err().to_string();
+    assert!(why.contains("install the version that the other hubs run"), "{why}");
 }

@@ -1,10 +1,8 @@
 //! A damaged log: it is refused, with the entry and what to do, or it is whole. Nothing in between.
 
-mod log_support;
-
 use std::{fs, path::Path};
 
-use log_support::{ENGINES, append, config, entry, open, read};
+use crate::support::{ENGINES, append, config, entry, open, read};
 use loop_raft_store::{
     log_store::{self, Engine, LogError, LogStoreConfig},
     raft_types::Entry,

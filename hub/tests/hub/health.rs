@@ -1,11 +1,9 @@
 //! What a hub tells operators: whether it serves, what is not well, what its metrics mean, how much forums have to do.
 
-mod lone_hub;
-
 use std::{collections::BTreeSet, time::Duration};
 
+use crate::lone_hub::{LoneHub, Volunteer, eventually};
 use clap::Parser;
-use lone_hub::{LoneHub, Volunteer, eventually};
 use loop_hubctl::{Args, Outside};
 use loop_proto::v1::{self, admin_service_client::AdminServiceClient};
 use tokio::time::sleep;

@@ -1,18 +1,14 @@
 //! The URLs AtomJump's own browsers send, answered through each hub: they reach the forum their top-level
 //! parameters name, and never the one that is named inside a nested URL.
 
-#[expect(dead_code, reason = "shared with the replay, which sends headers too")]
-#[path = "e2e_replay/http.rs"]
-mod http;
-
 use std::net::SocketAddr;
 
+use crate::http::{Answer, Request};
 use anyhow::Result;
-use http::{Answer, Request};
 use loop_sim_tests::{client::sid, hubctl, system::System};
 use serde_json::Value;
 
-const URLS: &str = include_str!("../fixtures/sample_urls.txt");
+const URLS: &str = include_str!("../../fixtures/sample_urls.txt");
 const SESSION: &str = "1p9nltbl2j449h1tv7a3f4tks3";
 const READER: &str = "jQuery111001906744773801886_1583350777476";
 const WRITER: &str = "jQuery111007185678883165553_1583350964822";

@@ -1,10 +1,8 @@
 //! The log store against a plain model, over restarts, on both engines.
 
-mod log_support;
-
 use std::path::Path;
 
-use log_support::{Change, ENGINES, Model, append, durable, entry, log_id, open, read};
+use crate::support::{Change, ENGINES, Model, append, durable, entry, log_id, open, read};
 use loop_raft_store::{
     log_store::{Engine, LogError, LogStore},
     raft_types::Entry,
@@ -159,7 +157,7 @@ async fn an_entry_larger_than_queue_and_segment_passes() {
         let temp = tempfile::tempdir().unwrap();
         let config = loop_raft_store::log_store::LogStoreConfig {
             queue_bytes: 1 << 20,
-            ..log_support::config(temp.path(), engine)
+            ..crate::support::config(temp.path(), engine)
         };
         let mut store = loop_raft_store::log_store::open(config.clone()).unwrap();
         let entries: Vec<Entry> = (0..4).map(|index| entry(1, index, 3 << 20)).collect();

@@ -1,7 +1,5 @@
 //! The log on a disk that is handed in: without a thread, and with a disk that fails.
 
-mod log_support;
-
 use std::{
     collections::BTreeMap,
     io,
@@ -12,8 +10,8 @@ use std::{
     },
 };
 
+use crate::support::{Model, append, config, durable, entry, log_id, open, read};
 use futures::FutureExt;
-use log_support::{Model, append, config, durable, entry, log_id, open, read};
 use loop_raft_store::{
     log_store::{
         self, Engine, LogStore, Sink,

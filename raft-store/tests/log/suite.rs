@@ -1,7 +1,5 @@
 //! openraft's own tests of a storage, on both engines with the real state machine.
 
-mod log_support;
-
 use std::sync::Arc;
 
 use loop_raft_store::{
@@ -29,7 +27,7 @@ struct Builder(Engine);
 impl StoreBuilder<HubRaft, LogStore, StateMachine, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), StorageError<HubRaft>> {
         let temp = tempfile::tempdir().map_err(error)?;
-        let log = log_support::open(&temp.path().join("log"), self.0).map_err(error)?;
+        let log = crate::support::open(&temp.path().join("log"), self.0).map_err(error)?;
         let state = HubState::new(Bounds::STANDARD);
         let (machine, _) =
             adapter::open(&temp.path().join("snapshots"), Arc::new(Nobody), state).map_err(error)?;

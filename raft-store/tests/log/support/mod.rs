@@ -1,7 +1,5 @@
 //! What the log's tests share: entries, and asking the store for things and waiting.
 
-#![allow(dead_code, reason = "each test binary uses a part")]
-
 use std::{io, path::Path};
 
 use bytes::Bytes;
