@@ -48,6 +48,24 @@ breakages! {
     TrimPastSeeding = "trim-past-seeding",
     /// The machine takes facts without asking whether they can follow from their task.
     ConformUnchecked = "conform-unchecked",
+    /// Rows of a kind or number that a request cannot change are taken.
+    KindUnchecked = "kind-unchecked",
+    /// An answer's rows of another forum are taken.
+    ForumUnchecked = "forum-unchecked",
+    /// A message that is not the task's own is taken.
+    MessageUnchecked = "message-unchecked",
+    /// A message whose author, time, state or recipient is not the request's is taken.
+    ColumnsUnchecked = "columns-unchecked",
+    /// A message that says something else than its request is taken.
+    TextUnchecked = "text-unchecked",
+    /// A message at a place that is none is taken.
+    PlaceUnchecked = "place-unchecked",
+    /// A session is changed as an answer says, whatever the request asks for.
+    SessionUnchecked = "session-unchecked",
+    /// A receipt that does not tell what was changed is taken.
+    ReceiptUnchecked = "receipt-unchecked",
+    /// An answer that stores nothing and says that it did is taken.
+    MissingUnchecked = "missing-unchecked",
     /// A hub's window passes over some of the log.
     WindowMissesFacts = "window-misses-facts",
     /// A session that is given its user is kept by no hub.

@@ -3,6 +3,7 @@
 
 mod acknowledged_is_kept;
 mod acknowledged_is_somewhere;
+mod answers_follow_from_tasks;
 mod copies_follow_the_log;
 mod dense_and_increasing_ids;
 mod evenness_comes_last;
@@ -395,6 +396,7 @@ impl Invariants {
         let rules: Vec<Box<dyn Invariant>> = vec![
             Box::<acknowledged_is_kept::AcknowledgedIsKept>::default(),
             Box::<acknowledged_is_somewhere::AcknowledgedIsSomewhere>::default(),
+            Box::<answers_follow_from_tasks::AnswersFollowFromTasks>::default(),
             Box::<copies_follow_the_log::CopiesFollowTheLog>::default(),
             Box::<dense_and_increasing_ids::DenseAndIncreasingIds>::default(),
             Box::<evenness_comes_last::EvennessComesLast>::default(),

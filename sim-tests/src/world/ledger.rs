@@ -5,11 +5,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
 
 use loop_proto::v1::{self, fact, record::Body};
-use loop_raft_store::{adapter::ApplySink, machine::Event};
+use loop_raft_store::{
+    adapter::ApplySink,
+    machine::{Event, HubState, snapshot},
+};
 use parking_lot::Mutex;
 use prost::{Message, bytes::Bytes};
 
@@ -50,6 +54,8 @@ struct Inner {
     trimmed_through: u64,
     /// How often a hub's state was replaced by a snapshot.
     replaced: u64,
+    /// The state after each entry of Raft's log, digested, and the hub that came there first.
+    states: BTreeMap<u64, (u64, u64)>,
 }
 
 impl Ledger {
@@ -178,6 +184,18 @@ impl Ledger {
         open.into_iter().collect()
     }
 
+    /// A hub's state at an index of Raft's log is every hub's state there, whatever led to it: a log or a snapshot.
+    fn stepped(&self, hub: u64, state: &HubState, applied_index: u64) {
+        let mut hasher = DefaultHasher::new();
+        snapshot::encode(state).hash(&mut hasher);
+        let digest = hasher.finish();
+        let (first, known) = *self.inner.lock().states.entry(applied_index).or_insert((hub, digest));
+        if known != digest {
+            let what = format!("at index {applied_index} hub-{hub} holds another state than hub-{first}");
+            self.invariants.broken("hubs hold one state", what);
+        }
+    }
+
     fn heard(&self, hub: u64, id: u64, encoded: &Bytes) {
         let mut inner = self.inner.lock();
         let at = usize::try_from(id).unwrap_or(usize::MAX);
@@ -284,6 +302,10 @@ impl ApplySink for Witness {
             }
             self.ledger.heard(self.hub, id, &record.encoded);
         }
+    }
+
+    fn stepped(&self, state: &HubState, applied_index: u64) {
+        self.ledger.stepped(self.hub, state, applied_index);
     }
 
     fn replaced(&self, _applied_index: u64) {

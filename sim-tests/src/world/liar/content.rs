@@ -11,7 +11,7 @@ pub const SCRIPT: &str = "<img src=x onerror=alert(1)>";
 pub fn about_facts(answer: &mut v1::Answer, rng: &mut StdRng) -> bool {
     let Ok(mut facts) = v1::Facts::decode(answer.facts.clone()) else { return false };
     let truth = answer.clone();
-    let way = rng.random_range(0..14);
+    let way = rng.random_range(0..15);
     match (way, facts.facts.first_mut().and_then(|fact| fact.kind.as_mut())) {
         (0, Some(Kind::MessageStored(message))) => message.html = SCRIPT.into(),
         (1, Some(Kind::MessageStored(message))) => message.text.push_str(", or not"),
@@ -22,6 +22,7 @@ pub fn about_facts(answer: &mut v1::Answer, rng: &mut StdRng) -> bool {
         (6, Some(Kind::MessageStored(message))) => message.shouted_at_s += 86_400,
         (7, Some(Kind::MessageStored(message))) => message.text = "x".repeat(1 << 20),
         (8, Some(Kind::MessageStored(_))) => facts.facts.clear(),
+        (13, Some(Kind::MessageStored(message))) => message.latitude = "91.0000000".into(),
         (9, _) => facts.facts.push(fact(Kind::UserStored(v1::UserStored {
             id: rng.random_range(414..430),
             email: Some("liar@example.com".into()),
