@@ -20,7 +20,7 @@ use futures::{
 };
 use openraft::{
     Config, OptionalSend, Raft,
-    errors::{ReplicationClosed, StreamingError, Unreachable},
+    errors::{ReplicationClosed, StreamingError},
     network::{
         Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption,
         RaftNetworkFactory,
@@ -38,6 +38,8 @@ pub type HubRaftNode = Raft<HubRaft, StateMachine>;
 
 /// Why another hub gave no answer.
 pub type RpcError = openraft::errors::RPCError<HubRaft>;
+/// One call to another hub.
+pub type Call<T> = BoxFuture<'static, Result<T, RpcError>>;
 /// Entries for a follower.
 pub type Append = openraft::raft::AppendEntriesRequest<HubRaft>;
 /// What a follower says to an append.
@@ -61,45 +63,24 @@ pub type Transferred = openraft::raft::TransferLeaderResponse<HubRaft>;
 /// How long a hub that cannot be reached is left alone.
 const BACKOFF: Duration = Duration::from_millis(100);
 
-/// Raft's calls to other hubs. Each ends within its time, with [`Unreachable`] for every failure to reach one: openraft
+/// Raft's calls to other hubs. Each ends within its time, with [`RpcError::Unreachable`] for every failure to reach one: openraft
 /// backs off for nothing less, and a hub that is down must not cost the leader its processor.
 pub trait Transport: Send + Sync + 'static {
     /// Where Raft's members say that a hub is.
     fn learn(&self, hub: u64, node: &HubNode);
 
     /// Sends appends over one stream; the first is there already.
-    fn append(
-        &self,
-        hub: u64,
-        requests: Appends,
-        within: Duration,
-    ) -> BoxFuture<'static, Result<Replies, RpcError>>;
+    fn append(&self, hub: u64, requests: Appends, within: Duration) -> Call<Replies>;
 
     /// Asks for a vote, or whether one would be given.
-    fn vote(
-        &self,
-        hub: u64,
-        request: VoteRequest,
-        pre_vote: bool,
-        within: Duration,
-    ) -> BoxFuture<'static, Result<VoteResponse, RpcError>>;
+    fn vote(&self, hub: u64, request: VoteRequest, pre_vote: bool, within: Duration) -> Call<VoteResponse>;
 
     /// Sends a whole snapshot.
-    fn install_snapshot(
-        &self,
-        hub: u64,
-        vote: Vote,
-        snapshot: Snapshot,
-        within: Duration,
-    ) -> BoxFuture<'static, Result<Installed, RpcError>>;
+    fn install_snapshot(&self, hub: u64, vote: Vote, snapshot: Snapshot, within: Duration)
+    -> Call<Installed>;
 
     /// Asks a hub to lead.
-    fn transfer_leader(
-        &self,
-        hub: u64,
-        request: Transfer,
-        within: Duration,
-    ) -> BoxFuture<'static, Result<Transferred, RpcError>>;
+    fn transfer_leader(&self, hub: u64, request: Transfer, within: Duration) -> Call<Transferred>;
 }
 
 impl Stream for Appends {
@@ -201,9 +182,4 @@ impl NetTransferLeader<HubRaft> for Client {
     ) -> Result<Transferred, RpcError> {
         self.transport.transfer_leader(self.target, request, option.hard_ttl()).await
     }
-}
-
-/// A hub that cannot be reached, and why.
-pub fn unreachable(why: impl ToString) -> Unreachable<HubRaft> {
-    Unreachable::from_string(why)
 }

@@ -2,14 +2,14 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use futures::{StreamExt, future::BoxFuture, stream};
+use futures::{StreamExt, stream};
 use loop_net::{channel::MESSAGE_BYTES_MAX, group_secret::HubChannel};
 use loop_proto::v1::{self, append_reply, raft_service_client::RaftServiceClient};
 use loop_raft_store::{
     raft_codec as codec,
     raft_node::{
-        Append, Appended, Appends, Installed, Replies, RpcError, Transfer, Transferred, Transport,
-        VoteRequest, VoteResponse, unreachable,
+        Append, Appended, Appends, Call, Installed, Replies, RpcError, Transfer, Transferred, Transport,
+        VoteRequest, VoteResponse,
     },
     raft_types::{HubNode, HubRaft, Snapshot, Vote},
 };
@@ -34,16 +34,18 @@ type Client = RaftServiceClient<HubChannel>;
 
 impl HubTransport {
     fn client(&self, hub: u64) -> Result<Client, Unreachable<HubRaft>> {
-        let channel =
-            self.group.channel(hub).ok_or_else(|| unreachable("the hub's address is not usable"))?;
+        let channel = self
+            .group
+            .channel(hub)
+            .ok_or_else(|| Unreachable::from_string("the hub's address is not usable"))?;
         Ok(RaftServiceClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX))
     }
 }
 
-fn refused(status: &Status) -> Unreachable<HubRaft> {
-    unreachable(format!("{:?}: {}", status.code(), status.message()))
+fn unreachable(status: &Status) -> Unreachable<HubRaft> {
+    Unreachable::from_string(format!("{:?}: {}", status.code(), status.message()))
 }
 
 async fn within<T>(
@@ -52,8 +54,8 @@ async fn within<T>(
 ) -> Result<T, Unreachable<HubRaft>> {
     match tokio::time::timeout(ttl, call).await {
         Ok(Ok(response)) => Ok(response.into_inner()),
-        Ok(Err(status)) => Err(refused(&status)),
-        Err(_) => Err(unreachable("no answer in time")),
+        Ok(Err(status)) => Err(unreachable(&status)),
+        Err(_) => Err(Unreachable::from_string("no answer in time")),
     }
 }
 
@@ -66,31 +68,20 @@ impl Transport for HubTransport {
         });
     }
 
-    fn append(
-        &self,
-        hub: u64,
-        requests: Appends,
-        ttl: Duration,
-    ) -> BoxFuture<'static, Result<Replies, RpcError>> {
+    fn append(&self, hub: u64, requests: Appends, ttl: Duration) -> Call<Replies> {
         let client = self.client(hub);
         let requests = requests.map(|request| append_to_proto(&request));
         Box::pin(async move {
             let replies = within(ttl, client?.append(requests)).await?;
             let replies = replies.map(|reply| match reply {
                 Ok(reply) => append_result(reply),
-                Err(status) => Err(refused(&status).into()),
+                Err(status) => Err(unreachable(&status).into()),
             });
             Ok(replies.boxed())
         })
     }
 
-    fn vote(
-        &self,
-        hub: u64,
-        rpc: VoteRequest,
-        pre_vote: bool,
-        ttl: Duration,
-    ) -> BoxFuture<'static, Result<VoteResponse, RpcError>> {
+    fn vote(&self, hub: u64, rpc: VoteRequest, pre_vote: bool, ttl: Duration) -> Call<VoteResponse> {
         let client = self.client(hub);
         Box::pin(async move {
             let request = v1::VoteRequest {
@@ -106,13 +97,7 @@ impl Transport for HubTransport {
         })
     }
 
-    fn install_snapshot(
-        &self,
-        hub: u64,
-        vote: Vote,
-        snapshot: Snapshot,
-        ttl: Duration,
-    ) -> BoxFuture<'static, Result<Installed, RpcError>> {
+    fn install_snapshot(&self, hub: u64, vote: Vote, snapshot: Snapshot, ttl: Duration) -> Call<Installed> {
         let client = self.client(hub);
         Box::pin(async move {
             let head = v1::SnapshotChunk {
@@ -131,12 +116,7 @@ impl Transport for HubTransport {
         })
     }
 
-    fn transfer_leader(
-        &self,
-        hub: u64,
-        request: Transfer,
-        ttl: Duration,
-    ) -> BoxFuture<'static, Result<Transferred, RpcError>> {
+    fn transfer_leader(&self, hub: u64, request: Transfer, ttl: Duration) -> Call<Transferred> {
         let client = self.client(hub);
         Box::pin(async move {
             let request = v1::TransferLeaderRequest {

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crate::lone_hub::{LoneHub, Volunteer, eventually};
 use clap::Parser;
 use loop_hubctl::{Args, Outside};
 use loop_proto::v1::{self, admin_service_client::AdminServiceClient};
@@ -10,6 +9,8 @@ use tokio::time::sleep;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
+
+use crate::lone_hub::{LoneHub, Volunteer, eventually};
 
 const PEER_SERVICE: &str = "loop.p2p.v1.PeerService";
 

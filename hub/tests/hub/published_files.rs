@@ -10,7 +10,6 @@ use std::{
     },
 };
 
-use crate::lone_hub::{Answers, LoneHub, Volunteer, eventually};
 use bytes::Bytes;
 use clap::Parser;
 use futures::future::join_all;
@@ -20,6 +19,8 @@ use loop_proto::{
     v1::{self, rows_request::Kind},
 };
 use parking_lot::Mutex;
+
+use crate::lone_hub::{Answers, LoneHub, Volunteer, eventually};
 
 /// Exit code, what is printed, and what is said when it fails.
 async fn ctl(hub: &LoneHub, line: &str) -> (u8, String) {

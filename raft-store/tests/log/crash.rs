@@ -16,9 +16,10 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{Change, Model, durable, open, size_of};
 use loop_raft_store::log_store::Engine;
 use openraft::storage::RaftLogStorage;
+
+use crate::support::{Change, Model, durable, open, size_of};
 
 /// Appends that may be under way at once; then groups form.
 const IN_FLIGHT_MAX: usize = 12;

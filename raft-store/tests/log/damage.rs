@@ -2,11 +2,12 @@
 
 use std::{fs, path::Path};
 
-use crate::support::{ENGINES, append, config, entry, open, read};
 use loop_raft_store::{
     log_store::{self, Engine, LogError, LogStoreConfig},
     raft_types::Entry,
 };
+
+use crate::support::{ENGINES, append, config, entry, open, read};
 
 const ENTRIES: u64 = 240;
 

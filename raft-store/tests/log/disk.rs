@@ -10,7 +10,6 @@ use std::{
     },
 };
 
-use crate::support::{Model, append, config, durable, entry, log_id, open, read};
 use futures::FutureExt;
 use loop_raft_store::{
     log_store::{
@@ -20,6 +19,8 @@ use loop_raft_store::{
     raft_types::{LeaderId, Vote},
 };
 use openraft::storage::RaftLogStorage;
+
+use crate::support::{Model, append, config, durable, entry, log_id, open, read};
 
 /// A real directory whose syncs are counted, and fail on demand.
 struct Disk {

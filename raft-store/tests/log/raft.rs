@@ -9,15 +9,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{StreamExt, future::BoxFuture};
+use futures::StreamExt;
 use loop_proto::v1::{self, command::Body, outcome::Kind};
 use loop_raft_store::{
     adapter::{self, ApplySink, StateReader},
     log_store::{Engine, LogStore},
     machine::{Bounds, Event, HubState, snapshot},
     raft_node::{
-        self, Appends, HubRaftNode, Installed, Replies, RpcError, Transfer, Transferred, Transport,
-        VoteRequest, VoteResponse, unreachable,
+        self, Appends, Call, HubRaftNode, Installed, Replies, RpcError, Transfer, Transferred, Transport,
+        VoteRequest, VoteResponse,
     },
     raft_types::{HubNode, HubRaft, HubResponder, LogId, Proposal, Snapshot, Vote},
 };
@@ -31,34 +31,23 @@ struct Wires(Arc<Mutex<BTreeMap<u64, HubRaftNode>>>);
 
 impl Wires {
     fn raft(&self, to: u64) -> Result<HubRaftNode, Unreachable<HubRaft>> {
-        self.0.lock().get(&to).cloned().ok_or_else(|| unreachable("stopped"))
+        self.0.lock().get(&to).cloned().ok_or_else(|| Unreachable::from_string("stopped"))
     }
 }
 
 fn stopped(error: impl std::error::Error) -> RpcError {
-    unreachable(error.to_string()).into()
+    Unreachable::<HubRaft>::from_string(error.to_string()).into()
 }
 
 impl Transport for Wires {
     fn learn(&self, _hub: u64, _node: &HubNode) {}
 
-    fn append(
-        &self,
-        hub: u64,
-        requests: Appends,
-        _within: Duration,
-    ) -> BoxFuture<'static, Result<Replies, RpcError>> {
+    fn append(&self, hub: u64, requests: Appends, _within: Duration) -> Call<Replies> {
         let raft = self.raft(hub);
         Box::pin(async move { Ok(raft?.stream_append(requests).map(|reply| reply.map_err(stopped)).boxed()) })
     }
 
-    fn vote(
-        &self,
-        hub: u64,
-        request: VoteRequest,
-        pre_vote: bool,
-        _within: Duration,
-    ) -> BoxFuture<'static, Result<VoteResponse, RpcError>> {
+    fn vote(&self, hub: u64, request: VoteRequest, pre_vote: bool, _within: Duration) -> Call<VoteResponse> {
         let raft = self.raft(hub);
         Box::pin(async move {
             let raft = raft?;
@@ -73,17 +62,12 @@ impl Transport for Wires {
         vote: Vote,
         snapshot: Snapshot,
         _within: Duration,
-    ) -> BoxFuture<'static, Result<Installed, RpcError>> {
+    ) -> Call<Installed> {
         let raft = self.raft(hub);
         Box::pin(async move { raft?.install_full_snapshot(vote, snapshot).await.map_err(stopped) })
     }
 
-    fn transfer_leader(
-        &self,
-        hub: u64,
-        request: Transfer,
-        _within: Duration,
-    ) -> BoxFuture<'static, Result<Transferred, RpcError>> {
+    fn transfer_leader(&self, hub: u64, request: Transfer, _within: Duration) -> Call<Transferred> {
         let raft = self.raft(hub);
         Box::pin(async move { raft?.handle_transfer_leader(request).await.map_err(stopped) })
     }

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use crate::support::{Change, ENGINES, Model, append, durable, entry, log_id, open, read};
 use loop_raft_store::{
     log_store::{Engine, LogError, LogStore},
     raft_types::Entry,
 };
 use openraft::{LogState, RaftLogReader, storage::RaftLogStorage};
 use proptest::prelude::*;
+
+use crate::support::{Change, ENGINES, Model, append, durable, entry, log_id, open, read};
 
 #[derive(Clone, Debug)]
 enum Step {

@@ -52,6 +52,7 @@ impl AnswersFollowFromTasks {
         Err(format!("in task {task} a session is {session:?}, which has said {said:?}"))
     }
 
+    /// Asks `conform` itself: the machine's own way to it is what this rule is about.
     fn answered(&mut self, record: u64, answer: &v1::TaskFacts) -> Result<(), String> {
         let Some((forum, at_ms, task)) = answer.task_id.and_then(|task| self.open.remove(&task)) else {
             return Ok(());

@@ -58,7 +58,7 @@ struct Inner {
     trimmed_through: u64,
     /// How often a hub's state was replaced by a snapshot.
     replaced: u64,
-    /// The state after each entry of Raft's log, digested, and the hub that came there first.
+    /// The state at indexes of Raft's log: the hub that came there first, and its digest.
     states: BTreeMap<u64, (u64, u64)>,
 }
 

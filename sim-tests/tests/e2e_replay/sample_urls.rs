@@ -3,10 +3,11 @@
 
 use std::net::SocketAddr;
 
-use crate::http::{Answer, Request};
 use anyhow::Result;
 use loop_sim_tests::{client::sid, hubctl, system::System};
 use serde_json::Value;
+
+use crate::http::{Answer, Request};
 
 const URLS: &str = include_str!("../../fixtures/sample_urls.txt");
 const SESSION: &str = "1p9nltbl2j449h1tv7a3f4tks3";

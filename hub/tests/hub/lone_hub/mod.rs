@@ -5,10 +5,7 @@
 use std::{
     net::SocketAddr,
     path::Path,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -201,7 +198,6 @@ impl Volunteer {
         tx.send(v1::PeerToHub { kind: Some(peer_to_hub::Kind::Hello(hello)) }).await.unwrap();
         let mut client = PeerServiceClient::new(hub.channel());
         let mut incoming = client.work(ReceiverStream::new(rx)).await.unwrap().into_inner();
-        let cursor = Arc::new(AtomicU64::new(0));
         let replies = tx.clone();
         let heard = tokio::spawn(async move {
             while let Ok(Some(v1::HubToPeer { kind })) = incoming.message().await {
@@ -215,18 +211,14 @@ impl Volunteer {
                 }
             }
         });
-        let said = tokio::spawn({
-            let cursor = cursor.clone();
-            async move {
-                loop {
-                    let status =
-                        v1::PeerStatus { cursor: cursor.load(Ordering::Relaxed), ..Default::default() };
-                    let status = v1::PeerToHub { kind: Some(peer_to_hub::Kind::Status(status)) };
-                    if tx.send(status).await.is_err() {
-                        return;
-                    }
-                    sleep(HEARTBEAT).await;
+        let said = tokio::spawn(async move {
+            loop {
+                let status =
+                    v1::PeerToHub { kind: Some(peer_to_hub::Kind::Status(v1::PeerStatus::default())) };
+                if tx.send(status).await.is_err() {
+                    return;
                 }
+                sleep(HEARTBEAT).await;
             }
         });
         Self { id: peer_id, said, heard }
