@@ -40,6 +40,8 @@ pub struct Model {
     invited: BTreeSet<(u32, u32)>,
     /// Every forum that was ever opened.
     opened: BTreeSet<u32>,
+    /// The last epoch of every forum that was closed.
+    closed: BTreeMap<u32, u64>,
     /// Authors of messages that were unfinished when their forum was closed.
     gone: BTreeMap<u32, Option<u32>>,
 }
@@ -57,6 +59,7 @@ impl Model {
             copies: Copies::default(),
             invited: BTreeSet::new(),
             opened: BTreeSet::new(),
+            closed: BTreeMap::new(),
             gone: BTreeMap::new(),
         }
     }
@@ -89,12 +92,7 @@ impl Model {
                 assert!(self.opened.insert(opened.forum_id), "the id of a forum that was closed given again");
             }
             (Body::MovePrimary(moved), Kind::PrimaryMoved(to)) => {
-                let held = self.primaries.get_mut(&moved.forum_id).unwrap();
-                if to.epoch == held.0 + 1 {
-                    *held = (to.epoch, moved.to_peer);
-                    self.records += 1;
-                }
-                assert!(to.epoch <= held.0, "an epoch skipped");
+                self.moved(moved, to.epoch);
             }
             (Body::InvitePeer(invite), Kind::PeerInvited(invited))
                 if invited.invitation_id > self.records =>
@@ -118,10 +116,27 @@ impl Model {
         }
     }
 
+    /// A move that is asked for once more is told its epoch, also after its forum was closed.
+    fn moved(&mut self, moved: &v1::MovePrimary, epoch: u64) {
+        if let Some(last) = self.closed.get(&moved.forum_id) {
+            assert!(epoch <= *last, "a closed forum moved");
+            return;
+        }
+        let held = self.primaries.get_mut(&moved.forum_id).unwrap();
+        if epoch == held.0 + 1 {
+            *held = (epoch, moved.to_peer);
+            self.records += 1;
+        }
+        assert!(epoch <= held.0, "an epoch skipped");
+    }
+
     /// What is not answered will never be, and is as if it had not been sent.
     fn close(&mut self, forum: u32) {
         assert!(self.opened.contains(&forum), "closed and never opened");
-        self.records += u64::from(self.primaries.remove(&forum).is_some());
+        if let Some((epoch, _)) = self.primaries.remove(&forum) {
+            self.closed.insert(forum, epoch);
+            self.records += 1;
+        }
         self.tasks.retain(|task| task.forum != forum || task.answer.is_some());
         self.invited.retain(|(of, _)| *of != forum);
         let gone = self.unfinished.iter().filter(|(_, (of, _))| *of == forum);

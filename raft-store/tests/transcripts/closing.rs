@@ -1,7 +1,10 @@
 //! Forums that nobody uses go away; those with a message never do, unless an operator says so.
 
 use expect_test::expect;
-use loop_proto::v1::Endpoint;
+use loop_proto::{
+    ids::RequestId,
+    v1::{self, Endpoint, command::Body},
+};
 use loop_raft_store::machine::{Bounds, bounds::EMPTY_FORUM_GRACE_MS};
 
 use crate::story::{Answer, Sent, Story};
@@ -180,6 +183,31 @@ fn a_leaders_wrong_clock_closes_no_forum() {
         … 2592000000 ms later
         > close f178
           refused: FORUM_IN_USE held 60000 current 86400000
+    "#]]
+    .assert_eq(&story.told());
+}
+
+#[test]
+fn a_move_that_is_sent_once_more_is_told_its_epoch_also_after_its_forum_was_closed() {
+    let mut story = Story::with_room(Bounds::STANDARD);
+    let proposal = RequestId([200; 16]);
+    let body = || Body::MovePrimary(v1::MovePrimary { forum_id: 178, to_peer: 2, expected_epoch: 1 });
+    story.command("move primary of f178 to p2", proposal, body());
+    story.close_forum(178, true);
+    story.command("the same move once more", proposal, body());
+    story.move_primary(178, 2, 2);
+    expect![[r#"
+        > move primary of f178 to p2
+          now e2
+          - t3 f178 assignment e2 primary p2 replicas [p1, p2, p3]
+        > close f178, whatever is in it
+          done
+          - t4 directory closed f178 with what was in it
+          - f178 closed
+        > the same move once more
+          now e2
+        > move primary of f178 to p2, expecting e2
+          refused: UNKNOWN_FORUM held 178 current 0
     "#]]
     .assert_eq(&story.told());
 }

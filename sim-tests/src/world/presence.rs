@@ -110,7 +110,11 @@ impl World {
     /// Whether a peer has been there for so long that its copies may count: at least half of what it must, so that how hubs
     /// round it does not matter. In a young group that is half of the group's age.
     pub(super) fn has_stayed(&self, id: u32) -> bool {
-        let Some(peer) = self.peer_of(id) else { return false };
+        self.peer_of(id).is_some_and(|peer| self.has_machine_stayed(peer))
+    }
+
+    /// The same of the peer at a machine.
+    pub(super) fn has_machine_stayed(&self, peer: usize) -> bool {
         let now = self.sim.elapsed();
         let Seen { since, before, .. } = self.presence.peers[peer];
         let present = before + since.map_or(Duration::ZERO, |since| now - since);

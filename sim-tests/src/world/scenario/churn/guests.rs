@@ -99,7 +99,8 @@ fn goes(world: &mut World, seat: usize, for_ever: f64) -> Result<bool, Failure> 
     Ok(gone)
 }
 
-/// Many newcomers at once, most of them gone again soon, together; then again.
+/// Many newcomers at once, most of them gone again soon, together; then again. Some come back without their disk, but nobody
+/// who has been there for so long that hubs may count on it: where one copy is wanted, that may be the only one.
 pub(in super::super) fn flash_crowd(world: &mut World) -> Result<(), Failure> {
     begin_in_an_old_group(world)?;
     let mut crowd: Vec<usize> = Vec::new();
@@ -118,7 +119,8 @@ pub(in super::super) fn flash_crowd(world: &mut World) -> Result<(), Failure> {
         }
         world.run_for(secs(2))?;
         for guest in crowd.clone() {
-            if world.is_out(guest) && world.rng.random_bool(0.6) {
+            let loses = world.is_out(guest) && world.rng.random_bool(0.6);
+            if loses && !world.has_machine_stayed(guest) {
                 disks(world.destroy(guest))?;
             }
         }
