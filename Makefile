@@ -67,7 +67,9 @@ bench: ## Measure parts and the whole, interleaved with etcd and with Node + Mar
 	target/release/load suite --rounds $(ROUNDS); \
 	target/release/load reads --rounds $(ROUNDS); \
 	target/release/load migrate; \
-	target/release/load hot
+	target/release/load hot; \
+	target/release/load watch; \
+	target/release/load watch --watched-forums 1000
 
 sim: ## Simulated clusters from seeds: SEEDS=100, SCENARIO=chaos (list: all), FIRST=1; SEED=7 for one, TRACE=1 tells it, BREAK=name breaks it
 	@cargo build --locked --profile sim --package loop-sim-tests --bin sim

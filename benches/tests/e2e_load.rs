@@ -65,6 +65,19 @@ const READS: &str =
     "reads --rounds 1 --messages 40 --many 8 --messages-each 30 --seconds 0.5 --warmup 0.1 --in-flight 8";
 const HOT: &str = "hot --quiet 20 --reads 600 --cooling 2 --part 2";
 
+const WATCH: &str = "watch --watchers 60 --watched-forums 3 --messages 6 --pause-ms 20";
+
+fn assert_watch(lines: &[Value]) {
+    let [line] = lines else { panic!("one line, not {lines:#?}") };
+    // Twenty watchers of a forum are each sent what is said in it.
+    assert_eq!(
+        (&line["delivery"]["count"], &line["delivery"]["failures"]),
+        (&120.into(), &0.into()),
+        "{line}"
+    );
+    assert!(line["bytes_each"].is_number(), "{line}");
+}
+
 fn assert_suite(engine: &str, rows: &[Value]) {
     const WORKLOADS: [&str; 7] = [
         "proposals, 8 in flight",
@@ -119,13 +132,14 @@ async fn every_workload_has_successes_and_no_failure() {
     let others = async {
         let sled = load(&format!("run all --engine sled {SUITE}")).await;
         let segment = load(&format!("run all --engine segment {SUITE}")).await;
-        (sled, segment, load(MIGRATE).await, load(READS).await)
+        (sled, segment, load(MIGRATE).await, load(READS).await, load(WATCH).await)
     };
     // The first of them waits most of the time.
-    let (hot, (sled, segment, migrate, reads)) = tokio::join!(load(HOT), others);
+    let (hot, (sled, segment, migrate, reads, watch)) = tokio::join!(load(HOT), others);
     assert_suite("sled", &sled.lines());
     assert_suite("segment", &segment.lines());
     assert_migrate(&migrate.lines());
     assert_reads(&reads.lines());
+    assert_watch(&watch.lines());
     assert_hot(&hot.lines());
 }

@@ -7,12 +7,12 @@ use std::sync::{Arc, OnceLock};
 use loop_proto::ids::{ForumId, PeerId};
 use loop_raft_store::{
     adapter::{ApplySink, StateReader},
-    machine::{Event, Record, RecordBody},
+    machine::{Event, HubState, Record, RecordBody},
 };
 use metrics::counter;
 
 use crate::{
-    calls::waiters::Waiters,
+    calls::{waiters::Waiters, watchers::Watchers},
     group::Freshness,
     mesh::{presence::Presence, traffic::Traffic},
     windows::Windows,
@@ -21,10 +21,18 @@ use crate::{
 /// Follows the machine on one hub.
 pub struct OnApplied {
     presence: Arc<Presence>,
-    waiters: Arc<Waiters>,
+    browsers: Browsers,
     windows: Arc<Windows>,
     counted: Counted,
     reader: OnceLock<StateReader>,
+}
+
+/// Who of this hub's browsers waits for something to be applied.
+pub struct Browsers {
+    /// For its own write.
+    pub waiters: Arc<Waiters>,
+    /// For anybody's in its forum.
+    pub watchers: Arc<Watchers>,
 }
 
 /// Where tasks are counted as they are appended. A hub that was started, or was away, applies in a moment what happened in
@@ -40,11 +48,11 @@ impl OnApplied {
     /// Tells this hub's peers and browsers.
     pub fn new(
         presence: Arc<Presence>,
-        waiters: Arc<Waiters>,
+        browsers: Browsers,
         windows: Arc<Windows>,
         counted: Counted,
     ) -> Arc<Self> {
-        Arc::new(Self { presence, waiters, windows, counted, reader: OnceLock::new() })
+        Arc::new(Self { presence, browsers, windows, counted, reader: OnceLock::new() })
     }
 
     /// Gives it the state to look at; once, before anything is applied that peers could wait for.
@@ -67,12 +75,26 @@ impl OnApplied {
         }
     }
 
+    /// Forums in which something has changed that may be shown; those that are closed are noticed by who watches them.
+    fn tell_watchers(&self, mut forums: Vec<ForumId>) {
+        let watchers = &self.browsers.watchers;
+        let Some(reader) = self.reader.get().filter(|_| !forums.is_empty() && !watchers.is_empty()) else {
+            return;
+        };
+        forums.sort_unstable();
+        forums.dedup();
+        let key = |state: &HubState, forum: ForumId| state.forum(forum).map(|forum| forum.key);
+        let keys: Vec<_> =
+            reader.read(|state| forums.iter().filter_map(|forum| key(state, *forum)).collect());
+        keys.into_iter().for_each(|key| watchers.changed(key));
+    }
+
     fn tell_browsers(&self, record: &Record) {
         match &record.body {
-            RecordBody::Task(task) => self.waiters.appended(task.request_id, record.id),
+            RecordBody::Task(task) => self.browsers.waiters.appended(task.request_id, record.id),
             RecordBody::Facts(facts) => {
                 if let (Some(task), Some(receipt)) = (facts.task, &facts.receipt) {
-                    self.waiters.committed(task, receipt);
+                    self.browsers.waiters.committed(task, receipt);
                 }
             }
             RecordBody::Assignment(_) | RecordBody::Audit | RecordBody::Closed { .. } => {}
@@ -85,6 +107,7 @@ impl ApplySink for OnApplied {
         let mut holders: Vec<PeerId> = Vec::new();
         let mut everybody = false;
         let mut forums = Vec::new();
+        let mut shown = Vec::new();
         self.counted.count(events);
         // Before any browser is told, and before any read is told that this is applied.
         self.windows.applied(events, self.counted.freshness.is_current());
@@ -92,6 +115,7 @@ impl ApplySink for OnApplied {
             match event {
                 Event::RecordAppended(record) => {
                     self.tell_browsers(record);
+                    shown.extend(record.forum.filter(|_| matches!(record.body, RecordBody::Facts(_))));
                     match record.forum {
                         None => everybody = true,
                         Some(forum) => forums.push(forum),
@@ -99,10 +123,12 @@ impl ApplySink for OnApplied {
                 }
                 // They are found among the forum's replicas no more, but must read that it is so.
                 Event::ReplicasChanged { left, .. } => holders.extend(left),
+                Event::ForumOpened(forum) => shown.push(*forum),
                 Event::PeerStateChanged(peer) => self.part_from_unwanted(*peer),
                 _ => {}
             }
         }
+        self.tell_watchers(shown);
         if everybody {
             return self.wake_all();
         }
@@ -124,6 +150,7 @@ impl ApplySink for OnApplied {
 
     fn replaced(&self, _applied_index: u64) {
         self.windows.clear();
+        self.browsers.watchers.all_changed();
         for connection in self.presence.all_here() {
             self.part_from_unwanted(connection.peer);
         }

@@ -34,8 +34,8 @@ use crate::{
         HubGateway, HubGrpc,
         admin::{self, AdminContext},
     },
-    applied::{Counted, OnApplied},
-    calls::{Calls, WAITING_MAX, waiters::Waiters},
+    applied::{Browsers, Counted, OnApplied},
+    calls::{Calls, WAITING_MAX, waiters::Waiters, watchers::Watchers},
     config::HubConfig,
     content::Content,
     group::{Freshness, Group},
@@ -127,6 +127,7 @@ struct Parts {
     mesh: Mesh,
     changes: Changes,
     waiters: Arc<Waiters>,
+    watchers: Arc<Watchers>,
     windows: Arc<Windows>,
     content: Arc<Content>,
     transfer: Transfer,
@@ -143,13 +144,14 @@ async fn open(
 ) -> Result<Parts, HubError> {
     let io = outside.io.clone();
     let mesh = Mesh::new(known_hubs(&config, &io));
-    let waiters = Arc::new(Waiters::default());
+    let (waiters, watchers) = (Arc::new(Waiters::default()), Arc::new(Watchers::default()));
     let rows = PeerRows::new(mesh.clone(), io.clone());
     let windows = Windows::new(rows, config.window_bytes_max);
     // A leader's word counts for two election times.
     let freshness = Arc::new(Freshness::new(config.election.1 * 2));
     let counted = Counted { traffic: mesh.traffic.clone(), freshness: freshness.clone() };
-    let on_applied = OnApplied::new(mesh.presence.clone(), waiters.clone(), windows.clone(), counted);
+    let browsers = Browsers { waiters: waiters.clone(), watchers: watchers.clone() };
+    let on_applied = OnApplied::new(mesh.presence.clone(), browsers, windows.clone(), counted);
     let unusable = |error| HubError::Data { dir: config.data_dir.display().to_string(), error };
     let log_dir = raft::open_log_dir(&config, &outside).map_err(unusable)?;
     membership::check_is_not_out(&*log_dir).map_err(unusable)?;
@@ -177,6 +179,7 @@ async fn open(
         mesh,
         changes: Changes::default(),
         waiters,
+        watchers,
         windows,
         content,
         transfer,
@@ -216,6 +219,7 @@ impl Parts {
             log: self.log.clone(),
             windows: self.windows.clone(),
             waiters: self.waiters.clone(),
+            watchers: self.watchers.clone(),
             placement: Placement::new(&self.config, self.log.clone(), self.mesh.presence.clone()),
             traffic: self.mesh.traffic.clone(),
         }
@@ -223,7 +227,7 @@ impl Parts {
 
     fn gateway(&self) -> HubGateway {
         HubGateway {
-            calls: self.calls(),
+            calls: Arc::new(self.calls()),
             log: self.log.clone(),
             content: self.content.clone(),
             mesh: self.mesh.clone(),
@@ -377,6 +381,8 @@ impl Parts {
     fn serve_http(&self, acceptor: Box<dyn Acceptor>, metrics: PrometheusHandle) -> Serving {
         let config = HttpConfig {
             connections_max: self.config.connections_max,
+            // The others can still be told something.
+            watchers_max: self.config.connections_max / 4 * 3,
             static_dir: self.config.static_dir.clone(),
             drain_timeout: DRAIN_WITHIN,
             ..HttpConfig::default()

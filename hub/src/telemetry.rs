@@ -13,7 +13,7 @@ enum Kind {
 use Kind::{Counter, Gauge, Histogram};
 
 /// Every metric there is.
-const METRICS: [(Kind, &str, &str); 30] = [
+const METRICS: [(Kind, &str, &str); 31] = [
     (Gauge, "loop_leader", "1 if this hub leads the group and reaches a majority of it, else 0."),
     (
         Gauge,
@@ -45,6 +45,7 @@ const METRICS: [(Kind, &str, &str); 30] = [
     (Gauge, "loop_held_limit", "The most of it this hub may keep."),
     (Gauge, "loop_http_connections", "Open connections of clients."),
     (Gauge, "loop_http_requests_in_flight", "Requests of clients being answered."),
+    (Gauge, "loop_http_watchers", "Browsers that watch a forum, each over a connection of its own."),
     (Counter, "loop_http_requests_total", "Answered requests, by endpoint and class of status."),
     (Histogram, "loop_http_request_seconds", "How long answers took, by endpoint."),
     (

@@ -31,5 +31,6 @@ pub mod runs;
 pub mod source;
 pub mod statements;
 pub mod system;
+pub mod watch;
 pub mod world;
 pub mod writers;

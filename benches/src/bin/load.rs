@@ -10,6 +10,7 @@ use loop_benches::load::{
     report::{self, Row},
     suite::{self, Plan, Workload},
     system::{Own, Secrets, System},
+    watch,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -90,6 +91,24 @@ enum What {
     Reads(ReadsArgs),
     /// One forum becomes busy among quiet ones, on small machines: further replica, what people see, what moves
     Hot(HotArgs),
+    /// Browsers watch forums: how long after its writer's answer a message is at each, and what each costs
+    Watch(WatchArgs),
+}
+
+#[derive(Clone, Debug, ClapArgs)]
+struct WatchArgs {
+    /// Browsers; each needs a file descriptor here and one at a hub
+    #[arg(long, default_value_t = 1000)]
+    watchers: usize,
+    /// Forums they are spread over
+    #[arg(long = "watched-forums", default_value_t = 1)]
+    forums: usize,
+    /// Messages, one after another
+    #[arg(long, default_value_t = 50)]
+    messages: usize,
+    /// Milliseconds between them
+    #[arg(long, default_value_t = 200)]
+    pause_ms: u64,
 }
 
 #[derive(Clone, Debug, ClapArgs)]
@@ -266,6 +285,20 @@ async fn compare_reads(args: &Args, options: &ReadsArgs, span: Span, told: suite
     found
 }
 
+/// Prints what it came to; an error if somebody was not sent something.
+async fn watch(args: &Args, watch_args: &WatchArgs) -> Result<()> {
+    let WatchArgs { watchers, forums, messages, pause_ms } = *watch_args;
+    let options = watch::Options { watchers, forums, messages, pause: Duration::from_millis(pause_ms) };
+    let system = System::start("sled", &args.own).await?;
+    let watched = watch::run(&system, options).await;
+    system.stop().await?;
+    let watched = watched?;
+    println!("{}", if args.json { watched.json().to_string() } else { watched.line() });
+    let failures = watched.delivery.failures;
+    ensure!(failures == 0, "{failures} messages were not pushed");
+    Ok(())
+}
+
 async fn run(args: &Args, rows: &mut Vec<Row>) -> Result<()> {
     ensure!(args.seconds > 0.0 && args.warmup >= 0.0, "--seconds must be above 0, --warmup not below");
     ensure!(args.in_flight != Some(0) && args.forums > 0, "--in-flight and --forums must be above 0");
@@ -282,7 +315,7 @@ async fn run(args: &Args, rows: &mut Vec<Row>) -> Result<()> {
         span,
         own: args.own.clone(),
     };
-    if !args.json && !matches!(args.command, What::Migrate { .. } | What::Hot(_)) {
+    if !args.json && !matches!(args.command, What::Migrate { .. } | What::Hot(_) | What::Watch(_)) {
         println!("load average {:.1} at the start\n{}", cpu::load_average(), report::head());
     }
     let mut told = |row: Row| {
@@ -322,6 +355,7 @@ async fn run(args: &Args, rows: &mut Vec<Row>) -> Result<()> {
             Ok(())
         }
         What::Hot(options) => hot(args, options).await,
+        What::Watch(options) => watch(args, options).await,
     }
 }
 

@@ -26,6 +26,7 @@ pub mod suite;
 pub mod system;
 mod visibility;
 mod visitor;
+pub mod watch;
 
 pub use figures::{Figures, Summary};
 pub use schedule::{Pace, Schedule, Span};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{
@@ -10,10 +11,10 @@ use http::{
         EXPIRES, LAST_MODIFIED, PRAGMA, RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
     },
 };
-use http_body_util::Full;
 use loop_proto::v1::Endpoint;
 
 use super::{
+    answer_body::AnswerBody,
     body::BodyError,
     dates,
     shim::{Call, Refusal},
@@ -21,7 +22,7 @@ use super::{
 use crate::gateway::CallError;
 
 /// What hyper sends.
-pub type Answer = Response<Full<Bytes>>;
+pub type Answer = Response<AnswerBody>;
 
 /// PHP's page type.
 pub const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=UTF-8");
@@ -55,7 +56,7 @@ const CHAT_PAGE: HeaderValue = HeaderValue::from_static(
 
 /// An answer with a body.
 pub fn with_body(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    let mut answer = Response::new(AnswerBody::whole(body.into()));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, content_type);
     answer
@@ -100,7 +101,7 @@ pub fn refused(refusal: Refusal) -> Answer {
         Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
         Refusal::UrlTooLong(_) => StatusCode::URI_TOO_LONG,
         Refusal::TooMuch(_) => StatusCode::PAYLOAD_TOO_LARGE,
-        Refusal::BadCallback(_) | Refusal::BadHost(_) => StatusCode::BAD_REQUEST,
+        Refusal::BadCallback(_) | Refusal::BadHost(_) | Refusal::NoForum => StatusCode::BAD_REQUEST,
         // loop-server-fast's own answer, empty and without a type.
         Refusal::NoSession => return status_only(StatusCode::BAD_REQUEST),
         Refusal::BodyType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -153,7 +154,7 @@ pub fn unserved(error: &CallError) -> Answer {
 
 /// A status and nothing else.
 pub fn status_only(status: StatusCode) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::new()));
+    let mut answer = Response::new(AnswerBody::whole(Bytes::new()));
     *answer.status_mut() = status;
     answer
 }
@@ -170,6 +171,20 @@ pub fn of_call(call: &Call, made: loop_atomjump::Answer, unix_seconds: u64) -> A
     let policy = if call.endpoint == Endpoint::ChatPage { CHAT_PAGE } else { INERT };
     answer.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     headers_of(call, answer.headers_mut(), unix_seconds);
+    answer
+}
+
+/// The answer to a browser that watches a forum.
+pub fn watched(call: &Call, events: BoxStream<'static, Bytes>, unix_seconds: u64) -> Answer {
+    let mut answer = Response::new(AnswerBody::events(events));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    headers.insert(CONTENT_SECURITY_POLICY, INERT);
+    // nginx would keep events back until it has a buffer full of them.
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    set_cookie(headers, call, unix_seconds);
     answer
 }
 
@@ -242,13 +257,12 @@ pub fn page_headers(headers: &mut HeaderMap, first: &'static str, unix_seconds: 
 pub fn finish(mut answer: Answer, is_head: bool, unix_seconds: u64) -> Answer {
     use hyper::body::Body;
     let bodyless = matches!(answer.status(), StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT);
-    if !bodyless {
-        let length = answer.body().size_hint().exact().unwrap_or(0);
+    if let Some(length) = answer.body().size_hint().exact().filter(|_| !bodyless) {
         answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     insert(answer.headers_mut(), DATE, &dates::format(unix_seconds));
     if is_head || bodyless {
-        *answer.body_mut() = Full::new(Bytes::new());
+        *answer.body_mut() = AnswerBody::whole(Bytes::new());
     }
     answer
 }

@@ -22,6 +22,8 @@ pub struct HttpConfig {
     pub drain_timeout: Duration,
     /// Most requests being answered at once over all connections; one more is told 503.
     pub requests_max: usize,
+    /// Most browsers that watch a forum at once, each of which keeps its connection; one more is told 503, and polls.
+    pub watchers_max: usize,
     /// Longest path and query, bytes. AtomJump's own URLs, with the page's URL nested in them, stay below 4 KiB.
     pub url_bytes_max: usize,
     /// Longest form body, bytes.
@@ -60,6 +62,7 @@ impl Default for HttpConfig {
             write_stall_timeout: Duration::from_secs(20),
             drain_timeout: Duration::from_secs(3),
             requests_max: 8_192,
+            watchers_max: 12_000,
             url_bytes_max: 16 * 1024,
             form_bytes_max: 256 * 1024,
             form_bytes_total_max: 64 * 1024 * 1024,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::{future::BoxFuture, stream::BoxStream};
 use loop_atomjump::Answer;
 use loop_proto::{
     content::ContentHash,
@@ -77,6 +77,15 @@ pub enum CallError {
     Full(&'static str),
 }
 
+/// What a browser that watches a forum is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Through which record of the forum it has been told everything. A number to go on from.
+    pub through: u64,
+    /// What is new, as JSON in one line.
+    pub json: Bytes,
+}
+
 /// Serves client calls. Implemented by the hub; by a scripted one in the shim's own tests.
 pub trait Gateway: Send + Sync + 'static {
     /// Appends the call to the log, has it executed and answers once its facts are committed.
@@ -84,6 +93,15 @@ pub trait Gateway: Send + Sync + 'static {
 
     /// Answers from rows that hold everything acknowledged before the call.
     fn read(&self, call: ClientCall, within: Duration) -> BoxFuture<'_, Result<Answer, CallError>>;
+
+    /// What the call's list is, and from then on how it changes, until the hub cannot know any more. Nothing is told at first
+    /// to a browser that has been told all `through` the newest record.
+    fn watch(
+        &self,
+        call: ClientCall,
+        through: Option<u64>,
+        within: Duration,
+    ) -> BoxFuture<'_, Result<BoxStream<'static, Change>, CallError>>;
 
     /// What is published at a path. Asks nobody.
     fn published(&self, path: &str) -> Option<Published>;

@@ -5,6 +5,7 @@
 //! The rule which forum a request belongs to is written down in [`shim`].
 
 mod answer;
+mod answer_body;
 mod base_url;
 mod body;
 mod config;
@@ -26,6 +27,7 @@ pub mod shim;
 mod static_dir;
 mod statics;
 mod timed_io;
+mod watching;
 
 pub use config::HttpConfig;
 pub use outside::Outside;

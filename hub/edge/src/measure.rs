@@ -20,6 +20,11 @@ impl Held {
         Self::new("loop_http_requests_in_flight")
     }
 
+    /// One more browser that watches a forum.
+    pub fn watcher() -> Self {
+        Self::new("loop_http_watchers")
+    }
+
     fn new(name: &'static str) -> Self {
         gauge!(name).increment(1.0);
         Self(name)

@@ -14,6 +14,8 @@ pub enum Route {
     InitSessions,
     /// `check-status.php`.
     CheckStatus,
+    /// `watch`: a forum's messages, and their changes as they happen.
+    Watch,
     /// `/` outside of `/api`: the page with the demo forum.
     Front,
     /// Whether the process lives.
@@ -61,6 +63,7 @@ impl<'a> Place<'a> {
             "/healthz" if !self.api => Route::Health,
             "/readyz" if !self.api => Route::Ready,
             "/metrics" if !self.api => Route::Metrics,
+            "/watch" => Route::Watch,
             "/download" => Route::NotBuilt,
             _ => script_of(path).map_or(Route::File, |name| self.script(name, fast_host)),
         }
@@ -137,6 +140,7 @@ pub fn label(route: Route) -> &'static str {
         Route::Running => "running",
         Route::InitSessions => "init_sessions",
         Route::CheckStatus => "check_status",
+        Route::Watch => "watch",
         Route::Front => "front",
         Route::Health => "healthz",
         Route::Ready => "readyz",
@@ -173,6 +177,7 @@ mod tests {
         assert_eq!(route("/api/"), Route::Peer(Endpoint::Index));
         assert_eq!(route("/metrics"), Route::Metrics);
         assert_eq!(route("/api/metrics"), Route::File);
+        assert_eq!((route("/api/watch"), route("/watch")), (Route::Watch, Route::Watch));
     }
 
     #[test]

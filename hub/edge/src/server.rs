@@ -57,7 +57,7 @@ pub async fn serve(
     prometheus: PrometheusHandle,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    let edge = Arc::new(Edge::new(config, gateway, outside, prometheus)?);
+    let edge = Arc::new(Edge::new(config, gateway, outside, prometheus, shutdown.clone())?);
     Server::new(edge).run(acceptor, shutdown).await;
     Ok(())
 }
@@ -163,8 +163,8 @@ async fn connection(
     let service = service_fn(move |request: Request<Incoming>| {
         let (edge, request_in_flight) = (edge.clone(), activity.begin());
         async move {
-            let answer = edge.answer(request).await;
-            drop(request_in_flight);
+            let mut answer = edge.answer(request).await;
+            answer.body_mut().hold(request_in_flight);
             Ok::<_, Infallible>(answer)
         }
     });

@@ -2,6 +2,7 @@
 
 use std::{io, sync::Arc};
 
+use bytes::Bytes;
 use http::{Method, Request, StatusCode, header::EXPECT, request::Parts};
 use hyper::body::{Body, Incoming};
 use loop_atomjump::is_robot;
@@ -11,6 +12,7 @@ use tokio::{
     sync::Semaphore,
     time::{Instant, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     answer::{self, Answer},
@@ -23,6 +25,7 @@ use super::{
     session::{Cookies, Session},
     shim::{self, Call, Head, Parsed, Refusal, Rules},
     statics::Statics,
+    watching::{self, Watching},
 };
 use crate::gateway::{CallError, Gateway};
 
@@ -36,6 +39,7 @@ pub struct Edge {
     statics: Statics,
     bodies: Bodies,
     slots: Semaphore,
+    watching: Watching,
 }
 
 /// An answer, and what is noted about it.
@@ -54,6 +58,7 @@ impl Edge {
         gateway: Arc<dyn Gateway>,
         outside: Arc<dyn Outside>,
         prometheus: PrometheusHandle,
+        shutdown: CancellationToken,
     ) -> io::Result<Self> {
         let rules = Rules {
             url_bytes_max: config.url_bytes_max,
@@ -66,6 +71,7 @@ impl Edge {
             statics: Statics::new(&config, gateway.clone())?,
             bodies: Bodies::new(config.form_bytes_max, config.form_bytes_total_max, config.body_timeout),
             slots: Semaphore::new(config.requests_max.min(Semaphore::MAX_PERMITS)),
+            watching: Watching::new(config.watchers_max, shutdown),
             config,
             gateway,
             outside,
@@ -99,6 +105,7 @@ impl Edge {
         let label = route::label(head.route);
         let answer = match head.route {
             Route::Peer(endpoint) => return self.scripted(parts, &head, endpoint, body).await,
+            Route::Watch => return self.watch(parts, &head, body).await,
             Route::File => self.file(parts, &head).await,
             Route::Front => pages::front(&self.config, &head.base_url, &self.gateway.hub_http_addrs()),
             Route::Running => pages::running(&head.base_url, self.outside.unix_seconds()),
@@ -151,6 +158,33 @@ impl Edge {
                 simple(pages::running(&head.base_url, self.outside.unix_seconds()), "running", unread)
             }
             Err(refusal) => simple(answer::refused(refusal), label, unread),
+        }
+    }
+
+    /// A forum that somebody watches.
+    async fn watch(&self, parts: &Parts, head: &Head<'_>, body: Incoming) -> Answered {
+        let label = route::label(head.route);
+        let refused = |refusal| answer::refused(refusal);
+        let watched = |answer| simple(answer, label, Some(body));
+        if parts.method != Method::GET {
+            return watched(refused(Refusal::Method));
+        }
+        let Some(place) = self.watching.enter() else { return watched(answer::crowded()) };
+        let call =
+            match shim::parse(parts, head, Endpoint::SearchChat, Bytes::new(), &self.rules, &*self.outside) {
+                Ok(Parsed::Call(call)) if call.call.forum.is_some() => call,
+                Ok(_) => return watched(refused(Refusal::NoForum)),
+                Err(refusal) => return watched(refused(refusal)),
+            };
+        let within = self.config.read_within;
+        let through = watching::through(&parts.headers);
+        let served = self.gateway.watch(call.call.clone(), through, within);
+        match timeout(within + answer::GRACE, served).await.unwrap_or(Err(CallError::Timeout)) {
+            Ok(changes) => {
+                let events = watching::events(changes, place);
+                watched(answer::watched(&call, events, self.outside.unix_seconds()))
+            }
+            Err(error) => watched(answer::unserved(&error)),
         }
     }
 

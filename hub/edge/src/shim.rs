@@ -109,6 +109,9 @@ pub enum Refusal {
     /// 400: the fast reader answers nobody it does not know.
     #[error("")]
     NoSession,
+    /// 400: nothing to watch.
+    #[error("passcode must name the forum to watch")]
+    NoForum,
     /// 415.
     #[error("a body must be application/x-www-form-urlencoded")]
     BodyType,
@@ -130,7 +133,7 @@ pub fn head<'a>(parts: &'a Parts, rules: &Rules) -> Result<Head<'a>, Refusal> {
         (Some(url), _) => url.trim_end_matches('/').to_owned(),
         (None, Ok(authority)) => base_url::origin(authority, &parts.headers, rules.trust_proxy),
         // Probes ask without a host; pages and links need one.
-        (None, Err(_)) if !matches!(route, Route::Peer(_) | Route::Front) => String::new(),
+        (None, Err(_)) if !matches!(route, Route::Peer(_) | Route::Watch | Route::Front) => String::new(),
         (None, Err(bad)) => return Err(bad.into()),
     };
     // The fast host has AtomJump's own paths under /api: without it a browser sent to the PHP would come back here.

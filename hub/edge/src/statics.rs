@@ -24,6 +24,7 @@ use crate::gateway::{CallError, Gateway, Published};
 const CHAT_SCRIPT: &str = concat!(
     include_str!("../assets/front/page.js"),
     include_str!("../assets/front/clean.js"),
+    include_str!("../assets/front/watch.js"),
     include_str!("../assets/front/chat.js")
 );
 

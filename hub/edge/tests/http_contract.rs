@@ -4,7 +4,7 @@ mod http_support;
 
 use std::time::Duration;
 
-use http_support::{Response, json, start, start_usual, usual};
+use http_support::{Asked, Client, Response, json, start, start_usual, usual};
 use loop_atomjump::Answer;
 use loop_hub_edge::{
     HttpConfig,
@@ -313,4 +313,39 @@ async fn health_readiness_and_metrics_tell_no_secrets() {
     let front = server.get("/").await;
     assert!(front.text().contains("http://127.0.0.1:8081/") && front.text().contains("ajps_test"));
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_watched_forum_is_a_stream_of_events_and_what_cannot_be_watched_says_why() {
+    let list = |asked: &Asked| {
+        assert_eq!(asked.endpoint(), Endpoint::SearchChat);
+        json(r#"{"ids":["7"],"res":[]}"#)
+    };
+    let config = HttpConfig { idle_timeout: Duration::from_millis(100), ..HttpConfig::default() };
+    let server = start(config, list).await;
+    let mut client = Client::connect(server.addr).await;
+    client.send(b"GET /api/watch?passcode=ajps_test HTTP/1.0\r\nHost: h\r\nLast-Event-ID: 41\r\n\r\n").await;
+    let answer = client.answer(false).await.unwrap();
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+    assert_eq!((answer.header("x-accel-buffering"), answer.header("content-length")), (Some("no"), None));
+    assert!(answer.header("set-cookie").is_some_and(|cookie| cookie.starts_with("PHPSESSID=")));
+    let mut events = answer.body;
+    let expected = "retry: 1000\n\nid: 42\ndata: {\"ids\":[\"7\"],\"res\":[]}\n\n";
+    while events.len() < expected.len() && client.more(&mut events).await > 0 {}
+    assert_eq!(String::from_utf8(events).unwrap(), expected);
+
+    let refused = async |method: &str, path: &str| server.request(method, path, &[], b"").await.status;
+    assert_eq!(refused("GET", "/api/watch").await, 400);
+    assert_eq!(refused("GET", "/api/watch?passcode=").await, 400);
+    assert_eq!(refused("POST", "/api/watch?passcode=ajps_test").await, 405);
+
+    // For longer than a connection may be idle nothing has happened, and that is nobody's fault; then the hub stops.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_millis(50), client.more(&mut rest)).await;
+    assert!(ended.is_err(), "the stream has ended: {rest:?}");
+    server.shutdown.cancel();
+    assert_eq!(client.more(&mut rest).await, 0);
+    server.served.await.unwrap().unwrap();
 }

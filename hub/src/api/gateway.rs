@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::{future::BoxFuture, stream::BoxStream};
 use loop_atomjump::Answer;
-use loop_hub_edge::gateway::{CallError, ClientCall, Gateway, Published};
+use loop_hub_edge::gateway::{CallError, Change, ClientCall, Gateway, Published};
 use loop_proto::v1;
 use tokio::time::{Instant, timeout};
 
@@ -21,7 +21,7 @@ use crate::{
 /// The hub's own gateway.
 pub struct HubGateway {
     /// Serves reads and writes.
-    pub calls: Calls,
+    pub calls: Arc<Calls>,
     /// What is agreed.
     pub log: AgreedLog,
     /// Published files on their way.
@@ -41,6 +41,15 @@ impl Gateway for HubGateway {
 
     fn read(&self, call: ClientCall, within: Duration) -> BoxFuture<'_, Result<Answer, CallError>> {
         Box::pin(async move { self.calls.read(&call, Instant::now() + within).await })
+    }
+
+    fn watch(
+        &self,
+        call: ClientCall,
+        through: Option<u64>,
+        within: Duration,
+    ) -> BoxFuture<'_, Result<BoxStream<'static, Change>, CallError>> {
+        Box::pin(self.calls.clone().watch(call, through, Instant::now() + within))
     }
 
     fn published(&self, path: &str) -> Option<Published> {

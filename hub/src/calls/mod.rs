@@ -3,6 +3,8 @@
 mod parts;
 mod read;
 pub mod waiters;
+mod watch;
+pub mod watchers;
 mod write;
 
 pub use parts::Calls;

@@ -6,7 +6,7 @@ use loop_atomjump::{Answer, Call, Given, refused};
 use loop_hub_edge::gateway::{CallError, ClientCall};
 use loop_proto::ids::ForumId;
 
-use super::waiters::Waiters;
+use super::{waiters::Waiters, watchers::Watchers};
 use crate::{
     log::{AgreedLog, Stale},
     mesh::traffic::Traffic,
@@ -22,6 +22,8 @@ pub struct Calls {
     pub windows: Arc<Windows>,
     /// Browsers that wait for a write.
     pub waiters: Arc<Waiters>,
+    /// Browsers that watch a forum.
+    pub watchers: Arc<Watchers>,
     /// Where new forums go.
     pub placement: Placement,
     /// Where reads are counted.

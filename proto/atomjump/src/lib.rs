@@ -28,6 +28,7 @@ pub use conform::{Claim, Extent, Rule, conform};
 pub use endpoints::{
     Answer,
     shout::{CHECKSUM, DEGREES_CHARS_MAX, NAME_CHARS_MAX},
+    watch::{Shown, render_change},
 };
 pub use execute::{execute, execute_refused};
 pub use executed::Executed;

@@ -1,6 +1,9 @@
 //! What an endpoint may see of the rows. Owns who may see a message; never knows where rows are kept.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    hash::{DefaultHasher, Hasher},
+    sync::{Arc, OnceLock},
+};
 
 use loop_proto::v1;
 
@@ -54,13 +57,20 @@ pub struct Row {
     pub name_key: String,
     php: OnceLock<Vec<u8>>,
     fast: OnceLock<Vec<u8>>,
+    content: OnceLock<u64>,
 }
 
 impl Row {
     /// Wraps a row.
     pub fn new(message: v1::MessageStored) -> Arc<Self> {
         let name_key = message.author_name.to_lowercase();
-        Arc::new(Self { message, name_key, php: OnceLock::new(), fast: OnceLock::new() })
+        Arc::new(Self {
+            message,
+            name_key,
+            php: OnceLock::new(),
+            fast: OnceLock::new(),
+            content: OnceLock::new(),
+        })
     }
 
     /// The same row, shown no more.
@@ -99,11 +109,20 @@ impl Row {
         })
     }
 
+    /// Stands for what readers are shown of it, in this process: whoever was shown a row with another one must be shown this one.
+    pub fn content(&self) -> u64 {
+        *self.content.get_or_init(|| {
+            let mut hasher = DefaultHasher::new();
+            hasher.write(self.php_json());
+            hasher.finish()
+        })
+    }
+
     /// What it costs in memory, bytes, with its JSON ready in both dialects.
     pub fn bytes(&self) -> usize {
         let message = &self.message;
         let addresses = message.author_address.len() + message.whisper_to_address.len();
-        640 + 3 * message.html.len() + message.text.len() + 3 * message.author_name.len() + addresses
+        656 + 3 * message.html.len() + message.text.len() + 3 * message.author_name.len() + addresses
     }
 
     /// Where it stands in its forum: later messages are greater.

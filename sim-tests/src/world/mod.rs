@@ -24,6 +24,7 @@ mod sizes;
 mod trace;
 mod visitor;
 mod volunteers;
+mod watcher;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -54,6 +55,7 @@ use self::{
     trace::{Fnv, Trace},
     visitor::{Habit, Manner, Visitor},
     volunteers::Volunteers,
+    watcher::Watcher,
 };
 use crate::invariants::Invariants;
 
@@ -308,6 +310,19 @@ impl World {
         let (hubs, oracle) = (self.roster.clone(), self.oracle.clone());
         let visitor = Visitor::new((name.clone(), number), net.clone(), hubs, forums, oracle, manner, seed);
         self.sim.client(name.clone(), visitor.stay());
+        self.visitors.push((name, net));
+    }
+
+    /// A browser watches this forum.
+    pub fn add_watcher(&mut self, forum: usize) {
+        let number = self.visitors.len();
+        let name = format!("watcher-{}", number + 1);
+        let net = Net::new(1000 + number as u64, self.trace.clone());
+        let seed = derive(self.seed, &name, 0);
+        let (hubs, oracle) = (self.roster.clone(), self.oracle.clone());
+        let forum = (forum, self.forums[forum].clone());
+        let watcher = Watcher::new(name.clone(), net.clone(), hubs, forum, oracle, seed);
+        self.sim.client(name.clone(), watcher.stay());
         self.visitors.push((name, net));
     }
 

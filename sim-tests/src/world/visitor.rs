@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Messages a read asks for, and an answer to a commit shows.
-const RECORDS: usize = 25;
+pub(super) const RECORDS: usize = 25;
 /// Longest answer that is taken, bytes; a page of messages is a tenth of it.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 /// How often a hide is asked for before it is left alone.
@@ -350,7 +350,7 @@ impl Visitor {
 }
 
 /// What a message's markup says: visitors' texts are one word, after the author's name.
-fn look(html: &str) -> Look {
+pub(super) fn look(html: &str) -> Look {
     if html.contains("Typing...") {
         return Look::Typing;
     }
@@ -360,7 +360,7 @@ fn look(html: &str) -> Look {
 }
 
 /// One GET over a connection of its own.
-async fn get(net: &Net, hub: &str, path: &str) -> io::Result<(u16, String)> {
+pub(super) async fn get(net: &Net, hub: &str, path: &str) -> io::Result<(u16, String)> {
     let mut socket = net.dial(&format!("{hub}:{HTTP_PORT}")).await?;
     let head = format!("GET {path} HTTP/1.1\r\nHost: {hub}:{HTTP_PORT}\r\nConnection: close\r\n\r\n");
     socket.write_all(head.as_bytes()).await?;

@@ -20,3 +20,4 @@ mod secrets;
 mod static_files;
 mod truth;
 mod users;
+mod watching;

@@ -8,6 +8,7 @@
   // Milliseconds, unless said otherwise.
   var POLL_VISIBLE = 600; // somebody is looking: with the way there and back a message is seen within a second
   var POLL_HIDDEN = 5000; // AtomJump's own pace
+  var POLL_WATCHING = 30000; // changes are pushed: only how long ago messages were written changes by itself
   var SLOW = 3000; // an answer that takes longer gets a warning
   var RESEND_AFTER = 20000; // a commit unanswered for so long counts as lost
   var RESEND_PAUSE = 10000;
@@ -254,14 +255,37 @@
       warn('slow', Boolean(error));
       if (!error) {
         take(number, answer);
+        watchOn();
       }
       pollSoon();
     });
   }
 
+  // ---------------------------------------------------------------- watching
+
+  var watch = window.loopWatch(function (messages) {
+    if (records > RECORDS) {
+      read(); // longer than what is pushed
+      return;
+    }
+    take(asked += 1, { res: messages });
+  }, pollSoon);
+
+  // A browser has few connections for one host: pages that nobody looks at need none. Begins when there is a session.
+  function watchOn() {
+    if (document.visibilityState === 'visible' && field('ses').value) {
+      var query = new URLSearchParams();
+      readParams().forEach(function (pair) { query.append(pair[0], pair[1]); });
+      watch.open(urlOf('watch') + '?' + query.toString());
+    }
+  }
+
   function pace() {
     if (document.visibilityState === 'hidden') {
       return POLL_HIDDEN;
+    }
+    if (watch.isLive() && !failures) {
+      return POLL_WATCHING;
     }
     // After failures slower, and not all browsers at once.
     var slowed = Math.min(POLL_VISIBLE * Math.pow(2, Math.min(failures, 3)), POLL_HIDDEN);
@@ -488,6 +512,7 @@
   // ---------------------------------------------------------------- leaving
 
   function leave() {
+    watch.close();
     // A page that is left gets no answers, so these are only posted. A commit keeps its number and page: if it had
     // arrived before, the hub knows it.
     var post = function (script, params) {
@@ -556,6 +581,8 @@
   document.addEventListener('visibilitychange', function () {
     if (document.visibilityState === 'visible') {
       read();
+    } else {
+      watch.close();
     }
     pollSoon();
   });

@@ -13,11 +13,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::{
+    future::BoxFuture,
+    stream::{self, BoxStream, StreamExt},
+};
 use loop_atomjump::Answer;
 use loop_hub_edge::{
     HttpConfig, Outside,
-    gateway::{CallError, ClientCall, Gateway, Published},
+    gateway::{CallError, Change, ClientCall, Gateway, Published},
     serve,
 };
 use loop_net::io::TcpAcceptor;
@@ -105,6 +108,20 @@ impl Gateway for Scripted {
 
     fn read(&self, call: ClientCall, within: Duration) -> BoxFuture<'_, Result<Answer, CallError>> {
         self.answer(call, within, false)
+    }
+
+    fn watch(
+        &self,
+        call: ClientCall,
+        through: Option<u64>,
+        within: Duration,
+    ) -> BoxFuture<'_, Result<BoxStream<'static, Change>, CallError>> {
+        let told = self.answer(call, within, false);
+        Box::pin(async move {
+            let json = Bytes::from(told.await?.body);
+            let first = Change { through: through.unwrap_or(0) + 1, json };
+            Ok(stream::iter([first]).chain(stream::pending()).boxed())
+        })
     }
 
     fn published(&self, path: &str) -> Option<Published> {
@@ -281,7 +298,7 @@ impl Client {
         Some(Response { status, headers, body })
     }
 
-    async fn more(&mut self, bytes: &mut Vec<u8>) -> usize {
+    pub async fn more(&mut self, bytes: &mut Vec<u8>) -> usize {
         let read = self.0.read_buf(bytes);
         timeout(Duration::from_secs(20), read).await.expect("an answer in time").unwrap_or(0)
     }

@@ -9,6 +9,7 @@ pub mod logged_status;
 pub mod message_buttons;
 pub mod search;
 pub mod shout;
+pub mod watch;
 
 /// What AtomJump's readers and JSONP endpoints call their JSON.
 pub const HTML: &str = "text/html; charset=UTF-8";

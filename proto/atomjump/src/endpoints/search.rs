@@ -91,7 +91,7 @@ pub fn fast<V: ReadView>(request: &Request, session: Session<'_>, view: &V) -> R
 }
 
 /// Who reads. The whispers to a forum's group are its subscribers'.
-fn viewer<'a, V: ReadView>(request: &'a Request, session: Session<'_>, view: &V) -> Viewer<'a> {
+pub(super) fn viewer<'a, V: ReadView>(request: &'a Request, session: Session<'_>, view: &V) -> Viewer<'a> {
     let user = session.user();
     let is_subscriber = user.is_some_and(|user| view.is_subscriber(user));
     let group = view.forum().and_then(|forum| forum.group_user_id).filter(|_| is_subscriber);
@@ -124,7 +124,7 @@ fn write_list<V: ReadView>(
     Ok(())
 }
 
-fn write_element(
+pub(super) fn write_element(
     out: &mut Vec<u8>,
     row: &Row,
     viewer: &Viewer<'_>,

@@ -55,6 +55,25 @@ pub(super) fn chaos(world: &mut World) -> Result<(), Failure> {
     strikes(world, &faults::ALL, rounds)
 }
 
+/// People watch forums through hubs that are lost, cut off and slow, while the forums move.
+pub(super) fn watched(world: &mut World) -> Result<(), Failure> {
+    begin(world)?;
+    for number in 0..2 * world.forums.len().min(3) {
+        world.add_watcher(number / 2);
+    }
+    let kinds = [
+        Kind::CrashLeader,
+        Kind::CrashHub,
+        Kind::CrashAllHubs,
+        Kind::IsolateHub,
+        Kind::SplitHubs,
+        Kind::CrashPrimary,
+        Kind::MoveForum,
+        Kind::SlowConsumer,
+    ];
+    strikes(world, &kinds, 12)
+}
+
 fn mixed(world: &mut World, kinds: &[Kind], rounds: u32) -> Result<(), Failure> {
     begin(world)?;
     strikes(world, kinds, rounds)

@@ -83,6 +83,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("half-done-change", "all hubs lose power while the group changes", hubs::half_done_change),
     Scenario::new("flapping", "links are cut and mended many times a second", mixed::flapping),
     Scenario::new("slow-consumer", "peers and browsers read very slowly", mixed::slow_consumer),
+    Scenario::new("watched", "people watch forums while hubs and peers are lost", mixed::watched),
     Scenario::new("liars", "peers say what is not so", mixed::liars),
     Scenario::new("re-sent-commits", "answers are lost, commits come again", mixed::re_sent_commits),
     Scenario::new(

@@ -99,8 +99,9 @@ fn goes(world: &mut World, seat: usize, for_ever: f64) -> Result<bool, Failure> 
     Ok(gone)
 }
 
-/// Many newcomers at once, most of them gone again soon, together; then again. Some come back without their disk, but nobody
-/// who has been there for so long that hubs may count on it: where one copy is wanted, that may be the only one.
+/// Many newcomers at once, most of them gone again soon, together; then again. Some come back as somebody new: the disk they left
+/// with is gone. Whoever has been there for half of what hubs wait for before they count on a peer goes as well, and comes back so:
+/// where one copy is wanted, a peer that is counted on may have the only one.
 pub(in super::super) fn flash_crowd(world: &mut World) -> Result<(), Failure> {
     begin_in_an_old_group(world)?;
     let mut crowd: Vec<usize> = Vec::new();
@@ -110,21 +111,27 @@ pub(in super::super) fn flash_crowd(world: &mut World) -> Result<(), Failure> {
         crowd.push(world.newcomer());
     }
     for _ in 0..3 {
-        let stay = millis(world, 10_000, 45_000);
+        let stay = millis(world, 10_000, 30_000);
         world.run_for(stay)?;
         crowd.shuffle(&mut world.rng);
-        let stay_on = world.rng.random_range(0..3);
-        for guest in crowd.iter().copied().skip(stay_on) {
-            goes(world, guest, 0.0)?;
+        // Nobody stays while the others are away for long.
+        let (stay_on, away_ms) = match world.rng.random_bool(0.5) {
+            true => (0, 90_000),
+            false => (world.rng.random_range(0..3), 20_000),
+        };
+        for (at, guest) in crowd.iter().copied().enumerate() {
+            let has_stayed = world.has_machine_stayed(guest);
+            if at >= stay_on || has_stayed {
+                goes(world, guest, if has_stayed { 1.0 } else { 0.0 })?;
+            }
         }
         world.run_for(secs(2))?;
         for guest in crowd.clone() {
-            let loses = world.is_out(guest) && world.rng.random_bool(0.6);
-            if loses && !world.has_machine_stayed(guest) {
+            if world.is_out(guest) && world.rng.random_bool(0.6) {
                 disks(world.destroy(guest))?;
             }
         }
-        let pause = millis(world, 5000, 90_000);
+        let pause = millis(world, 5000, away_ms);
         world.run_for(pause)?;
         crowd.iter().for_each(|guest| world.returns(*guest));
     }
