@@ -97,4 +97,4 @@ breakages: ## Switch on each bug in turn until the simulation notices; writes si
 
 clean: ## Remove what was built and fetched; ./data stays
 	cargo clean
-	rm -rf sim-tests/browser/node_modules benches/node/node_modules
+	rm -rf sim-tests/browser/node_modules sim-tests/realtime/node_modules benches/node/node_modules

@@ -64,7 +64,7 @@ if [ "$wanted" = build ]; then exit 0; fi
 npm_packages() {
     if [ ! "$1/node_modules/.package-lock.json" -nt "$1/package-lock.json" ]; then
         say "fetching $2"
-        npm ci --prefix "$1" --no-audit --no-fund --silent
+        npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund --silent
         touch "$1/node_modules/.package-lock.json"
     fi
 }
@@ -81,3 +81,4 @@ cargo_tool cargo-nextest '^0.9'
 if [ "$wanted" = verify ]; then cargo_tool cargo-deny '^0.20'; fi
 
 npm_packages sim-tests/browser "the browser driver"
+npm_packages sim-tests/realtime "Socket.IO clients of all generations"

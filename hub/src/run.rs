@@ -5,7 +5,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
-use loop_hub_edge::HttpConfig;
+use loop_hub_edge::{HttpConfig, Mount};
 use loop_net::{
     channel::{self, MESSAGE_BYTES_MAX, WINDOW_BYTES},
     group_secret::{HubGuard, ShowSecret},
@@ -16,6 +16,7 @@ use loop_proto::v1::{
     raft_service_server::RaftServiceServer,
 };
 use loop_raft_store::log_store::disk::Dir;
+use loop_realtime::{Door, Settings};
 use metrics_exporter_prometheus::PrometheusHandle;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::{
@@ -31,7 +32,7 @@ pub use crate::error::HubError;
 
 use crate::{
     api::{
-        HubGateway, HubGrpc,
+        HubGateway, HubGrpc, RealtimeDoor,
         admin::{self, AdminContext},
     },
     applied::{Browsers, Counted, OnApplied},
@@ -67,10 +68,17 @@ pub async fn run(
     telemetry::describe();
     let http_acceptor = bind(&outside.io, "--http-listen", config.http_listen).await?;
     let grpc_acceptor = bind(&outside.io, "--grpc-listen", config.grpc_listen).await?;
+    let mut http_acceptors = vec![http_acceptor];
+    for port in &config.realtime_ports {
+        let addr = SocketAddr::new(config.http_listen.ip(), *port);
+        http_acceptors.push(bind(&outside.io, "--realtime-ports", addr).await?);
+    }
     let hub_down = CancellationToken::new();
     let hub = open(Arc::new(config), outside, hub_down.clone()).await?;
     let mut servers: FuturesUnordered<Serving> =
-        [hub.serve_grpc(grpc_acceptor), hub.serve_http(http_acceptor, metrics.clone())].into_iter().collect();
+        [hub.serve_grpc(grpc_acceptor), hub.serve_http(http_acceptors, metrics.clone())]
+            .into_iter()
+            .collect();
     let duties = hub.start_duties(metrics);
     let membership = hub.membership();
     let ended = match membership.form_or_enter().await {
@@ -143,7 +151,9 @@ async fn open(
     shutdown: CancellationToken,
 ) -> Result<Parts, HubError> {
     let io = outside.io.clone();
-    let mesh = Mesh::new(known_hubs(&config, &io));
+    // Two lives of one hub do not begin in the same millisecond.
+    let realtime = Settings::new(config.hub_id.get(), io.now_ms().max(1), config.connections_max);
+    let mesh = Mesh::new(known_hubs(&config, &io), realtime);
     let (waiters, watchers) = (Arc::new(Waiters::default()), Arc::new(Watchers::default()));
     let rows = PeerRows::new(mesh.clone(), io.clone());
     let windows = Windows::new(rows, config.window_bytes_max);
@@ -310,6 +320,7 @@ impl Parts {
             held.extend(mesh.presence.held(peer_queue));
             held.extend(mesh.links.held());
             held.extend(content.held());
+            held.push(("realtime_connections", mesh.realtime.held()));
             held.push(("relays", relays.held()));
             held.push(("audit_listeners", mesh.audits.held()));
             held.push(("audit_reports", mesh.audits.kept()));
@@ -331,6 +342,8 @@ impl Parts {
             tokio::spawn(self.windows.clone().tidy()),
             tokio::spawn(async move { health.run(down).await }),
             tokio::spawn(leader::run(self.leader())),
+            tokio::spawn(self.mesh.realtime.clone().tell_lists(self.shutdown.clone())),
+            tokio::spawn(self.mesh.realtime.clone().take_care(self.shutdown.clone())),
         ]
     }
 
@@ -378,7 +391,7 @@ impl Parts {
         })
     }
 
-    fn serve_http(&self, acceptor: Box<dyn Acceptor>, metrics: PrometheusHandle) -> Serving {
+    fn serve_http(&self, acceptors: Vec<Box<dyn Acceptor>>, metrics: PrometheusHandle) -> Serving {
         let config = HttpConfig {
             connections_max: self.config.connections_max,
             // The others can still be told something.
@@ -388,9 +401,13 @@ impl Parts {
             ..HttpConfig::default()
         };
         let gateway = Arc::new(self.gateway());
+        let door = self.config.realtime.then(|| {
+            let door = RealtimeDoor(Door::new(self.mesh.realtime.clone()));
+            Arc::new(door) as Arc<dyn Mount>
+        });
         let (outside, down) = (Arc::new(self.outside.io.clone()), self.shutdown.clone());
         tokio::spawn(async move {
-            loop_hub_edge::serve(acceptor, config, gateway, outside, metrics, down)
+            loop_hub_edge::serve(acceptors, config, gateway, door, outside, metrics, down)
                 .await
                 .map_err(|error| error.to_string())
         })

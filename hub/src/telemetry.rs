@@ -13,7 +13,7 @@ enum Kind {
 use Kind::{Counter, Gauge, Histogram};
 
 /// Every metric there is.
-const METRICS: [(Kind, &str, &str); 31] = [
+const METRICS: &[(Kind, &str, &str)] = &[
     (Gauge, "loop_leader", "1 if this hub leads the group and reaches a majority of it, else 0."),
     (
         Gauge,
@@ -96,6 +96,23 @@ const METRICS: [(Kind, &str, &str); 31] = [
         "loop_answers_refused_total",
         "Answers that came too late, twice, or from a peer that is not the forum's primary any more.",
     ),
+    (
+        Gauge,
+        "loop_realtime_connections",
+        "Socket.IO sessions, by Engine.IO protocol (3: clients 1.x, 2.x) and transport.",
+    ),
+    (Gauge, "loop_realtime_users", "Users of Socket.IO clients on all hubs, as this hub knows."),
+    (
+        Counter,
+        "loop_realtime_messages_total",
+        "Instant messages from and to clients of this hub, and from and to other hubs.",
+    ),
+    (
+        Counter,
+        "loop_realtime_dropped_total",
+        "What Socket.IO clients sent or should have got and what came to nothing, by reason.",
+    ),
+    (Counter, "loop_realtime_lists_sent_total", "Lists of users handed to clients."),
     (Counter, "loop_relayed_bytes_total", "Bytes of copies of forums passed from peer to peer."),
 ];
 
@@ -103,9 +120,9 @@ const METRICS: [(Kind, &str, &str); 31] = [
 pub fn describe() {
     for (kind, name, help) in METRICS {
         match kind {
-            Counter => describe_counter!(name, help),
-            Gauge => describe_gauge!(name, help),
-            Histogram => describe_histogram!(name, help),
+            Counter => describe_counter!(*name, *help),
+            Gauge => describe_gauge!(*name, *help),
+            Histogram => describe_histogram!(*name, *help),
         }
     }
 }
@@ -135,7 +152,7 @@ mod tests {
     #[test]
     fn every_metric_that_is_measured_is_explained_and_no_other() {
         let mut measured = BTreeSet::new();
-        for folder in ["src", "edge/src", "net/src"] {
+        for folder in ["src", "edge/src", "net/src", "realtime/src"] {
             named(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut measured);
         }
         let explained: BTreeSet<String> = METRICS.iter().map(|(_, name, _)| (*name).to_owned()).collect();

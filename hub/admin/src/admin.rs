@@ -189,6 +189,48 @@ impl Admin {
         Ok(self.ask(request, ask).await?.invitations)
     }
 
+    /// Up to `limit` users of Socket.IO clients by name, on all hubs; and whether there are more.
+    pub async fn realtime_users(&self, limit: u32) -> Result<(Vec<v1::RealtimeUserInfo>, bool), AdminError> {
+        let mut users: Vec<v1::RealtimeUserInfo> = Vec::new();
+        loop {
+            let after = users.last().map(|user| user.name.clone()).unwrap_or_default();
+            let left = limit.saturating_sub(u32::try_from(users.len()).unwrap_or(u32::MAX));
+            let ask = |mut hub: Client, request| async move { hub.list_realtime_users(request).await };
+            let page = self.ask(v1::ListRealtimeUsersRequest { after, limit: left }, ask).await?;
+            let advanced = !page.users.is_empty();
+            users.extend(page.users);
+            if !page.more || !advanced || users.len() >= limit as usize {
+                return Ok((users, page.more));
+            }
+        }
+    }
+
+    /// Up to `limit` Socket.IO connections of the hub that answers, oldest first; `more` of the last page.
+    pub async fn realtime_connections(
+        &self,
+        limit: u32,
+    ) -> Result<v1::ListRealtimeConnectionsReply, AdminError> {
+        let mut all = v1::ListRealtimeConnectionsReply::default();
+        loop {
+            let after = all.connections.last().map_or(0, |connection| connection.connection_id);
+            let left = limit.saturating_sub(u32::try_from(all.connections.len()).unwrap_or(u32::MAX));
+            let ask = |mut hub: Client, request| async move { hub.list_realtime_connections(request).await };
+            let page = self.ask(v1::ListRealtimeConnectionsRequest { after, limit: left }, ask).await?;
+            let same = all.hub_id == 0 || all.hub_id == page.hub_id;
+            if !same {
+                // That hub fell silent; the numbers of another one mean other connections.
+                all = v1::ListRealtimeConnectionsReply::default();
+                continue;
+            }
+            let advanced = !page.connections.is_empty();
+            (all.hub_id, all.more) = (page.hub_id, page.more);
+            all.connections.extend(page.connections);
+            if !all.more || !advanced || all.connections.len() >= limit as usize {
+                return Ok(all);
+            }
+        }
+    }
+
     /// What balance would do now, most urgent first.
     pub async fn plan(&self) -> Result<v1::ShowPlanReply, AdminError> {
         let ask = |mut hub: Client, request| async move { hub.show_plan(request).await };

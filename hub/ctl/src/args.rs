@@ -134,6 +134,26 @@ pub enum Command {
     /// The files hubs serve beside their own: scripts, styles, pictures
     #[command(subcommand)]
     Static(StaticCommand),
+    /// Socket.IO clients: who is there, and how they are connected
+    #[command(subcommand)]
+    Realtime(RealtimeCommand),
+}
+
+/// What can be asked about Socket.IO clients.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RealtimeCommand {
+    /// Users on all hubs, in the order of the list that clients get, and where they are connected
+    Users {
+        /// Most to list
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+    },
+    /// Connections of the hub that answers, oldest first
+    Connections {
+        /// Most to list
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+    },
 }
 
 /// What may become of published files.

@@ -13,7 +13,7 @@ use loop_proto::{
 use tokio::time::{Instant, sleep};
 
 use super::{
-    args::{Args, Command, ForumCommand, ForumRef, HubCommand, PeerCommand, StaticCommand},
+    args::{Args, Command, ForumCommand, ForumRef, HubCommand, PeerCommand, RealtimeCommand, StaticCommand},
     confirm::Question,
     drain::Drain,
     folder,
@@ -22,8 +22,8 @@ use super::{
     table::Width,
     view::{
         BlockedView, ContentView, ForumClosed, ForumView, ForumsView, HubRemoved, IdsView, InvitationsView,
-        Invited, Lacking, MigrationsView, Named, PeerChanged, PeersView, PlanView, RemovedView,
-        ReplicasChanged, StatusView, TasksView, Verdict, VerifyView, View,
+        Invited, Lacking, MigrationsView, Named, PeerChanged, PeersView, PlanView, RealtimeConnectionsView,
+        RealtimeUsersView, RemovedView, ReplicasChanged, StatusView, TasksView, Verdict, VerifyView, View,
     },
     watch::{self, MIGRATIONS_MAX, Shown},
 };
@@ -115,6 +115,7 @@ impl<I: Read, O: Write, E: Write> Run<I, O, E> {
             }
             Command::Verify { forum, within } => self.verify(forum.0.get(), *within).await,
             Command::Static(command) => self.published(command).await,
+            Command::Realtime(command) => self.realtime(command).await,
         }
     }
 
@@ -135,6 +136,19 @@ impl<I: Read, O: Write, E: Write> Run<I, O, E> {
             StaticCommand::Remove { paths } => {
                 self.admin.remove_content(paths.clone()).await?;
                 self.print(&RemovedView { removed: paths.clone() })
+            }
+        }
+    }
+
+    async fn realtime(&mut self, command: &RealtimeCommand) -> Result<(), AdminError> {
+        match command {
+            RealtimeCommand::Users { limit } => {
+                let view = RealtimeUsersView::from(self.admin.realtime_users(*limit).await?);
+                self.print(&view)
+            }
+            RealtimeCommand::Connections { limit } => {
+                let view = RealtimeConnectionsView::from(self.admin.realtime_connections(*limit).await?);
+                self.print(&view)
             }
         }
     }

@@ -260,10 +260,16 @@ pub fn finish(mut answer: Answer, is_head: bool, unix_seconds: u64) -> Answer {
     if let Some(length) = answer.body().size_hint().exact().filter(|_| !bodyless) {
         answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
-    insert(answer.headers_mut(), DATE, &dates::format(unix_seconds));
+    answer = dated(answer, unix_seconds);
     if is_head || bodyless {
         *answer.body_mut() = AnswerBody::whole(Bytes::new());
     }
+    answer
+}
+
+/// The same with its date.
+pub fn dated(mut answer: Answer, unix_seconds: u64) -> Answer {
+    insert(answer.headers_mut(), DATE, &dates::format(unix_seconds));
     answer
 }
 

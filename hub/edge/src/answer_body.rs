@@ -28,7 +28,7 @@ enum Kind {
 impl AnswerBody {
     /// All of it.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self { kind: Kind::Whole(Full::new(bytes.into())), request: None }
+        Self::from(Full::new(bytes.into()))
     }
 
     /// What comes, as it comes.
@@ -41,6 +41,12 @@ impl AnswerBody {
         if matches!(self.kind, Kind::Events(_)) {
             self.request = Some(request);
         }
+    }
+}
+
+impl From<Full<Bytes>> for AnswerBody {
+    fn from(whole: Full<Bytes>) -> Self {
+        Self { kind: Kind::Whole(whole), request: None }
     }
 }
 

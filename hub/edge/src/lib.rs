@@ -15,6 +15,7 @@ mod files;
 pub mod gateway;
 mod jsonp;
 mod measure;
+mod mount;
 mod outside;
 mod pages;
 mod readiness;
@@ -30,6 +31,7 @@ mod timed_io;
 mod watching;
 
 pub use config::HttpConfig;
+pub use mount::Mount;
 pub use outside::Outside;
 pub use server::serve;
 pub use statics::is_hubs_own;

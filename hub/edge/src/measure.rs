@@ -37,15 +37,19 @@ impl Drop for Held {
     }
 }
 
-/// Counts and logs one answered request.
-pub fn answered(endpoint: &'static str, status: u16, forum: Option<ForumKey>, took: Duration) {
-    let class = match status / 100 {
+fn class_of(status: u16) -> &'static str {
+    match status / 100 {
         1 => "1xx",
         2 => "2xx",
         3 => "3xx",
         4 => "4xx",
         _ => "5xx",
-    };
+    }
+}
+
+/// Counts and logs one answered request.
+pub fn answered(endpoint: &'static str, status: u16, forum: Option<ForumKey>, took: Duration) {
+    let class = class_of(status);
     counter!("loop_http_requests_total", "endpoint" => endpoint, "status" => class).increment(1);
     histogram!("loop_http_request_seconds", "endpoint" => endpoint).record(took.as_secs_f64());
     let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -53,6 +57,12 @@ pub fn answered(endpoint: &'static str, status: u16, forum: Option<ForumKey>, to
         Some(forum) => tracing::debug!(endpoint, status, us, ?forum, "http"),
         None => tracing::debug!(endpoint, status, us, "http"),
     }
+}
+
+/// Counts one request that another service has answered. How long that took is its own affair: it may wait for something to say.
+pub fn passed_on(endpoint: &'static str, status: u16) {
+    let class = class_of(status);
+    counter!("loop_http_requests_total", "endpoint" => endpoint, "status" => class).increment(1);
 }
 
 /// A connection that was turned away because there are too many.

@@ -37,11 +37,44 @@ pub fn front(config: &HttpConfig, base_url: &str, hubs: &[String]) -> Answer {
         .replace("{{hub}}", &attr(here))
         .replace("{{chat}}", &attr(&chat))
         .replace("{{forum}}", &attr(forum));
-    let mut answer = answer::with_body(StatusCode::OK, answer::HTML, page);
     // Nobody shows this page in a frame: it is where a group introduces itself.
     let policy = "default-src 'self'; script-src 'self'; frame-src 'self'; object-src 'none'; base-uri 'none'; \
                   form-action 'none'; frame-ancestors 'none'";
-    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    own_page(page, HeaderValue::from_static(policy))
+}
+
+/// `realtime.html`: a client for direct messages, through this hub or another. It connects to hubs and to nothing else.
+pub fn realtime(base_url: &str, hubs: &[String]) -> Answer {
+    let others = hubs.iter().skip(1).map(|address| url_of(address).trim_end_matches('/').to_owned());
+    let all: Vec<String> = std::iter::once(base_url.to_owned()).chain(others).collect();
+    let option = |url: &String| {
+        let shown = url.split_once("://").map_or(url.as_str(), |(_, authority)| authority);
+        format!("<option value=\"{}\">{}</option>", attr(url), attr(shown))
+    };
+    let options: String = all.iter().map(option).collect();
+    let page = include_str!("../assets/realtime.html").replace("{{hubs}}", &options);
+    // What is no address has no place in a policy.
+    let is_plain = |url: &&String| url.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:/[]".contains(&b));
+    let sources: Vec<String> = all.iter().filter(is_plain).map(|url| url.replacen("http", "ws", 1)).collect();
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src {}; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'self'",
+        sources.join(" ")
+    );
+    own_page(page, HeaderValue::from_str(&policy).unwrap_or(answer::TEXT_PAGE))
+}
+
+/// `multi.html`: several of these clients in frames, for trying out.
+pub fn multi(hubs: usize) -> Answer {
+    let page = include_str!("../assets/multi.html").replace("{{count}}", &hubs.to_string());
+    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; frame-src 'self'; base-uri 'none'; \
+                  form-action 'none'; frame-ancestors 'none'";
+    own_page(page, HeaderValue::from_static(policy))
+}
+
+fn own_page(page: String, policy: HeaderValue) -> Answer {
+    let mut answer = answer::with_body(StatusCode::OK, answer::HTML, page);
+    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     answer
 }
@@ -78,6 +111,19 @@ fn url_of(address: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_realtime_page_connects_to_hubs_only_and_prints_nothing_raw() {
+        use http_body_util::BodyExt;
+        let hubs = ["127.0.0.1:8080".to_owned(), "127.0.0.1:8081".to_owned(), "x\"; script-src *".to_owned()];
+        let answer = realtime("https://hub.example", &hubs);
+        let policy = answer.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+        assert!(policy.contains("connect-src wss://hub.example ws://127.0.0.1:8081; base-uri"), "{policy}");
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let page = std::str::from_utf8(&body).unwrap();
+        assert!(page.contains("<option value=\"http://127.0.0.1:8081\">127.0.0.1:8081</option>"), "{page}");
+        assert!(!page.contains("x\"; script") && !page.contains("{{"), "{page}");
+    }
 
     #[tokio::test]
     async fn the_front_page_names_the_other_hubs_and_prints_nothing_raw() {

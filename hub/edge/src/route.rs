@@ -24,6 +24,12 @@ pub enum Route {
     Ready,
     /// Prometheus text.
     Metrics,
+    /// Socket.IO's, if it is served.
+    Realtime,
+    /// The page with a client of it.
+    RealtimePage,
+    /// The page with several.
+    MultiPage,
     /// An endpoint of AtomJump that is known, and not built yet.
     NotBuilt,
     /// A script that does not exist, or that no server should have.
@@ -65,6 +71,9 @@ impl<'a> Place<'a> {
             "/metrics" if !self.api => Route::Metrics,
             "/watch" => Route::Watch,
             "/download" => Route::NotBuilt,
+            "/realtime.html" if !self.api => Route::RealtimePage,
+            "/multi.html" if !self.api => Route::MultiPage,
+            _ if is_realtime(path) && !self.api => Route::Realtime,
             _ => script_of(path).map_or(Route::File, |name| self.script(name, fast_host)),
         }
     }
@@ -96,6 +105,11 @@ impl<'a> Place<'a> {
             _ => Route::NoSuchScript,
         }
     }
+}
+
+/// Whether a path is Socket.IO's.
+pub fn is_realtime(path: &str) -> bool {
+    path.strip_prefix("/socket.io").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// What `index.php` is asked to do.
@@ -145,6 +159,8 @@ pub fn label(route: Route) -> &'static str {
         Route::Health => "healthz",
         Route::Ready => "readyz",
         Route::Metrics => "metrics",
+        Route::Realtime => "realtime",
+        Route::RealtimePage | Route::MultiPage => "realtime_page",
         Route::NotBuilt => "not_built",
         Route::NoSuchScript => "no_such_script",
         Route::File => "static",

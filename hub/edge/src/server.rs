@@ -2,7 +2,8 @@
 
 use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
-use http::Request;
+use futures::future::join_all;
+use http::{Request, StatusCode};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -20,6 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     config::HttpConfig,
     measure,
+    mount::Mount,
     outside::Outside,
     service::Edge,
     timed_io::{Activity, Patience, TimedIo},
@@ -47,18 +49,21 @@ const STREAMS_MAX: u32 = 64;
 /// Bytes in flight of one HTTP/2 body: a form at its limit in a few rounds.
 const WINDOW_BYTES: u32 = 64 * 1024;
 
-/// Serves HTTP on `acceptor` until `shutdown`, then stops accepting, lets running requests finish within
+/// Serves HTTP on all of `acceptors` alike until `shutdown`, then stops accepting, lets running requests finish within
 /// [`HttpConfig::drain_timeout`] and returns. Fails only at the start, if the folder of static files cannot be opened.
 pub async fn serve(
-    acceptor: Box<dyn Acceptor>,
+    acceptors: Vec<Box<dyn Acceptor>>,
     config: HttpConfig,
     gateway: Arc<dyn Gateway>,
+    mount: Option<Arc<dyn Mount>>,
     outside: Arc<dyn Outside>,
     prometheus: PrometheusHandle,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    let edge = Arc::new(Edge::new(config, gateway, outside, prometheus, shutdown.clone())?);
-    Server::new(edge).run(acceptor, shutdown).await;
+    let edge = Arc::new(Edge::new(config, gateway, mount, outside, prometheus, shutdown.clone())?);
+    let server = Server::new(edge);
+    join_all(acceptors.into_iter().map(|acceptor| server.accept(acceptor, &shutdown))).await;
+    server.drain().await;
     Ok(())
 }
 
@@ -82,7 +87,7 @@ impl Server {
         }
     }
 
-    async fn run(self, mut acceptor: Box<dyn Acceptor>, shutdown: CancellationToken) {
+    async fn accept(&self, mut acceptor: Box<dyn Acceptor>, shutdown: &CancellationToken) {
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -90,7 +95,7 @@ impl Server {
                 accepted = acceptor.accept() => accepted,
             };
             match accepted {
-                Ok((io, _)) => self.admit(io, &shutdown),
+                Ok((io, _)) => self.admit(io, shutdown),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept connections");
@@ -102,7 +107,9 @@ impl Server {
                 }
             }
         }
-        drop(acceptor);
+    }
+
+    async fn drain(&self) {
         self.connections.close();
         // Each connection gives up by itself within the drain time; the second is for it to notice.
         let all = self.edge.config().drain_timeout + Duration::from_secs(1);
@@ -151,24 +158,28 @@ async fn connection(
     edge: Arc<Edge>,
     http: Arc<auto::Builder<TokioExecutor>>,
     shutdown: CancellationToken,
-    _place: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
 ) {
-    let _held = measure::Held::connection();
+    let kept = (place, measure::Held::connection());
     let config = edge.config();
     let patience =
         Patience { idle: config.idle_timeout, head: config.head_timeout, write: config.write_stall_timeout };
     let drain = config.drain_timeout;
     let activity = Arc::new(Activity::default());
-    let io = TokioIo::new(TimedIo::new(io, activity.clone(), patience));
+    let io = TokioIo::new(TimedIo::new(io, activity.clone(), patience, kept));
     let service = service_fn(move |request: Request<Incoming>| {
-        let (edge, request_in_flight) = (edge.clone(), activity.begin());
+        let (edge, activity) = (edge.clone(), activity.clone());
+        let request_in_flight = activity.begin();
         async move {
             let mut answer = edge.answer(request).await;
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                activity.upgrade();
+            }
             answer.body_mut().hold(request_in_flight);
             Ok::<_, Infallible>(answer)
         }
     });
-    let mut connection = pin!(http.serve_connection(io, service));
+    let mut connection = pin!(http.serve_connection_with_upgrades(io, service));
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
         () = shutdown.cancelled() => None,

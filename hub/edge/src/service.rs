@@ -16,9 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     answer::{self, Answer},
+    answer_body::AnswerBody,
     body::{Bodies, Form},
     config::HttpConfig,
     measure,
+    mount::Mount,
     outside::Outside,
     pages, readiness,
     route::{self, Route},
@@ -34,6 +36,7 @@ pub struct Edge {
     config: HttpConfig,
     rules: Rules,
     gateway: Arc<dyn Gateway>,
+    mount: Option<Arc<dyn Mount>>,
     outside: Arc<dyn Outside>,
     prometheus: PrometheusHandle,
     statics: Statics,
@@ -56,6 +59,7 @@ impl Edge {
     pub fn new(
         config: HttpConfig,
         gateway: Arc<dyn Gateway>,
+        mount: Option<Arc<dyn Mount>>,
         outside: Arc<dyn Outside>,
         prometheus: PrometheusHandle,
         shutdown: CancellationToken,
@@ -74,6 +78,7 @@ impl Edge {
             watching: Watching::new(config.watchers_max, shutdown),
             config,
             gateway,
+            mount,
             outside,
             prometheus,
         })
@@ -88,6 +93,11 @@ impl Edge {
     pub async fn answer(&self, request: Request<Incoming>) -> Answer {
         let began = Instant::now();
         let _held = measure::Held::request();
+        if let Some(mount) = self.mount.as_ref().filter(|_| route::is_realtime(request.uri().path())) {
+            let answer = mount.answer(request).await.map(AnswerBody::from);
+            measure::passed_on(route::label(Route::Realtime), answer.status().as_u16());
+            return answer::dated(answer, self.outside.unix_seconds());
+        }
         let (parts, body) = request.into_parts();
         let Answered { answer, label, forum, unread } = self.dispatch(&parts, body).await;
         if let Some(body) = unread.filter(|body| !body.is_end_stream() && !waits_for_continue(&parts)) {
@@ -108,6 +118,11 @@ impl Edge {
             Route::Watch => return self.watch(parts, &head, body).await,
             Route::File => self.file(parts, &head).await,
             Route::Front => pages::front(&self.config, &head.base_url, &self.gateway.hub_http_addrs()),
+            Route::RealtimePage if self.mount.is_some() => {
+                pages::realtime(&head.base_url, &self.gateway.hub_http_addrs())
+            }
+            Route::MultiPage if self.mount.is_some() => pages::multi(self.gateway.hub_http_addrs().len()),
+            Route::RealtimePage | Route::MultiPage => answer::no_such_script(),
             Route::Running => pages::running(&head.base_url, self.outside.unix_seconds()),
             Route::InitSessions => self.init_sessions(parts),
             Route::CheckStatus if self.gateway.serving() => {
@@ -118,7 +133,7 @@ impl Edge {
             Route::Ready => readiness::answer(&self.gateway.health(), &parts.headers),
             Route::Metrics => answer::sentence(StatusCode::OK, self.prometheus.render()),
             Route::NotBuilt => answer::not_built(),
-            Route::NoSuchScript => answer::no_such_script(),
+            Route::NoSuchScript | Route::Realtime => answer::no_such_script(),
         };
         simple(answer, label, Some(body))
     }

@@ -31,12 +31,15 @@ const CHAT_SCRIPT: &str = concat!(
 const FAVICON: &[u8] = include_bytes!("../assets/favicon.svg");
 
 /// Files compiled in: path, content.
-const ASSETS: [(&str, &[u8]); 7] = [
+const ASSETS: [(&str, &[u8]); 10] = [
     ("/front/chat.js", CHAT_SCRIPT.as_bytes()),
     ("/front/chat.css", include_bytes!("../assets/front/chat.css")),
     ("/front/close.js", include_bytes!("../assets/front/close.js")),
     ("/front/popup.js", include_bytes!("../assets/front/popup.js")),
     ("/front/popup.css", include_bytes!("../assets/front/popup.css")),
+    ("/front/realtime.js", include_bytes!("../assets/front/realtime.js")),
+    ("/front/realtime.css", include_bytes!("../assets/front/realtime.css")),
+    ("/front/multi.js", include_bytes!("../assets/front/multi.js")),
     ("/favicon.svg", FAVICON),
     ("/favicon.ico", FAVICON),
 ];
@@ -173,10 +176,13 @@ mod tests {
             "/readyz",
             "/api/a.js",
             "/download",
+            "/socket.io/socket.io.js",
+            "/realtime.html",
+            "/multi.html",
         ] {
             assert!(is_hubs_own(path), "{path}");
         }
-        for path in ["/a.js", "/front/other.js", "/100%25.txt", "/%2e", "/apis/a.js"] {
+        for path in ["/a.js", "/front/other.js", "/100%25.txt", "/%2e", "/apis/a.js", "/socket.iox"] {
             assert!(!is_hubs_own(path), "{path}");
         }
     }

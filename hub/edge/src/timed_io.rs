@@ -4,11 +4,12 @@
 //! is understood, so that the time-outs are kept here: idle, request head, and an answer that is not taken.
 
 use std::{
+    any::Any,
     io,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -28,12 +29,18 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub struct Activity {
     in_flight: AtomicU32,
     heads: AtomicU64,
+    upgraded: AtomicBool,
 }
 
 /// One request being answered; ends when dropped.
 pub struct InFlight(Arc<Activity>);
 
 impl Activity {
+    /// From now on something else than HTTP is spoken.
+    pub fn upgrade(&self) {
+        self.upgraded.store(true, Ordering::Relaxed);
+    }
+
     /// A request head is complete.
     pub fn begin(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
@@ -71,11 +78,19 @@ pub struct TimedIo {
     preface: Option<usize>,
     read_timer: Pin<Box<Sleep>>,
     write_timer: Option<Pin<Box<Sleep>>>,
+    /// Given back when the connection is closed, by whoever had it last.
+    _kept: Box<dyn Any + Send>,
 }
 
 impl TimedIo {
-    /// Watches over `io` from now on.
-    pub fn new(io: BoxedConnection, activity: Arc<Activity>, patience: Patience) -> Self {
+    /// Watches over `io` from now on, and keeps `kept` for as long as it is open: a connection that is upgraded outlives its
+    /// HTTP.
+    pub fn new(
+        io: BoxedConnection,
+        activity: Arc<Activity>,
+        patience: Patience,
+        kept: impl Any + Send,
+    ) -> Self {
         let now = Instant::now();
         Self {
             io,
@@ -86,6 +101,7 @@ impl TimedIo {
             preface: Some(0),
             read_timer: Box::pin(sleep_until(now + patience.idle)),
             write_timer: None,
+            _kept: Box::new(kept),
         }
     }
 
@@ -96,7 +112,7 @@ impl TimedIo {
             let expected = &PREFACE[seen..(seen + bytes.len()).min(PREFACE.len())];
             self.preface = bytes.starts_with(expected).then_some(seen + expected.len());
         }
-        if self.speaks_http2() {
+        if self.speaks_http2() || self.activity.upgraded.load(Ordering::Relaxed) {
             // Frames without a request are normal there; heads are bounded by hyper, silence by the idle time.
             self.head = None;
             return;
@@ -228,7 +244,7 @@ mod tests {
     fn pair() -> (tokio::io::DuplexStream, TimedIo, Arc<Activity>) {
         let (client, server) = duplex(64);
         let activity = Arc::new(Activity::default());
-        (client, TimedIo::new(Box::new(server), activity.clone(), PATIENCE), activity)
+        (client, TimedIo::new(Box::new(server), activity.clone(), PATIENCE, ()), activity)
     }
 
     async fn silence(io: &mut TimedIo) -> (Duration, io::ErrorKind) {
@@ -277,6 +293,20 @@ mod tests {
         let (after, _) = silence(&mut io).await;
         assert!((76..78).contains(&after.as_secs()), "{after:?}");
         drop(rest);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_upgraded_has_no_heads_and_may_be_silent_for_the_idle_time() {
+        let (mut client, mut io, activity) = pair();
+        client.write_all(b"GET /").await.unwrap();
+        let mut buf = [0; 64];
+        assert_eq!(io.read(&mut buf).await.unwrap(), 5);
+        let request = activity.begin();
+        activity.upgrade();
+        drop(request);
+        client.write_all(b"a frame").await.unwrap();
+        let (after, _) = silence(&mut io).await;
+        assert!((75..77).contains(&after.as_secs()), "{after:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,6 +3,8 @@
 pub mod admin;
 mod gateway;
 mod hub_service;
+mod realtime_door;
 
 pub use gateway::HubGateway;
 pub use hub_service::HubGrpc;
+pub use realtime_door::RealtimeDoor;

@@ -96,6 +96,10 @@ pub struct HubConfig {
     pub empty_forum_age_ms: u64,
     /// Bound of client connections.
     pub connections_max: usize,
+    /// Socket.IO clients are served.
+    pub realtime: bool,
+    /// Ports for browsers beside that of [`Self::http_listen`], at the same address.
+    pub realtime_ports: Vec<u16>,
     /// Addresses other than loopback are allowed.
     pub insecure_plaintext: bool,
     /// What is logged.
@@ -184,6 +188,8 @@ impl TryFrom<Options> for HubConfig {
                 .unwrap_or(usize::MAX),
             snapshot_entries: options.snapshot_entries.unwrap_or(100_000),
             connections_max: options.connections_max.unwrap_or(16_000),
+            realtime: options.realtime.unwrap_or(true),
+            realtime_ports: parse_ports(options.realtime_ports.as_deref().unwrap_or_default())?,
             insecure_plaintext: insecure,
             log: options.log.unwrap_or_else(|| "info,openraft=warn".into()),
         };
@@ -285,6 +291,9 @@ impl HubConfig {
             window_mib: Some(self.window_bytes_max as u64 / MIB),
             snapshot_entries: Some(self.snapshot_entries),
             connections_max: Some(self.connections_max),
+            realtime: Some(self.realtime),
+            realtime_ports: (!self.realtime_ports.is_empty())
+                .then(|| self.realtime_ports.iter().map(u16::to_string).collect::<Vec<_>>().join(",")),
             insecure_plaintext: Some(self.insecure_plaintext),
             log: Some(self.log.clone()),
         }
@@ -324,6 +333,27 @@ fn parse_cluster(text: &str) -> Result<BTreeMap<u64, HubAddrs>, ConfigError> {
         ));
     }
     Ok(cluster)
+}
+
+/// Most ports beside the usual one.
+const PORTS_MAX: usize = 16;
+
+fn parse_ports(text: &str) -> Result<Vec<u16>, ConfigError> {
+    let mut ports = Vec::new();
+    for port in text.split(',').map(str::trim).filter(|port| !port.is_empty()) {
+        match port.parse::<u16>() {
+            Ok(port) if port > 0 && !ports.contains(&port) => ports.push(port),
+            _ => {
+                return invalid(format!(
+                    "--realtime-ports: {port:?} is no port from 1 to 65535, or is there twice"
+                ));
+            }
+        }
+    }
+    if ports.len() > PORTS_MAX {
+        return invalid(format!("--realtime-ports names {} ports; {PORTS_MAX} are the most", ports.len()));
+    }
+    Ok(ports)
 }
 
 /// Whether `text` is `host:port`.
@@ -405,6 +435,19 @@ mod tests {
         let printed = toml::to_string(&config.to_options()).unwrap();
         assert!(printed.contains("group-secret") && !printed.contains("of-hubs"), "{printed}");
         assert!(!format!("{config:?}").contains("of-hubs"));
+    }
+
+    #[test]
+    fn more_ports_are_read_and_printed_as_they_were() {
+        let with = |ports: &str| Options { realtime_ports: Some(ports.into()), ..options() };
+        let config = HubConfig::try_from(with("3001, 3002")).unwrap();
+        assert_eq!((config.realtime, &config.realtime_ports), (true, &vec![3001, 3002]));
+        assert_eq!(config.to_options().realtime_ports.as_deref(), Some("3001,3002"));
+        for ports in
+            ["0", "70000", "x", "3001,3001", &(1..18).map(|n| n.to_string()).collect::<Vec<_>>().join(",")]
+        {
+            assert!(refused(with(ports)).contains("--realtime-ports"), "{ports}");
+        }
     }
 
     #[test]

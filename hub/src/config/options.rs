@@ -104,6 +104,13 @@ pub struct Options {
     /// Most client connections at once [default: 16000]
     #[arg(long, env = "LOOP_HUB_CONNECTIONS_MAX")]
     pub connections_max: Option<usize>,
+    /// Serve Socket.IO clients at /socket.io/ of the HTTP port: who is there, and messages between them [default: true]
+    #[arg(long, env = "LOOP_HUB_REALTIME", num_args = 0..=1, default_missing_value = "true")]
+    pub realtime: Option<bool>,
+    /// More ports for browsers, at the address of --http-listen: pages of Socket.IO clients may have some built in, as
+    /// "3001,3002"
+    #[arg(long, env = "LOOP_HUB_REALTIME_PORTS")]
+    pub realtime_ports: Option<String>,
     /// Allow listening on other than loopback addresses although nothing is encrypted yet
     #[arg(long, env = "LOOP_HUB_INSECURE_PLAINTEXT", num_args = 0..=1, default_missing_value = "true")]
     pub insecure_plaintext: Option<bool>,
@@ -162,6 +169,8 @@ impl Options {
             snapshot_entries: self.snapshot_entries.or(other.snapshot_entries),
             window_mib: self.window_mib.or(other.window_mib),
             connections_max: self.connections_max.or(other.connections_max),
+            realtime: self.realtime.or(other.realtime),
+            realtime_ports: self.realtime_ports.or(other.realtime_ports),
             insecure_plaintext: self.insecure_plaintext.or(other.insecure_plaintext),
             log: self.log.or(other.log),
         }

@@ -13,9 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 use super::{
-    links::{Link, Links, OUTGOING_KILOBYTES_MAX, OUTGOING_MAX},
+    links::{Link, OUTGOING_KILOBYTES_MAX, OUTGOING_MAX},
     parts::Mesh,
-    presence::Presence,
 };
 use crate::group::Freshness;
 
@@ -66,7 +65,7 @@ impl LinkKeeper {
 
     /// One link, until it breaks.
     async fn keep(&self, other: u64) {
-        let Mesh { group, links, presence, .. } = &self.mesh;
+        let Mesh { group, .. } = &self.mesh;
         let Some(channel) = group.channel(other) else { return };
         let (tx, rx) = Queue::new(OUTGOING_MAX, OUTGOING_KILOBYTES_MAX);
         let hello = link_request::Kind::Hello(group.own_id());
@@ -88,7 +87,7 @@ impl LinkKeeper {
             Err(_) => return,
         };
         let link = Link { outgoing: tx, unanswered: Arc::default(), next_request: Arc::default() };
-        let _open = Open::new(links, presence, other, &link);
+        let _open = Open::new(&self.mesh, other, &link);
         let mut replies = replies.into_inner();
         // The other hub speaks at least once every heartbeat; a silent link is a broken one.
         let silence = self.heartbeat * 4;
@@ -119,6 +118,12 @@ impl LinkKeeper {
                 self.mesh.traffic.heard(&traffic)
             }
             link_reply::Kind::Traffic(_) => {}
+            link_reply::Kind::RealtimeUsers(news) => {
+                if !self.mesh.realtime.heard_users(other, news) {
+                    // If there is no room for it now, the next news ask again.
+                    link.send(link_request::Kind::RealtimeResync(true));
+                }
+            }
         }
     }
 }
@@ -126,42 +131,49 @@ impl LinkKeeper {
 /// A link that counts as open. Dropped, also when its task is aborted because the hub has left the group, it counts no
 /// more: a leader would take hubs for reachable that are not.
 struct Open<'a> {
-    links: &'a Links,
-    presence: &'a Presence,
+    mesh: &'a Mesh,
     other: u64,
     link: &'a Link,
 }
 
 impl<'a> Open<'a> {
-    fn new(links: &'a Links, presence: &'a Presence, other: u64, link: &'a Link) -> Self {
-        links.open.lock().insert(other, link.clone());
+    fn new(mesh: &'a Mesh, other: u64, link: &'a Link) -> Self {
+        mesh.links.open.lock().insert(other, link.clone());
         tracing::debug!(hub = other, "a link to another hub is open");
-        Self { links, presence, other, link }
+        Self { mesh, other, link }
     }
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         tracing::debug!(hub = self.other, "a link to another hub is broken");
-        self.links.open.lock().remove(&self.other);
-        self.presence.lost(self.other);
+        self.mesh.links.open.lock().remove(&self.other);
+        self.mesh.presence.lost(self.other);
+        self.mesh.realtime.lost(self.other);
         self.link.unanswered.lock().clear();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use loop_net::{group_secret::ShowSecret, io::Io};
+    use loop_realtime::Settings;
+
     use super::*;
+    use crate::group::Group;
 
     #[tokio::test]
     async fn a_link_to_a_hub_that_has_left_the_group_does_not_count_as_open_and_who_asked_over_it_is_told() {
-        let (links, presence) = (Links::default(), Arc::new(Presence::default()));
+        let own = v1::HubNode { node_id: 1, ..Default::default() };
+        let group = Group::new(own, Io::system(), ShowSecret::new(None));
+        let mesh = Mesh::new(group, Settings::new(1, 1, 16));
+        let links = mesh.links.clone();
         let (tx, _rx) = Queue::new(8, 8);
         let link = Link { outgoing: tx, unanswered: Arc::default(), next_request: Arc::default() };
         let task = tokio::spawn({
-            let (links, presence) = (links.clone(), presence.clone());
+            let mesh = mesh.clone();
             async move {
-                let _open = Open::new(&links, &presence, 2, &link);
+                let _open = Open::new(&mesh, 2, &link);
                 std::future::pending::<()>().await;
             }
         });

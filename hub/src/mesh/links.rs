@@ -12,6 +12,7 @@ use std::{
 
 use loop_net::queue::{Gone, Queue};
 use loop_proto::v1::{self, link_reply, link_request};
+use loop_realtime::Forward;
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, oneshot};
 
@@ -103,8 +104,14 @@ impl Links {
     }
 }
 
+impl Forward for Links {
+    fn forward(&self, hub: u64, message: v1::RealtimeMessage) -> bool {
+        self.get(hub).is_some_and(|link| link.send(link_request::Kind::RealtimeMessage(message)))
+    }
+}
+
 impl Link {
-    fn send(&self, kind: link_request::Kind) -> bool {
+    pub(super) fn send(&self, kind: link_request::Kind) -> bool {
         self.outgoing.try_send(v1::LinkRequest { kind: Some(kind) }).is_ok()
     }
 }

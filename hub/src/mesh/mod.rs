@@ -9,6 +9,7 @@ mod parts;
 pub mod presence;
 pub mod rows;
 mod serve;
+mod tell_realtime;
 mod tell_traffic;
 pub mod traffic;
 

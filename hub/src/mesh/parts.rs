@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use loop_proto::{ids::PeerId, v1};
+use loop_realtime::{Realtime, Settings};
 
 use super::{
     audits::Audits,
@@ -25,14 +26,18 @@ pub struct Mesh {
     pub traffic: Arc<Traffic>,
     /// Listeners for digests.
     pub audits: Audits,
+    /// Socket.IO clients, here and on the other hubs.
+    pub realtime: Arc<Realtime>,
 }
 
 impl Mesh {
     /// A hub that has not heard of anybody yet.
-    pub fn new(group: Arc<Group>) -> Self {
+    pub fn new(group: Arc<Group>, realtime: Settings) -> Self {
+        let links = Links::default();
         Self {
             group,
-            links: Links::default(),
+            realtime: Realtime::new(realtime, Arc::new(links.clone())),
+            links,
             presence: Arc::default(),
             traffic: Arc::default(),
             audits: Audits::default(),

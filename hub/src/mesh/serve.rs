@@ -8,14 +8,14 @@ use loop_proto::{
     v1::{self, link_reply, link_request},
 };
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use super::{links::OUTGOING_MAX, parts::Mesh, presence::Presence};
+use super::{links::OUTGOING_MAX, parts::Mesh, presence::Presence, tell_realtime::tell_realtime};
 
 /// Longest a passed-on request may take; its asker has given up long before.
 const ROWS_WITHIN: Duration = Duration::from_secs(5);
@@ -42,6 +42,9 @@ impl LinkService {
         let (tx, rx) = mpsc::channel(OUTGOING_MAX);
         let Self { mesh, heartbeat, shutdown } = self.clone();
         let presence = tokio::spawn(tell_presence(mesh.clone(), heartbeat, tx.clone()));
+        let resync = Arc::new(Notify::new());
+        let realtime =
+            tokio::spawn(tell_realtime(mesh.realtime.clone(), heartbeat, resync.clone(), tx.clone()));
         tokio::spawn(async move {
             loop {
                 let request = tokio::select! {
@@ -54,10 +57,15 @@ impl LinkService {
                     Some(link_request::Kind::Rows(read)) => {
                         tokio::spawn(answer(mesh.presence.clone(), read, tx.clone()));
                     }
+                    Some(link_request::Kind::RealtimeMessage(message)) => {
+                        mesh.realtime.heard_message(message)
+                    }
+                    Some(link_request::Kind::RealtimeResync(_)) => resync.notify_one(),
                     Some(link_request::Kind::Hello(_)) | None => {}
                 }
             }
             presence.abort();
+            realtime.abort();
         });
         ReceiverStream::new(rx).boxed()
     }

@@ -222,9 +222,10 @@ pub async fn start(
     let prometheus = PrometheusBuilder::new().build_recorder().handle();
     let outside = Arc::new(Fixed(AtomicU64::new(1)));
     let served = tokio::spawn(serve(
-        Box::new(TcpAcceptor(listener)),
+        vec![Box::new(TcpAcceptor(listener))],
         config,
         cluster.clone(),
+        None,
         outside,
         prometheus,
         shutdown.clone(),

@@ -7,7 +7,8 @@ use loop_proto::v1::{
 use tonic::{Request, Response, Status, Streaming, service::interceptor::InterceptedService};
 
 use super::{
-    changes, content, context::AdminContext, guard::Guard, invitations, lists, members, plan, verify,
+    changes, content, context::AdminContext, guard::Guard, invitations, lists, members, plan, realtime,
+    verify,
 };
 
 /// Serves operators.
@@ -126,5 +127,19 @@ impl AdminService for AdminGrpc {
         request: Request<v1::RemoveContentRequest>,
     ) -> Answer<v1::RemoveContentReply> {
         content::remove(&self.cx, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_realtime_users(
+        &self,
+        request: Request<v1::ListRealtimeUsersRequest>,
+    ) -> Answer<v1::ListRealtimeUsersReply> {
+        Ok(Response::new(realtime::users(&self.cx, request.get_ref())))
+    }
+
+    async fn list_realtime_connections(
+        &self,
+        request: Request<v1::ListRealtimeConnectionsRequest>,
+    ) -> Answer<v1::ListRealtimeConnectionsReply> {
+        Ok(Response::new(realtime::connections(&self.cx, request.get_ref())))
     }
 }
