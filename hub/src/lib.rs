@@ -25,6 +25,7 @@ mod api;
 mod health;
 pub mod leader;
 mod peers;
+mod projection;
 pub mod run;
 mod sizes;
 mod telemetry;

@@ -15,7 +15,7 @@ use loop_proto::v1::{
     self, hub_service_server::HubServiceServer, peer_service_server::PeerServiceServer,
     raft_service_server::RaftServiceServer,
 };
-use loop_raft_store::log_store::disk::Dir;
+use loop_raft_store::{adapter::ApplySink, log_store::disk::Dir};
 use loop_realtime::{Door, Settings};
 use metrics_exporter_prometheus::PrometheusHandle;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -48,6 +48,7 @@ use crate::{
     outside::Outside,
     peers::{PeerGrpc, PeersContext},
     placement::{Placement, policy},
+    projection::Projection,
     raft::{self, HubRaftNode, RaftGrpc},
     sizes::{self, Held},
     telemetry,
@@ -113,6 +114,9 @@ pub async fn run(
             }
         }
     }
+    if let Some(projection) = &hub.projection {
+        projection.ended(DRAIN_WITHIN).await;
+    }
     duties.into_iter().for_each(|task| task.abort());
     if let Err(error) = hub.raft.shutdown().await {
         tracing::warn!(%error, "Raft did not end cleanly");
@@ -141,6 +145,7 @@ struct Parts {
     transfer: Transfer,
     plan: Arc<PlanBoard>,
     health: Arc<Health>,
+    projection: Option<Arc<Projection>>,
     shutdown: CancellationToken,
 }
 
@@ -162,20 +167,28 @@ async fn open(
     let counted = Counted { traffic: mesh.traffic.clone(), freshness: freshness.clone() };
     let browsers = Browsers { waiters: waiters.clone(), watchers: watchers.clone() };
     let on_applied = OnApplied::new(mesh.presence.clone(), browsers, windows.clone(), counted);
+    let projection = config.projection.clone().map(|config_of| Projection::new(config_of, config.hub_id));
+    let sink: Arc<dyn ApplySink> = match &projection {
+        Some(projection) => projection.follow(on_applied.clone()),
+        None => on_applied.clone(),
+    };
     let unusable = |error| HubError::Data { dir: config.data_dir.display().to_string(), error };
     let log_dir = raft::open_log_dir(&config, &outside).map_err(unusable)?;
     membership::check_is_not_out(&*log_dir).map_err(unusable)?;
     let (raft, state) =
-        raft::start(&config, &outside, log_dir.clone(), mesh.group.clone(), on_applied.clone())
-            .await
-            .map_err(unusable)?;
+        raft::start(&config, &outside, log_dir.clone(), mesh.group.clone(), sink).await.map_err(unusable)?;
     on_applied.attach(state.clone());
     windows.attach(state.clone());
+    if let Some(projection) = &projection {
+        projection.attach(state.clone());
+    }
     let door = LeaderDoor::new(raft.clone(), io.clone());
     let routes = Routes { group: mesh.group.clone(), door: door.clone() };
     let proposer = Proposer::start(routes, follow_leader(&raft), shutdown.clone());
     let log = AgreedLog::new(state, proposer, freshness, io.clone());
-    let health = Health::new(config.clone(), log.clone(), mesh.clone(), raft.clone());
+    let beside = projection.clone();
+    let beside = Box::new(move || beside.as_ref().and_then(|projection| projection.problem()));
+    let health = Health::new(config.clone(), log.clone(), mesh.clone(), raft.clone(), beside);
     let content = Content::new(mesh.clone(), io.clone(), log.clone());
     let (relays, down) = (Relays::default(), shutdown.clone());
     let transfer = Transfer { log: log.clone(), mesh: mesh.clone(), relays, shutdown: down };
@@ -195,6 +208,7 @@ async fn open(
         transfer,
         plan: Arc::default(),
         health,
+        projection,
         shutdown,
     })
 }
@@ -303,6 +317,7 @@ impl Parts {
             content: self.content.clone(),
             policy: policy(&self.config),
             plan: self.plan.clone(),
+            projection: self.projection.clone(),
             shutdown: self.shutdown.clone(),
         }
     }
@@ -312,6 +327,7 @@ impl Parts {
         let (log, waiters, windows) = (self.log.clone(), self.waiters.clone(), self.windows.clone());
         let (mesh, relays, health) = (self.mesh.clone(), self.transfer.relays.clone(), self.health.clone());
         let (content, peer_queue) = (self.content.clone(), self.config.peer_queue);
+        let projection = self.projection.clone();
         move || {
             let mut held = Vec::with_capacity(16);
             held.extend(log.held());
@@ -325,6 +341,7 @@ impl Parts {
             held.push(("audit_listeners", mesh.audits.held()));
             held.push(("audit_reports", mesh.audits.kept()));
             held.push(("forums_below", health.held()));
+            held.extend(projection.as_ref().map(|projection| ("projection_rows", projection.held())));
             held
         }
     }
@@ -332,6 +349,11 @@ impl Parts {
     /// Starts everything that runs for as long as the hub does.
     fn start_duties(&self, metrics: PrometheusHandle) -> Vec<JoinHandle<()>> {
         let (membership, health, down) = (self.membership(), self.health.clone(), self.shutdown.clone());
+        if let Some(projection) = &self.projection {
+            // Ends by itself, and is waited for.
+            let name = self.outside.io.random_id();
+            tokio::spawn(projection.clone().run(name, down.clone()));
+        }
         vec![
             tokio::spawn(keep_metrics_small(metrics)),
             tokio::spawn(membership.follow()),

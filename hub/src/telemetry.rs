@@ -114,6 +114,11 @@ const METRICS: &[(Kind, &str, &str)] = &[
     ),
     (Counter, "loop_realtime_lists_sent_total", "Lists of users handed to clients."),
     (Counter, "loop_relayed_bytes_total", "Bytes of copies of forums passed from peer to peer."),
+    (Gauge, "loop_projection_state", "1 for what this hub's rows in MySQL are, 0 for what they are not."),
+    (Gauge, "loop_projection_lag_records", "Records this hub has applied that are not in its rows in MySQL."),
+    (Counter, "loop_projection_batches_total", "Batches of changes written to this hub's rows in MySQL."),
+    (Counter, "loop_projection_rows_total", "Rows written to MySQL, those of tables made anew included."),
+    (Counter, "loop_projection_rebuilds_total", "Times all of this hub's rows in MySQL were made anew."),
 ];
 
 /// Tells whatever collects metrics in this process what they mean.

@@ -88,13 +88,14 @@ const WITHOUT_CIRCLES: [&str; 11] = [
 ];
 
 /// The rooms of a hub, as in ARCHITECTURE's map: each uses those before it, and none after.
-const ROOMS: [&str; 22] = [
+const ROOMS: [&str; 23] = [
     "config",
     "outside",
     "error",
     "group",
     "raft",
     "log",
+    "projection",
     "breaches",
     "mesh",
     "membership",

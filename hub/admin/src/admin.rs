@@ -254,6 +254,27 @@ impl Admin {
         patient.ask(request, |mut hub, request| async move { hub.verify_forum(request).await }).await
     }
 
+    /// How far the rows in MySQL are, of the first hub that answers.
+    pub async fn projection(&self) -> Result<v1::ShowProjectionReply, AdminError> {
+        let ask = |mut hub: Client, request| async move { hub.show_projection(request).await };
+        self.ask(v1::ShowProjectionRequest {}, ask).await
+    }
+
+    /// Has that hub make its rows anew.
+    pub async fn rebuild_projection(
+        &self,
+        within: Duration,
+    ) -> Result<v1::RebuildProjectionReply, AdminError> {
+        let ask = |mut hub: Client, request| async move { hub.rebuild_projection(request).await };
+        Self { within, ..self.clone() }.ask(v1::RebuildProjectionRequest {}, ask).await
+    }
+
+    /// Has that hub compare its rows with what it has applied.
+    pub async fn verify_projection(&self, within: Duration) -> Result<v1::VerifyProjectionReply, AdminError> {
+        let ask = |mut hub: Client, request| async move { hub.verify_projection(request).await };
+        Self { within, ..self.clone() }.ask(v1::VerifyProjectionRequest {}, ask).await
+    }
+
     /// What is published at paths that begin so.
     pub async fn content(&self, prefix: &str) -> Result<Vec<v1::ContentInfo>, AdminError> {
         let mut files: Vec<v1::ContentInfo> = Vec::new();

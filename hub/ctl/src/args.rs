@@ -137,6 +137,9 @@ pub enum Command {
     /// Socket.IO clients: who is there, and how they are connected
     #[command(subcommand)]
     Realtime(RealtimeCommand),
+    /// The rows a hub keeps in MySQL or MariaDB: that of the first hub that answers, so name one with --hub
+    #[command(subcommand)]
+    Projection(ProjectionCommand),
 }
 
 /// What can be asked about Socket.IO clients.
@@ -153,6 +156,25 @@ pub enum RealtimeCommand {
         /// Most to list
         #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
+    },
+}
+
+/// What can be asked about a hub's rows in MySQL.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum ProjectionCommand {
+    /// Where they are and how far; exit code 5 if they are down, behind or being made anew
+    Status,
+    /// Make them anew from what the hub has applied
+    Rebuild {
+        /// Seconds it may take
+        #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+        within: Duration,
+    },
+    /// Compare them, row by row, with what the hub has applied at that moment; exit code 1 if they differ
+    Verify {
+        /// Seconds it may take
+        #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+        within: Duration,
     },
 }
 

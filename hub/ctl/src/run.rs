@@ -13,7 +13,10 @@ use loop_proto::{
 use tokio::time::{Instant, sleep};
 
 use super::{
-    args::{Args, Command, ForumCommand, ForumRef, HubCommand, PeerCommand, RealtimeCommand, StaticCommand},
+    args::{
+        Args, Command, ForumCommand, ForumRef, HubCommand, PeerCommand, ProjectionCommand, RealtimeCommand,
+        StaticCommand,
+    },
     confirm::Question,
     drain::Drain,
     folder,
@@ -22,8 +25,9 @@ use super::{
     table::Width,
     view::{
         BlockedView, ContentView, ForumClosed, ForumView, ForumsView, HubRemoved, IdsView, InvitationsView,
-        Invited, Lacking, MigrationsView, Named, PeerChanged, PeersView, PlanView, RealtimeConnectionsView,
-        RealtimeUsersView, RemovedView, ReplicasChanged, StatusView, TasksView, Verdict, VerifyView, View,
+        Invited, Lacking, MigrationsView, Named, PeerChanged, PeersView, PlanView, ProjectionRebuilt,
+        ProjectionVerified, ProjectionView, RealtimeConnectionsView, RealtimeUsersView, RemovedView,
+        ReplicasChanged, StatusView, TasksView, Verdict, VerifyView, View,
     },
     watch::{self, MIGRATIONS_MAX, Shown},
 };
@@ -116,6 +120,26 @@ impl<I: Read, O: Write, E: Write> Run<I, O, E> {
             Command::Verify { forum, within } => self.verify(forum.0.get(), *within).await,
             Command::Static(command) => self.published(command).await,
             Command::Realtime(command) => self.realtime(command).await,
+            Command::Projection(command) => self.projection(*command).await,
+        }
+    }
+
+    async fn projection(&mut self, command: ProjectionCommand) -> Result<(), AdminError> {
+        match command {
+            ProjectionCommand::Status => {
+                let view = ProjectionView::from(self.admin.projection().await?);
+                self.print(&view)?;
+                view.unwell().map_or(Ok(()), |why| Err(AdminError::Unwell(why)))
+            }
+            ProjectionCommand::Rebuild { within } => {
+                let view = ProjectionRebuilt::from(self.admin.rebuild_projection(within).await?);
+                self.print(&view)
+            }
+            ProjectionCommand::Verify { within } => {
+                let view = ProjectionVerified::from(self.admin.verify_projection(within).await?);
+                self.print(&view)?;
+                view.problem().map_or(Ok(()), |why| Err(AdminError::Unequal(why)))
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod error;
 mod options;
+mod projection;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -11,7 +12,8 @@ use loop_proto::{ids::HubId, v1};
 use loop_raft_store::machine::Bounds;
 
 pub use error::ConfigError;
-pub use options::{LogEngineKind, Options};
+pub use options::{LogEngineKind, Options, ProjectionEngine};
+pub use projection::ProjectionConfig;
 
 use loop_net::secret::Secret;
 
@@ -83,6 +85,8 @@ pub struct HubConfig {
     pub retained_records: u64,
     /// Memory for windows, bytes.
     pub window_bytes_max: usize,
+    /// Where rows are written for questions in SQL; `None`: nowhere.
+    pub projection: Option<ProjectionConfig>,
     /// Raft entries between snapshots.
     pub snapshot_entries: u64,
     /// Messages that may wait for a peer that reads slowly. Beyond it the peer gets no reads until it has caught up. No
@@ -152,6 +156,7 @@ impl TryFrom<Options> for HubConfig {
         if options.bootstrap == Some(true) && !matches!(cluster.len(), 1 | 3 | 5) {
             return invalid(format!("a group starts with 1, 3 or 5 hubs; --cluster names {}", cluster.len()));
         }
+        let projection = ProjectionConfig::read(&options, insecure)?;
         let config = Self {
             hub_id,
             data_dir: options.data_dir.unwrap_or_else(|| "loop-hub-data".into()),
@@ -186,6 +191,7 @@ impl TryFrom<Options> for HubConfig {
             retained_records: options.retained_records.unwrap_or(1_000_000),
             window_bytes_max: usize::try_from(options.window_mib.unwrap_or(256).saturating_mul(MIB))
                 .unwrap_or(usize::MAX),
+            projection,
             snapshot_entries: options.snapshot_entries.unwrap_or(100_000),
             connections_max: options.connections_max.unwrap_or(16_000),
             realtime: options.realtime.unwrap_or(true),
@@ -289,6 +295,9 @@ impl HubConfig {
             peer_heartbeat_ms: millis(self.peer_heartbeat),
             retained_records: Some(self.retained_records),
             window_mib: Some(self.window_bytes_max as u64 / MIB),
+            projection_url: self.projection.as_ref().map(|projection| projection.url_masked.clone()),
+            projection_engine: self.projection.as_ref().map(|projection| projection.engine),
+            projection_records: self.projection.as_ref().map(|projection| projection.records),
             snapshot_entries: Some(self.snapshot_entries),
             connections_max: Some(self.connections_max),
             realtime: Some(self.realtime),

@@ -101,6 +101,17 @@ pub struct Options {
     /// Memory for the newest messages of the forums that are looked at, MiB [default: 256]
     #[arg(long, env = "LOOP_HUB_WINDOW_MIB")]
     pub window_mib: Option<u64>,
+    /// Database that this hub, and no other, keeps its tasks, forums and peers in as rows, for questions in SQL:
+    /// mysql://user:password@127.0.0.1:3306/loop_h1, MariaDB or MySQL; better in the environment or the file, out of sight
+    /// of `ps` [default: none]
+    #[arg(long, env = "LOOP_HUB_PROJECTION_URL", hide_env_values = true)]
+    pub projection_url: Option<String>,
+    /// What keeps these tables [default: memory]
+    #[arg(long, env = "LOOP_HUB_PROJECTION_ENGINE")]
+    pub projection_engine: Option<ProjectionEngine>,
+    /// How many of the log's newest records have rows there; unanswered requests always have [default: 65536]
+    #[arg(long, env = "LOOP_HUB_PROJECTION_RECORDS")]
+    pub projection_records: Option<u64>,
     /// Most client connections at once [default: 16000]
     #[arg(long, env = "LOOP_HUB_CONNECTIONS_MAX")]
     pub connections_max: Option<usize>,
@@ -127,6 +138,18 @@ pub enum LogEngineKind {
     Sled,
     /// Append-only segment files: about twice as fast.
     Segment,
+}
+
+/// Which engine of the database keeps the projection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProjectionEngine {
+    /// In the database's memory: gone when it restarts, and made anew.
+    Memory,
+    /// On its disk: batches are seen whole or not at all.
+    Innodb,
+    /// In an NDB cluster.
+    Ndbcluster,
 }
 
 impl Options {
@@ -168,6 +191,9 @@ impl Options {
             retained_records: self.retained_records.or(other.retained_records),
             snapshot_entries: self.snapshot_entries.or(other.snapshot_entries),
             window_mib: self.window_mib.or(other.window_mib),
+            projection_url: self.projection_url.or(other.projection_url),
+            projection_engine: self.projection_engine.or(other.projection_engine),
+            projection_records: self.projection_records.or(other.projection_records),
             connections_max: self.connections_max.or(other.connections_max),
             realtime: self.realtime.or(other.realtime),
             realtime_ports: self.realtime_ports.or(other.realtime_ports),

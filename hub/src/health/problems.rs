@@ -32,6 +32,8 @@ pub struct Facts {
     pub copies: Option<Copies>,
     /// How long a forum may have fewer live copies than wanted before it is told.
     pub grace: Duration,
+    /// What is not well beside what browsers are served from, in a sentence.
+    pub beside: Option<String>,
 }
 
 /// The copies of all forums.
@@ -111,6 +113,7 @@ fn problems(facts: &Facts) -> Vec<String> {
         of(|copies| &copies.last).map(|last| last_copy(last, total)),
         of(|copies| &copies.overdue).map(|overdue| below_wanted(overdue, total, facts.grace)),
         facts.quorum.then(|| hubs_away(facts)).flatten(),
+        facts.beside.clone(),
     ]
     .into_iter()
     .flatten()
@@ -277,6 +280,7 @@ mod tests {
             peers: 3,
             copies: Some(Copies { forums: 13, ..Copies::default() }),
             grace: Duration::from_secs(600),
+            beside: None,
         }
     }
 
@@ -309,6 +313,13 @@ mod tests {
             assert!(report.ready && report.quorum && report.problems.is_empty(), "{report:?}");
             assert_eq!((report.forums, report.grace_ms), (forums, 600_000));
         }
+    }
+
+    #[test]
+    fn what_browsers_do_not_need_is_told_and_keeps_no_hub_from_serving() {
+        let facts = Facts { beside: Some("the projection is down".into()), ..well() };
+        assert_eq!(only(&facts), "the projection is down");
+        assert!(report(&facts).ready);
     }
 
     #[test]

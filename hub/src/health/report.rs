@@ -42,6 +42,7 @@ impl Health {
             peers,
             copies,
             grace: self.config.peer_grace,
+            beside: (self.beside)(),
         }
     }
 }

@@ -12,12 +12,17 @@ use crate::{config::HubConfig, log::AgreedLog, mesh::Mesh, raft::HubRaftNode};
 /// Forums named that have been short of copies for too long.
 const OVERDUE_NAMED: usize = 3;
 
+/// Says what is not well in something that browsers do not need.
+pub type Beside = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// What one hub has seen.
 pub struct Health {
     pub(super) log: AgreedLog,
     pub(super) mesh: Mesh,
     pub(super) raft: HubRaftNode,
     pub(super) config: Arc<HubConfig>,
+    /// What is not well beside all this.
+    pub(super) beside: Beside,
     pub(super) below: Mutex<Below>,
     walked: Mutex<Option<Arc<Walked>>>,
 }
@@ -34,8 +39,15 @@ pub(super) struct Walked {
 
 impl Health {
     /// Nothing was seen yet.
-    pub fn new(config: Arc<HubConfig>, log: AgreedLog, mesh: Mesh, raft: HubRaftNode) -> Arc<Self> {
-        Arc::new(Self { log, mesh, raft, config, below: Mutex::default(), walked: Mutex::default() })
+    pub fn new(
+        config: Arc<HubConfig>,
+        log: AgreedLog,
+        mesh: Mesh,
+        raft: HubRaftNode,
+        beside: Beside,
+    ) -> Arc<Self> {
+        let (below, walked) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { log, mesh, raft, config, beside, below, walked })
     }
 
     /// For how long a forum that has too few live copies has had too few; zero if that was not seen yet.

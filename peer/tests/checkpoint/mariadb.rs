@@ -28,9 +28,11 @@ impl MariaDb {
         let user = text(&run(Command::new("id").arg("-un")).stdout).trim().to_owned();
         let mut install = Command::new("mariadb-install-db");
         install.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
-        run(install.arg(format!("--datadir={}", data.display())).arg(format!("--user={user}")));
+        // A server that starts removes what it takes for its own in the machine's folder, whoever's it is.
+        let tmp = format!("--tmpdir={}", dir.path().display());
+        run(install.arg(&tmp).arg(format!("--datadir={}", data.display())).arg(format!("--user={user}")));
         let mut server = Command::new(program("mariadbd"));
-        server.args(["--no-defaults", "--skip-networking", "--skip-grant-tables"]);
+        server.args(["--no-defaults", "--skip-networking", "--skip-grant-tables"]).arg(tmp);
         server.arg(format!("--datadir={}", data.display())).arg(format!("--user={user}"));
         server.arg(format!("--socket={}", dir.path().join("socket").display()));
         server.arg(format!("--pid-file={}", dir.path().join("pid").display()));

@@ -87,6 +87,12 @@ impl StateReader {
         look(&self.shared.read().hub)
     }
 
+    /// A copy of the state, which shares with the original what can be shared, and the newest Raft entry it includes.
+    pub fn copy(&self) -> (HubState, u64) {
+        let held = self.shared.read();
+        (held.hub.clone(), held.index())
+    }
+
     /// The newest Raft entry the state includes; 0 if none, or only the first.
     pub fn applied_index(&self) -> u64 {
         *self.applied.borrow()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use loop_proto::ids::{ForumId, PeerId};
+use loop_proto::ids::{ForumId, PeerId, TaskId};
 
 use super::record::Record;
 
@@ -24,6 +24,8 @@ pub enum Event {
         /// Who is a replica in no role any more.
         left: Vec<PeerId>,
     },
+    /// An invitation was made, has come further, or is remembered no more.
+    InvitationChanged(TaskId),
     /// An operator changed what a peer may hold.
     PeerStateChanged(PeerId),
     /// Records up to and including `through` are gone from the log.

@@ -98,7 +98,10 @@ pub(super) fn evolve(state: &mut HubState, change: Change, events: &mut Vec<Even
         Change::TaskAnswered { proposal, record } => append(state, record, Some(proposal), events),
         Change::Reassigned { record, replicas } => reassign(state, record, replicas, events),
         Change::InvitationStored(invitation) => {
-            state.invitations.store(invitation, state.bounds.invitations_kept);
+            let id = invitation.id;
+            let forgotten = state.invitations.store(invitation, state.bounds.invitations_kept);
+            let changed = std::iter::once(id).chain(forgotten);
+            events.extend(changed.map(Event::InvitationChanged));
         }
         Change::ReplicasWanted { forum, wanted } => {
             if let Some(forum) = state.forums.get_mut(forum) {

@@ -133,8 +133,8 @@ impl Invitations {
         self.ended.iter().filter_map(|id| self.by_id.get(id))
     }
 
-    /// A new invitation, or what has become of a known one. Of those that ended, `kept` are remembered.
-    pub(super) fn store(&mut self, invitation: Invitation, kept: u64) {
+    /// A new invitation, or what has become of a known one. Of those that ended, `kept` are remembered; the others.
+    pub(super) fn store(&mut self, invitation: Invitation, kept: u64) -> Vec<TaskId> {
         let entry = (invitation.target, invitation.id);
         let before = self.by_id.insert(invitation.id, invitation);
         if invitation.status.is_open() {
@@ -143,10 +143,13 @@ impl Invitations {
             self.open_by_target.remove(&entry);
             self.ended.push_back(invitation.id);
         }
+        let mut forgotten = Vec::new();
         while self.ended.len() as u64 > kept {
             let Some(oldest) = self.ended.pop_front() else { break };
             self.by_id.remove(&oldest);
+            forgotten.push(oldest);
         }
+        forgotten
     }
 
     pub(super) fn check(&self) -> Result<(), &'static str> {

@@ -192,6 +192,7 @@ proptest! {
                         trimmed = *through;
                     }
                     Event::ForumOpened(id) => assert!(state.forum(*id).is_some()),
+                    Event::InvitationChanged(id) => assert!(id.get() <= newest, "of a record that there is"),
                     Event::ForumClosed(id) => {
                         assert!(state.was_closed(*id) && state.forums().all(|forum| forum.id != *id));
                         let dropped = |task: &u64| TaskId::new(*task).is_some_and(|id| state.open_task(id).is_none());

@@ -364,8 +364,8 @@ impl Story {
     }
 
     fn tell(&mut self, applied: &Applied) {
-        for event in &applied.events {
-            writeln!(self.told, "  - {}", shown(event)).unwrap();
+        for event in applied.events.iter().filter_map(shown) {
+            writeln!(self.told, "  - {event}").unwrap();
         }
     }
 }
@@ -433,8 +433,9 @@ fn outcome(kind: &Kind) -> String {
     }
 }
 
-fn shown(event: &Event) -> String {
-    match event {
+/// What became of invitations is told apart.
+fn shown(event: &Event) -> Option<String> {
+    Some(match event {
         Event::RecordAppended(record) => format!("{record:?}"),
         Event::ForumOpened(id) => format!("{id} opened"),
         Event::ForumClosed(id) => format!("{id} closed"),
@@ -443,5 +444,6 @@ fn shown(event: &Event) -> String {
         Event::ReplicasChanged { forum, left } => format!("{forum} is held differently, {left:?} left"),
         Event::PeerStateChanged(id) => format!("{id} is to be used differently"),
         Event::Trimmed { through } => format!("trimmed through t{through}"),
-    }
+        Event::InvitationChanged(_) => return None,
+    })
 }

@@ -16,6 +16,7 @@ mod membership;
 mod migration;
 mod nowhere;
 mod operator;
+mod projection;
 mod realtime;
 mod secrets;
 mod static_files;

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::HubConfig, content::Content, health::Health, leader::PlanBoard, log::AgreedLog,
-    membership::Changes, mesh::Mesh, placement::balance::Policy, raft::HubRaftNode,
+    membership::Changes, mesh::Mesh, placement::balance::Policy, projection::Projection, raft::HubRaftNode,
 };
 
 /// One hub's means to answer operators.
@@ -32,6 +32,8 @@ pub struct AdminContext {
     pub policy: Policy,
     /// The newest plan, while this hub leads.
     pub plan: Arc<PlanBoard>,
+    /// This hub's rows for questions in SQL; `None`: it has none.
+    pub projection: Option<Arc<Projection>>,
     /// Ends what waits.
     pub shutdown: CancellationToken,
 }

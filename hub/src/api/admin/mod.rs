@@ -14,6 +14,7 @@ mod members;
 mod page;
 mod pass_on;
 mod plan;
+mod projection;
 mod realtime;
 mod refusal;
 mod service;

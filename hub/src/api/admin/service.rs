@@ -7,8 +7,8 @@ use loop_proto::v1::{
 use tonic::{Request, Response, Status, Streaming, service::interceptor::InterceptedService};
 
 use super::{
-    changes, content, context::AdminContext, guard::Guard, invitations, lists, members, plan, realtime,
-    verify,
+    changes, content, context::AdminContext, guard::Guard, invitations, lists, members, plan, projection,
+    realtime, verify,
 };
 
 /// Serves operators.
@@ -141,5 +141,26 @@ impl AdminService for AdminGrpc {
         request: Request<v1::ListRealtimeConnectionsRequest>,
     ) -> Answer<v1::ListRealtimeConnectionsReply> {
         Ok(Response::new(realtime::connections(&self.cx, request.get_ref())))
+    }
+
+    async fn show_projection(
+        &self,
+        _: Request<v1::ShowProjectionRequest>,
+    ) -> Answer<v1::ShowProjectionReply> {
+        Ok(Response::new(projection::show(&self.cx)))
+    }
+
+    async fn rebuild_projection(
+        &self,
+        _: Request<v1::RebuildProjectionRequest>,
+    ) -> Answer<v1::RebuildProjectionReply> {
+        projection::rebuild(&self.cx).await.map(Response::new)
+    }
+
+    async fn verify_projection(
+        &self,
+        _: Request<v1::VerifyProjectionRequest>,
+    ) -> Answer<v1::VerifyProjectionReply> {
+        projection::verify(&self.cx).await.map(Response::new)
     }
 }
