@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test verify fix bench sim churn anonymous months breakages clean
+.PHONY: help run build test verify fix bench sim churn anonymous months breakages vm vm-test clean
 
 # For `make run`: more flags for loop-local, for example  make run ARGS="--http-port 8090 --data-dir /tmp/loop"
 ARGS ?=
@@ -23,11 +23,15 @@ GUESTS ?= 5
 # For `make anonymous`.
 GETS ?= 100000
 
+# For `make vm` and `make vm-test`.
+FORMATS ?=
+STORY ?=
+
 # Cargo puts its own tools where a fresh shell may not look yet.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 run: build ## Build, start 3 hubs and 3 peers in ./data, print where to look (Ctrl-C stops all)
 	@exec target/debug/loop-local $(ARGS)
@@ -39,6 +43,7 @@ build:
 test: ## Install what is missing, then run every test, browsers and killed processes included
 	@start=$$SECONDS; trap 'echo "make test took $$((SECONDS - start)) s"' EXIT; \
 	scripts/install-tools.sh test; \
+	vm/check; \
 	cargo build --locked --workspace --bins --tests; \
 	cargo nextest run --locked --workspace; \
 	cargo test --locked --workspace --doc --quiet
@@ -94,6 +99,20 @@ months: ## Volunteers who come and go for weeks, modelled: DAYS=30, SEEDS=1, SCE
 breakages: ## Switch on each bug in turn until the simulation notices; writes sim-tests/BREAKAGES.md
 	@cargo build --locked --profile sim --package loop-sim-tests --bin sim
 	@target/sim/sim --break all --write sim-tests/BREAKAGES.md
+
+# Debian is installed into a folder, and QEMU may get one: that needs root, the rest does not.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=MIRROR,SECURITY_MIRROR,SOURCE_DATE_EPOCH)
+
+vm: ## The virtual machine of a volunteer, in target/vm: raw, qcow2, vmdk, OVA, vhdx (FORMATS=qcow2,ova for some)
+	@scripts/install-tools.sh vm
+	cargo build --locked --release --package loop-peer --package loop-console --bins
+	@release=$${CARGO_TARGET_DIR:-target}/release; \
+	$(AS_ROOT) vm/build --peer $$release/loop-peer --console $$release/loop-console --out target/vm $(if $(FORMATS),--formats $(FORMATS))
+
+vm-test: ## Boot what `make vm` has made, in QEMU, against a real hub: power cuts, wrong strings, every format (STORY=name for one)
+	@scripts/install-tools.sh vm
+	@cargo build --locked --package loop-hub --package loop-hubctl --bins
+	@$(AS_ROOT) vm/test/run --images target/vm --programs $${CARGO_TARGET_DIR:-target}/debug $(STORY)
 
 clean: ## Remove what was built and fetched; ./data stays
 	cargo clean

@@ -4,6 +4,7 @@
 #   scripts/install-tools.sh build   only what a build needs (a C compiler, for SQLite)
 #   scripts/install-tools.sh verify  everything and what `make verify` uses
 #   scripts/install-tools.sh bench   only what `make bench` uses
+#   scripts/install-tools.sh vm      only what `make vm` and `make vm-test` use
 set -euo pipefail
 cd "$(dirname "$0")/.."
 wanted=${1:-test}
@@ -15,7 +16,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 # Cargo puts its binaries where a fresh shell may not look yet.
 export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
 
-case $wanted in build | test | verify | bench) ;; *) fail "unknown argument '$wanted' (build, test, verify or bench)" ;; esac
+case $wanted in build | test | verify | bench | vm) ;; *) fail "unknown argument '$wanted' (build, test, verify, bench or vm)" ;; esac
 have cargo || fail "cargo is missing: install Rust (https://rustup.rs), stable 1.95 or newer, then run this again"
 
 missing=()
@@ -29,7 +30,26 @@ if [ "$wanted" = bench ]; then
     need npm npm
     if [ ! -x /usr/sbin/mariadbd ]; then need mariadbd mariadb-server; fi
     need mariadb mariadb-client
+elif [ "$wanted" = vm ]; then
+    need mmdebstrap mmdebstrap
+    need mcopy mtools
+    if [ ! -x /usr/sbin/mkfs.vfat ]; then need mkfs.vfat dosfstools; fi
+    if [ ! -x /usr/sbin/sfdisk ]; then need sfdisk fdisk; fi
+    if [ ! -x /usr/sbin/mke2fs ]; then need mke2fs e2fsprogs; fi
+    need mksquashfs squashfs-tools
+    need grub-mkimage grub-common
+    if [ ! -e /usr/lib/grub/i386-pc/boot.img ]; then missing+=(grub-pc-bin); fi
+    need xz xz-utils
+    need qemu-img qemu-utils
+    need xmllint libxml2-utils
+    need python3 python3
+    if [ ! -e /usr/share/keyrings/debian-archive-keyring.gpg ]; then missing+=(debian-archive-keyring); fi
 elif [ "$wanted" != build ]; then
+    # What vm/check looks with.
+    need shellcheck shellcheck
+    need xmllint libxml2-utils
+    need systemd-analyze systemd
+    need python3 python3
     need node nodejs
     need npm npm
     need chromium chromium
@@ -58,7 +78,7 @@ if [ ${#missing[@]} -gt 0 ]; then
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
-if [ "$wanted" = build ]; then exit 0; fi
+case $wanted in build | vm) exit 0 ;; esac
 
 # The lockfile's packages are there exactly when npm's own record of them is newer than the lockfile.
 npm_packages() {

@@ -69,9 +69,9 @@ pub fn machine_name() -> String {
 /// What `status` prints.
 pub fn status(dir: &Path, json: bool) -> anyhow::Result<String> {
     let identity = Identity::load(dir)?;
-    let cursor = cursor(dir)?;
+    let kept = kept(dir)?;
     anyhow::ensure!(
-        identity.is_some() || cursor.is_some(),
+        identity.is_some() || kept.is_some(),
         "{} is not a peer's data folder; name it with --data-dir",
         dir.display()
     );
@@ -82,26 +82,38 @@ pub fn status(dir: &Path, json: bool) -> anyhow::Result<String> {
             "data_dir": dir.display().to_string(),
             "peer_id": peer_id,
             "joined_at_ms": (joined > 0).then_some(joined),
-            "cursor": cursor,
+            "cursor": kept.as_ref().map(|kept| kept.cursor),
+            "forums": kept.as_ref().map(|kept| kept.forums),
         });
         return Ok(format!("{status:#}\n"));
     }
     let peer = peer_id.map_or("has not joined yet".to_owned(), |id| format!("p{id}"));
-    let cursor = cursor.map_or("no database yet".to_owned(), |cursor| cursor.to_string());
-    Ok(format!("data folder  {}\npeer         {peer}\ncursor       {cursor}\n", dir.display()))
+    let (cursor, forums) = kept.map_or_else(
+        || ("no database yet".to_owned(), "none".to_owned()),
+        |kept| (kept.cursor.to_string(), kept.forums.to_string()),
+    );
+    let dir = dir.display();
+    Ok(format!("data folder  {dir}\npeer         {peer}\ncursor       {cursor}\nforums       {forums}\n"))
 }
 
-/// The durable cursor, read beside a peer that may be running; `None` before its first start.
-fn cursor(dir: &Path) -> anyhow::Result<Option<u64>> {
+/// What is on disk.
+struct Kept {
+    cursor: u64,
+    forums: u64,
+}
+
+/// Read beside a peer that may be running; `None` before its first start.
+fn kept(dir: &Path) -> anyhow::Result<Option<Kept>> {
     let path = dir.join("loop.sqlite3");
     if !path.exists() {
         return Ok(None);
     }
-    let read = || -> rusqlite::Result<i64> {
+    let read = || -> rusqlite::Result<(i64, i64)> {
         let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         connection.busy_timeout(std::time::Duration::from_secs(1))?;
-        connection.query_row("SELECT value FROM meta WHERE name = 'cursor'", [], |row| row.get(0))
+        let both = "SELECT value, (SELECT count(*) FROM tbl_layer) FROM meta WHERE name = 'cursor'";
+        connection.query_row(both, [], |row| Ok((row.get(0)?, row.get(1)?)))
     };
-    let value = read().with_context(|| format!("{} cannot be read", path.display()))?;
-    Ok(Some(u64::try_from(value).unwrap_or(0)))
+    let (cursor, forums) = read().with_context(|| format!("{} cannot be read", path.display()))?;
+    Ok(Some(Kept { cursor: u64::try_from(cursor).unwrap_or(0), forums: u64::try_from(forums).unwrap_or(0) }))
 }

@@ -12,7 +12,7 @@ use loop_sim_tests::{
 };
 
 /// Package → the packages of ours it may use, in any kind of dependency.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: &[(&str, &[&str])] = &[
     ("loop-proto", &[]),
     ("loop-atomjump", &["loop-proto"]),
     ("loop-raft-store", &["loop-proto", "loop-atomjump"]),
@@ -38,6 +38,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
         ],
     ),
     ("loop-peer", &["loop-proto", "loop-atomjump"]),
+    ("loop-console", &["loop-peer"]),
     (
         "loop-sim-tests",
         &[
@@ -73,7 +74,7 @@ const PURE: [&str; 4] =
     ["raft-store/src/machine", "peer/src/replica", "proto/atomjump/src", "hub/realtime/src/core"];
 
 /// Crates in which no two files use one another in a circle.
-const WITHOUT_CIRCLES: [&str; 11] = [
+const WITHOUT_CIRCLES: &[&str] = &[
     "proto",
     "proto/atomjump",
     "raft-store",
@@ -85,6 +86,7 @@ const WITHOUT_CIRCLES: [&str; 11] = [
     "hub/local",
     "hub",
     "peer",
+    "vm/console",
 ];
 
 /// The rooms of a hub, as in ARCHITECTURE's map: each uses those before it, and none after.
@@ -145,7 +147,7 @@ fn metadata() -> serde_json::Value {
 fn packages_depend_on_one_another_only_along_the_arrows() {
     let metadata = metadata();
     let packages = metadata["packages"].as_array().expect("a list of packages");
-    let allowed: BTreeMap<&str, &[&str]> = ARROWS.into_iter().collect();
+    let allowed: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
     let mut wrong = Vec::new();
     for package in packages {
         let name = package["name"].as_str().expect("a name");

@@ -14,7 +14,7 @@ const FILE_LINES_MAX: usize = 600;
 const FUNCTION_LINES_MAX: usize = 70;
 
 /// Folders with our sources.
-const PARTS: [&str; 6] = ["proto", "raft-store", "hub", "peer", "sim-tests", "benches"];
+const PARTS: [&str; 7] = ["proto", "raft-store", "hub", "peer", "vm", "sim-tests", "benches"];
 
 /// Every source of ours.
 fn rust_sources() -> Vec<Source> {

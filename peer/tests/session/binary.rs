@@ -57,6 +57,7 @@ async fn sigterm_ends_it_cleanly_within_three_seconds_and_status_tells_how_far_i
     status.args(["status", "--json"]);
     let status: serde_json::Value = serde_json::from_slice(&finished(status).await.stdout).unwrap();
     assert_eq!((status["peer_id"].as_u64(), status["cursor"].as_u64()), (Some(1), Some(3)));
+    assert_eq!(status["forums"].as_u64(), Some(0), "the hub has sent no forum's own row");
     let mut table = program(&dir);
     table.arg("status");
     let table = text(&finished(table).await.stdout);

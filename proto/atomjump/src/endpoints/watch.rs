@@ -31,7 +31,7 @@ impl Entry {
     }
 }
 
-/// What `search-chat.php` would list for this call, at most [`LIST_MAX`] messages, and how to tell a browser that has been
+/// What `search-chat.php` would list for this call, at most 100 messages, and how to tell a browser that has been
 /// shown `before`: `{"ids":["9","8"],"res":[…]}`, all ids, newest first, and the messages that are new or have changed, in the
 /// form in which `search-chat.php` has them. No text if it has been shown just this.
 pub fn render_change<V: ReadView>(
