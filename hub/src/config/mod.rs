@@ -127,6 +127,24 @@ fn check_exposure(flag: &str, addr: SocketAddr, insecure: bool) -> Result<(), Co
 
 const MIB: u64 = 1 << 20;
 
+/// What a hub is told of its group goes together.
+fn check_group(
+    options: &Options,
+    hub_id: HubId,
+    cluster: &BTreeMap<u64, HubAddrs>,
+) -> Result<(), ConfigError> {
+    if !cluster.contains_key(&hub_id.get()) {
+        return invalid(format!("--cluster does not name this hub (--node-id {})", hub_id.get()));
+    }
+    if options.bootstrap == Some(true) && options.join.is_some() {
+        return invalid("--bootstrap forms a new group, --join enters one: give only one of them");
+    }
+    if options.bootstrap == Some(true) && !matches!(cluster.len(), 1 | 3 | 5) {
+        return invalid(format!("a group starts with 1, 3 or 5 hubs; --cluster names {}", cluster.len()));
+    }
+    Ok(())
+}
+
 impl TryFrom<Options> for HubConfig {
     type Error = ConfigError;
 
@@ -147,15 +165,7 @@ impl TryFrom<Options> for HubConfig {
                 HubAddrs { grpc: grpc_listen.to_string(), http: http_listen.to_string() },
             )]),
         };
-        if !cluster.contains_key(&hub_id.get()) {
-            return invalid(format!("--cluster does not name this hub (--node-id {})", hub_id.get()));
-        }
-        if options.bootstrap == Some(true) && options.join.is_some() {
-            return invalid("--bootstrap forms a new group, --join enters one: give only one of them");
-        }
-        if options.bootstrap == Some(true) && !matches!(cluster.len(), 1 | 3 | 5) {
-            return invalid(format!("a group starts with 1, 3 or 5 hubs; --cluster names {}", cluster.len()));
-        }
+        check_group(&options, hub_id, &cluster)?;
         let projection = ProjectionConfig::read(&options, insecure)?;
         let config = Self {
             hub_id,
