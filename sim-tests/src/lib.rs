@@ -32,5 +32,6 @@ pub mod source;
 pub mod statements;
 pub mod system;
 pub mod watch;
+pub mod watched;
 pub mod world;
 pub mod writers;

@@ -56,7 +56,7 @@ const CHAT_PAGE: HeaderValue = HeaderValue::from_static(
 
 /// An answer with a body.
 pub fn with_body(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(AnswerBody::whole(body.into()));
+    let mut answer = Response::new(AnswerBody::whole(body));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, content_type);
     answer

@@ -37,20 +37,9 @@ impl Drop for Held {
     }
 }
 
-fn class_of(status: u16) -> &'static str {
-    match status / 100 {
-        1 => "1xx",
-        2 => "2xx",
-        3 => "3xx",
-        4 => "4xx",
-        _ => "5xx",
-    }
-}
-
 /// Counts and logs one answered request.
 pub fn answered(endpoint: &'static str, status: u16, forum: Option<ForumKey>, took: Duration) {
-    let class = class_of(status);
-    counter!("loop_http_requests_total", "endpoint" => endpoint, "status" => class).increment(1);
+    counted(endpoint, status);
     histogram!("loop_http_request_seconds", "endpoint" => endpoint).record(took.as_secs_f64());
     let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     match forum {
@@ -59,9 +48,15 @@ pub fn answered(endpoint: &'static str, status: u16, forum: Option<ForumKey>, to
     }
 }
 
-/// Counts one request that another service has answered. How long that took is its own affair: it may wait for something to say.
-pub fn passed_on(endpoint: &'static str, status: u16) {
-    let class = class_of(status);
+/// Counts one answered request. For another service's how long it took is that one's affair: it may wait for something to say.
+pub fn counted(endpoint: &'static str, status: u16) {
+    let class = match status / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    };
     counter!("loop_http_requests_total", "endpoint" => endpoint, "status" => class).increment(1);
 }
 

@@ -95,7 +95,7 @@ impl Edge {
         let _held = measure::Held::request();
         if let Some(mount) = self.mount.as_ref().filter(|_| route::is_realtime(request.uri().path())) {
             let answer = mount.answer(request).await.map(AnswerBody::from);
-            measure::passed_on(route::label(Route::Realtime), answer.status().as_u16());
+            measure::counted(route::label(Route::Realtime), answer.status().as_u16());
             return answer::dated(answer, self.outside.unix_seconds());
         }
         let (parts, body) = request.into_parts();
@@ -115,7 +115,7 @@ impl Edge {
         let label = route::label(head.route);
         let answer = match head.route {
             Route::Peer(endpoint) => return self.scripted(parts, &head, endpoint, body).await,
-            Route::Watch => return self.watch(parts, &head, body).await,
+            Route::Watch => self.watch(parts, &head).await,
             Route::File => self.file(parts, &head).await,
             Route::Front => pages::front(&self.config, &head.base_url, &self.gateway.hub_http_addrs()),
             Route::RealtimePage if self.mount.is_some() => {
@@ -177,29 +177,24 @@ impl Edge {
     }
 
     /// A forum that somebody watches.
-    async fn watch(&self, parts: &Parts, head: &Head<'_>, body: Incoming) -> Answered {
-        let label = route::label(head.route);
-        let refused = |refusal| answer::refused(refusal);
-        let watched = |answer| simple(answer, label, Some(body));
+    async fn watch(&self, parts: &Parts, head: &Head<'_>) -> Answer {
         if parts.method != Method::GET {
-            return watched(refused(Refusal::Method));
+            return answer::refused(Refusal::Method);
         }
-        let Some(place) = self.watching.enter() else { return watched(answer::crowded()) };
-        let call =
-            match shim::parse(parts, head, Endpoint::SearchChat, Bytes::new(), &self.rules, &*self.outside) {
-                Ok(Parsed::Call(call)) if call.call.forum.is_some() => call,
-                Ok(_) => return watched(refused(Refusal::NoForum)),
-                Err(refusal) => return watched(refused(refusal)),
-            };
+        let Some(place) = self.watching.enter() else { return answer::crowded() };
+        let none = Bytes::new();
+        let call = match shim::parse(parts, head, Endpoint::SearchChat, none, &self.rules, &*self.outside) {
+            Ok(Parsed::Call(call)) if call.call.forum.is_some() => call,
+            Ok(_) => return answer::refused(Refusal::NoForum),
+            Err(refusal) => return answer::refused(refusal),
+        };
         let within = self.config.read_within;
-        let through = watching::through(&parts.headers);
-        let served = self.gateway.watch(call.call.clone(), through, within);
+        let served = self.gateway.watch(call.call.clone(), watching::through(&parts.headers), within);
         match timeout(within + answer::GRACE, served).await.unwrap_or(Err(CallError::Timeout)) {
             Ok(changes) => {
-                let events = watching::events(changes, place);
-                watched(answer::watched(&call, events, self.outside.unix_seconds()))
+                answer::watched(&call, watching::events(changes, place), self.outside.unix_seconds())
             }
-            Err(error) => watched(answer::unserved(&error)),
+            Err(error) => answer::unserved(&error),
         }
     }
 

@@ -10,6 +10,7 @@ use loop_proto::{
 use tokio::time::Instant;
 
 use super::parts::Calls;
+use crate::windows::{HubView, Missing};
 
 impl Calls {
     /// Serves a read, at the latest at `deadline`.
@@ -47,14 +48,23 @@ impl Calls {
     ) -> Result<Answer, CallError> {
         asked.set_place(forum, self.log.now());
         let asked = &*asked;
-        let record = self.log.read(|state| state.session(&call.request.session_id).cloned());
-        let session = Session::of(record.as_deref());
-        match forum {
-            Some(forum) => {
-                self.traffic.read(forum);
-                self.windows.read(forum, deadline, |view| render(asked, session, receipt, view)).await
-            }
-            None => self.windows.read_nothing(deadline, |view| render(asked, session, receipt, view)).await,
+        if let Some(forum) = forum {
+            self.traffic.read(forum);
         }
+        let session_id = &call.request.session_id;
+        self.look(session_id, forum, deadline, |session, view| render(asked, session, receipt, view)).await
+    }
+
+    /// Makes something of what a session may see of a forum, as it is applied here.
+    pub(super) async fn look<T>(
+        &self,
+        session_id: &str,
+        forum: Option<ForumId>,
+        deadline: Instant,
+        render: impl Fn(Session<'_>, &HubView<'_>) -> Result<T, Missing>,
+    ) -> Result<T, CallError> {
+        let record = self.log.read(|state| state.session(session_id).cloned());
+        let session = Session::of(record.as_deref());
+        self.windows.read(forum, deadline, |view| render(session, view)).await
     }
 }

@@ -10,6 +10,7 @@ use loop_proto::ids::{ForumId, ForumKey};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{parts::Calls, watchers::Place};
+use crate::windows::HubView;
 
 /// How often a browser that nothing happens for makes sure that nothing does: its hub knows what is agreed, and the forum is
 /// neither opened nor closed.
@@ -82,18 +83,9 @@ impl Watching {
         let calls = self.calls.clone();
         let (forum, through) = self.find();
         self.asked.set_place(forum, calls.log.now());
-        let record = calls.log.read(|state| state.session(&self.session_id).cloned());
-        let session = Session::of(record.as_deref());
         let (asked, before) = (&self.asked, self.shown.as_ref());
-        let windows = &calls.windows;
-        let (shown, json) = match forum {
-            Some(forum) => {
-                windows.read(forum, deadline, |view| render_change(asked, session, view, before)).await?
-            }
-            None => {
-                windows.read_nothing(deadline, |view| render_change(asked, session, view, before)).await?
-            }
-        };
+        let render = |session: Session<'_>, view: &HubView<'_>| render_change(asked, session, view, before);
+        let (shown, json) = calls.look(&self.session_id, forum, deadline, render).await?;
         if self.shown.is_none()
             && let Some(forum) = forum
         {

@@ -25,3 +25,8 @@ pub enum ConfigError {
     #[error("{0}")]
     Invalid(String),
 }
+
+/// A value that cannot be, and what to change.
+pub(super) fn invalid<T>(message: impl Into<String>) -> Result<T, ConfigError> {
+    Err(ConfigError::Invalid(message.into()))
+}

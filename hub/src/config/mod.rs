@@ -15,6 +15,7 @@ pub use error::ConfigError;
 pub use options::{LogEngineKind, Options, ProjectionEngine};
 pub use projection::ProjectionConfig;
 
+use self::error::invalid;
 use loop_net::secret::Secret;
 
 /// Messages that may wait for a peer that reads slowly.
@@ -108,10 +109,6 @@ pub struct HubConfig {
     pub insecure_plaintext: bool,
     /// What is logged.
     pub log: String,
-}
-
-fn invalid<T>(message: impl Into<String>) -> Result<T, ConfigError> {
-    Err(ConfigError::Invalid(message.into()))
 }
 
 /// Nothing is encrypted yet, so whoever listens beyond this machine must have said so.

@@ -6,7 +6,7 @@ use loop_net::secret::Secret;
 use mysql_async::{Opts, UrlError};
 
 use super::{
-    error::ConfigError,
+    error::{ConfigError, invalid},
     options::{Options, ProjectionEngine},
 };
 
@@ -85,10 +85,6 @@ impl ProjectionConfig {
             records,
         }))
     }
-}
-
-fn invalid<T>(message: impl Into<String>) -> Result<T, ConfigError> {
-    Err(ConfigError::Invalid(message.into()))
 }
 
 /// Never what was given: a password may be in it, wherever its owner has put it.

@@ -134,40 +134,27 @@ impl Windows {
         [("windows", (slots, WINDOWS_MAX)), ("window_bytes", (bytes, self.bytes_max))]
     }
 
-    /// Answers by `render` from the forum's window, getting what is missing from replicas. The caller has waited for what
-    /// its answer must contain.
+    /// Answers by `render` from the forum's window, or, for a forum that nobody has opened, from none; gets what is missing
+    /// from replicas. The caller has waited for what its answer must contain.
     pub async fn read<T>(
         &self,
-        forum: ForumId,
+        forum: Option<ForumId>,
         deadline: Instant,
         render: impl Fn(&HubView<'_>) -> Result<T, Missing>,
     ) -> Result<T, CallError> {
         let mut fetched = Fetched::default();
         for turn in 0..=PAGES_MAX {
             fetched.is_enough = turn == PAGES_MAX;
-            let slot = self.ready(forum, deadline).await?;
-            let rendered = slot.read(|window| render(&HubView { window: Some(window), fetched: &fetched }));
+            let shown = |window: Option<&ForumWindow>| render(&HubView { window, fetched: &fetched });
+            let rendered = match forum {
+                Some(forum) => self.ready(forum, deadline).await?.read(|window| shown(Some(window))),
+                None => Some(shown(None)),
+            };
             match rendered {
                 Some(Ok(answer)) => return Ok(answer),
-                Some(Err(missing)) => self.fetch(Some(forum), missing, &mut fetched, deadline).await?,
+                Some(Err(missing)) => self.fetch(forum, missing, &mut fetched, deadline).await?,
                 // Dropped in this moment.
                 None => {}
-            }
-        }
-        Err(CallError::Timeout)
-    }
-
-    /// Answers by `render` for a forum that nobody has opened.
-    pub async fn read_nothing<T>(
-        &self,
-        deadline: Instant,
-        render: impl Fn(&HubView<'_>) -> Result<T, Missing>,
-    ) -> Result<T, CallError> {
-        let mut fetched = Fetched::default();
-        for _ in 0..PAGES_MAX {
-            match render(&HubView { window: None, fetched: &fetched }) {
-                Ok(answer) => return Ok(answer),
-                Err(missing) => self.fetch(None, missing, &mut fetched, deadline).await?,
             }
         }
         Err(CallError::Timeout)

@@ -3,7 +3,7 @@
 //! What it is pushed is held to what reads are: it was so at some moment after the connection began. What it ends with is what a
 //! read shows.
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{io, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::Value;
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     client::{poll, query, rows, unwrap_jsonp},
     invariants::Shown,
+    watched::{Lines, List},
 };
 
 /// Longest time with one hub.
@@ -45,10 +46,8 @@ pub struct Watcher {
 
 struct State {
     rng: StdRng,
-    /// The number of the last event.
-    last: Option<u64>,
-    /// The list it has been pushed, newest first.
-    list: Vec<(u64, String)>,
+    /// The list it has been pushed.
+    list: List,
 }
 
 impl Watcher {
@@ -61,7 +60,7 @@ impl Watcher {
         oracle: Oracle,
         seed: u64,
     ) -> Self {
-        let state = State { rng: StdRng::seed_from_u64(seed), last: None, list: Vec::new() };
+        let state = State { rng: StdRng::seed_from_u64(seed), list: List::default() };
         Self { name, net, hubs, forum, oracle, state }
     }
 
@@ -72,7 +71,7 @@ impl Watcher {
             let until = Instant::now() + stay;
             // A page that was loaded anew knows nothing; a lost connection is gone on with.
             if self.state.rng.random_bool(0.4) {
-                (self.state.last, self.state.list) = (None, Vec::new());
+                self.state.list = List::default();
             }
             if let Err(error) = self.watch(until).await {
                 self.oracle.failed(&self.name, &error.kind().to_string());
@@ -98,7 +97,7 @@ impl Watcher {
         let within = Instant::now() + Duration::from_secs(8);
         let Ok(Ok((200, body))) = timeout_at(within, get(&self.net, &hub, &path)).await else { return false };
         let read = unwrap_jsonp(&body, "f").and_then(|answer| rows(&answer));
-        read.is_some_and(|read| self.state.last.is_some() && read == self.state.list)
+        read.is_some_and(|read| self.state.list.last.is_some() && read == self.state.list.rows)
     }
 
     /// Watches through one hub, for so long.
@@ -117,7 +116,7 @@ impl Watcher {
     /// Asks, and reads to the first event. HTTP/1.0, so that what comes is not in chunks.
     async fn begin(&self, hub: &str) -> io::Result<BufReader<Socket>> {
         let mut socket = self.net.dial(&format!("{hub}:{HTTP_PORT}")).await?;
-        let last = self.state.last.map(|last| format!("Last-Event-ID: {last}\r\n")).unwrap_or_default();
+        let last = self.state.list.last.map(|last| format!("Last-Event-ID: {last}\r\n")).unwrap_or_default();
         let path = self.path("api/watch", "f");
         let head = format!("GET {path} HTTP/1.0\r\nHost: {hub}:{HTTP_PORT}\r\n{last}\r\n");
         socket.write_all(head.as_bytes()).await?;
@@ -132,21 +131,10 @@ impl Watcher {
 
     /// The list after one event.
     fn take(&mut self, number: u64, change: &Value, asked: u64) {
-        let told = rows(change).zip(change["ids"].as_array());
-        let Some((new, ids)) = told else {
-            return self.oracle.wronged(&self.name, format!("an event without a list: {change}"));
-        };
-        let mut known: BTreeMap<u64, String> = self.state.list.drain(..).collect();
-        known.extend(new);
-        for id in ids {
-            let id = id.as_str().and_then(|id| id.parse().ok()).unwrap_or(0);
-            match known.remove(&id) {
-                Some(html) => self.state.list.push((id, html)),
-                None => self.oracle.wronged(&self.name, format!("a message it was never sent: {id}")),
-            }
+        if let Err(wrong) = self.state.list.take(number, change) {
+            self.oracle.wronged(&self.name, wrong);
         }
-        self.state.last = Some(number);
-        let rows = self.state.list.iter().map(|(id, html)| (*id, look(html))).collect();
+        let rows = self.state.list.rows.iter().map(|(id, html)| (*id, look(html))).collect();
         let forum = self.forum.0;
         self.oracle.shown(&self.name, Shown { forum, asked, answered: asked, records: RECORDS, rows });
     }
@@ -154,15 +142,12 @@ impl Watcher {
 
 /// The next event: its number and what it says.
 async fn next_event(lines: &mut BufReader<Socket>) -> io::Result<(u64, Value)> {
-    let (mut number, mut data) = (None, None);
+    let mut event = Lines::default();
     loop {
         let line = next_line(lines).await?;
-        if let Some(id) = line.strip_prefix("id: ") {
-            number = id.parse().ok();
-        } else if let Some(text) = line.strip_prefix("data: ") {
-            data = serde_json::from_str(text).ok();
-        } else if let (true, Some(number), Some(data)) = (line.is_empty(), number, data.take()) {
-            return Ok((number, data));
+        let ended = event.take(&line).map_err(|wrong| io::Error::new(io::ErrorKind::InvalidData, wrong))?;
+        if let Some(ended) = ended {
+            return Ok(ended);
         }
     }
 }

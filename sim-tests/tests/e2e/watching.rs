@@ -54,7 +54,7 @@ async fn what_is_typed_said_and_deleted_is_pushed_through_every_hub_to_whom_it_i
     bens.until("a whisper", SOON, |list| says(list, "only for Ben")).await?;
     ann.commit(&system.hub(0), &Commit::new(3, "for everybody")).await?;
     carols.until("the next message", SOON, |list| says(list, "for everybody")).await?;
-    assert!(!says(&carols.list, "only for Ben"), "{:?}", carols.list);
+    assert!(!says(&carols.list.rows, "only for Ben"), "{:?}", carols.list.rows);
 
     // Ben's hub is lost. He goes on where he was, and is pushed only what he has not seen.
     bens.until("the same", SOON, |list| says(list, "for everybody")).await?;
@@ -63,7 +63,7 @@ async fn what_is_typed_said_and_deleted_is_pushed_through_every_hub_to_whom_it_i
     let mut bens = bens.go_on(&system.hub(2), &ben).await?;
     ann.commit(&system.hub(0), &Commit::new(4, "after the fall")).await?;
     let events = bens.until("what was said since", SOON, |list| says(list, "after the fall")).await?;
-    assert_eq!((events, bens.list.len()), (1, 4), "one event, and the whole list: {:?}", bens.list);
+    assert_eq!((events, bens.list.rows.len()), (1, 4), "one event, and the whole list: {:?}", bens.list.rows);
 
     // A hub that is stopped by the book ends its watches, and is not kept by them.
     system.cluster.start_all().await?;
